@@ -1,0 +1,149 @@
+"""What every command shares: flags to a checked configuration, and errors as one line with exit code 2."""
+
+import difflib
+import importlib.util
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+from absl import flags
+from ml_collections import config_flags
+
+from im_jax import validation
+from im_jax.config import Config, flatten
+from im_jax.errors import ConfigError, UserError
+
+DefineFlags = Callable[[flags.FlagValues], None]
+
+
+class CommandLine(NamedTuple):
+    """A parsed command line."""
+
+    config: Config
+    config_path: pathlib.Path
+    flags: flags.FlagValues
+
+    def flag(self, name: str) -> Any:
+        """Value of a flag that the command defined."""
+        return self.flags[name].value
+
+
+def run(main: Callable[[CommandLine], None], define_flags: DefineFlags) -> None:
+    """Parse `sys.argv`, run a command, and exit: 0, or 2 with one line when the user can mend it."""
+    try:
+        main(parse(sys.argv, define_flags))
+    except UserError as error:
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parse(argv: Sequence[str], define_flags: DefineFlags) -> CommandLine:
+    """Flags and a checked configuration from a command line (program name first).
+
+    Raises:
+        ConfigError: anything about the command line or the configuration that cannot work.
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    if any(arg in ("--help", "-h", "-help") for arg in argv[1:]):
+        _print_help(values)
+    path, rest = _take_config_path(argv)
+    _check_override_names(rest)
+    config = _load_config(path)
+    try:
+        config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=rest)
+        positional = values(rest)[1:]
+    except (flags.Error, ValueError, TypeError) as error:
+        raise ConfigError(str(error).partition("\n")[0]) from error
+    if positional:
+        raise ConfigError(f"unexpected argument {positional[0]!r}; flags are written --name=value")
+    config = cast(Config, values["config"].value)
+    validation.check(config)
+    return CommandLine(config, path, values)
+
+
+def _print_help(values: flags.FlagValues) -> None:
+    main = sys.modules["__main__"]
+    print((main.__doc__ or "").strip(), "\n\nflags:")
+    print("  --config: Configuration file (required).")
+    for name in sorted(values):
+        print(f"  --{name}: {values[name].help}")
+    print("\nfields of the configuration, with the defaults that a file in configs/ may change:")
+    for name, value in flatten(Config()).items():
+        print(f"  --config.{name}={value}")
+    sys.exit(0)
+
+
+def _take_config_path(argv: Sequence[str]) -> tuple[pathlib.Path, list[str]]:
+    """The value of `--config`, which must name an existing file, and the other arguments."""
+    rest, found = list(argv), ""
+    for at, arg in enumerate(argv[1:], start=1):
+        if arg.startswith(("--config=", "-config=")):
+            found = arg.partition("=")[2]
+            del rest[at]
+            break
+        if arg in ("--config", "-config") and at + 1 < len(argv):
+            found = argv[at + 1]
+            del rest[at : at + 2]
+            break
+    if not found:
+        raise ConfigError("no configuration given; set --config=FILE, such as --config=configs/cpu_debug.py")
+    path = pathlib.Path(found)
+    if not path.is_file():
+        near = sorted(str(p) for p in path.parent.glob("*.py"))
+        hint = f"; there are {', '.join(near)}" if near else ""
+        raise ConfigError(f"--config={path}: no such file{hint}")
+    return path, rest
+
+
+def _load_config(path: pathlib.Path) -> Config:
+    """What `get_config()` of a file returns."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={path} is not a Python file; give one with a function get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the file does wrong is the user's to see, with its line
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = f"{path}:{line}" if line else str(path)
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, Config):
+        raise ConfigError(f"{path}: get_config() must return an im_jax.config.Config, not {type(config)}")
+    return config
+
+
+def _check_override_names(argv: Sequence[str]) -> None:
+    """Stop at `--config.FIELD` that is no field, naming the similar ones."""
+    known = flatten(Config())
+    groups = {name.rpartition(".")[0] for name in known} - {""}
+    for arg in argv[1:]:
+        if not arg.startswith(("--config.", "-config.", "--noconfig.")):
+            continue
+        name = arg.partition("=")[0].partition("config.")[2]
+        if name in known:
+            continue
+        if name in groups:
+            inside = [field for field in known if field.startswith(name + ".")]
+            raise ConfigError(f"config.{name} is a group; set one of its fields: {', '.join(inside)}")
+        raise ConfigError(f"config.{name}: no such field; {_similar(name, list(known))}")
+
+
+def _similar(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    last = name.rpartition(".")[2]
+    near += [field for field in known if field.rpartition(".")[2] == last and field not in near]
+    if not near:
+        return "run with --help for the list of fields"
+    return "did you mean " + " or ".join(f"config.{field}" for field in near[:3]) + "?"

@@ -1,0 +1,52 @@
+"""Packaging of im_jax. `constraints.txt` pins the versions that are tested."""
+
+import pathlib
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+EXTRAS = {
+    # Loggers and platforms a run can ask for.
+    "wandb": ["wandb"],
+    "tpu": ["jax[tpu]"],
+    "gpu": ["jax[cuda12]"],
+    # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
+    "test": ["beartype", "pytest", "pytest-timeout"],
+    "parity": ["torch", "transformers"],
+    "lint": ["mypy", "ruff", "types-protobuf", "types-setuptools"],
+}
+
+setuptools.setup(
+    name="im_jax",
+    version="0.1.0",
+    description="Instruction tuning in JAX, with a choice of which tokens carry loss",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["im_jax", "im_jax.*"]),
+    install_requires=[
+        "absl-py",
+        "array-record",
+        "etils",
+        "flax>=0.12",
+        "grain>=0.2.15",
+        "importlib-resources",
+        "jax>=0.10",
+        "jaxtyping",
+        "jinja2",
+        "ml-collections>=1.1",
+        "numpy",
+        "optax",
+        "orbax-checkpoint>=0.12",
+        "protobuf",
+        "rich",
+        "safetensors",
+        "sentencepiece>=0.2.3",
+        "tensorboard",
+        "tensorflow-datasets",
+        "tokenizers",
+    ],
+    extras_require=EXTRAS,
+)

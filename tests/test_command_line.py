@@ -1,0 +1,103 @@
+"""Flags, files and mistakes, as a user types them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from im_jax import command_line
+from im_jax.config import Config
+from im_jax.errors import ConfigError
+from tests.conftest import REPOSITORY
+
+CPU_DEBUG = f"--config={REPOSITORY}/configs/cpu_debug.py"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("workdir", None, "Where to write.", flag_values=values)
+
+
+def parse(*arguments: str) -> Config:
+    return command_line.parse(["program", *arguments], define_flags).config
+
+
+def test_overrides_reach_fields_of_every_type() -> None:
+    config = parse(
+        CPU_DEBUG,
+        "--config.seed=3",
+        "--config.loss.policy=it",
+        "--config.loss.weights.user=0.2",
+        "--config.train.steps=7",
+        "--config.optimizer.learning_rate=1e-4",
+        "--config.data.drop_without_output=false",
+        "--config.mesh.fsdp",
+        "2",
+    )
+    assert (config.seed, config.loss.policy, config.loss.weights.user) == (3, "it", 0.2)
+    assert (config.train.steps, config.optimizer.learning_rate) == (7, 1e-4)
+    assert config.data.drop_without_output is False
+    assert config.mesh.fsdp == 2
+
+
+def test_overrides_may_stand_before_the_file() -> None:
+    assert parse("--config.seed=5", CPU_DEBUG).seed == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], r"no configuration given; set --config=FILE"),
+        (["--config=configs/nowhere.py"], r"configs/nowhere\.py: no such file; there are .*cpu_debug\.py"),
+        ([CPU_DEBUG, "--config.loss.polcy=it"], r"config\.loss\.polcy: no such field; did you mean config\.loss\.policy"),
+        ([CPU_DEBUG, "--config.policy=it"], r"config\.policy: no such field; did you mean config\.loss\.policy"),
+        ([CPU_DEBUG, "--config.loss=it"], r"config\.loss is a group; set one of its fields: loss\.policy"),
+        ([CPU_DEBUG, "--config.loss.policy=imm"], r"loss\.policy='imm' is not one of it, im.*did you mean im\?"),
+        ([CPU_DEBUG, "--config.train.steps=abc"], r"config\.train\.steps=abc"),
+        ([CPU_DEBUG, "--config.train.steps=0"], r"train\.steps=0 must be 1 or more"),
+        ([CPU_DEBUG, "--config.optimizer.learning_rate=nan"], r"learning_rate=nan must be in \(0, inf\)"),
+        ([CPU_DEBUG, "--config.loss.weights.user=-1"], r"loss\.weights\.user=-1\.0 must be"),
+        ([CPU_DEBUG, "--config.data.max_length=4096"], r"max_length=4096 is above model\.max_positions=384"),
+        ([CPU_DEBUG, "--config.train.accumulate=3"], r"batch_size=16 is not divisible by train\.accumulate=3"),
+        ([CPU_DEBUG, "--config.data.template=tulo"], r"data\.template='tulo'.*did you mean tulu"),
+        ([CPU_DEBUG, "--config.model.num_kv_heads=3"], r"num_heads=4 must be a multiple of model\.num_kv_heads=3"),
+        ([CPU_DEBUG, "--config.model.embed_dim=130"], r"embed_dim=130 must be a multiple of model\.num_heads=4"),
+        ([CPU_DEBUG, "--wrokdir=x"], r"wrokdir"),
+        ([CPU_DEBUG, "stray"], r"unexpected argument 'stray'"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_with_what_to_set(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(ConfigError, match=message):
+        parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def get_config(:\n", r"line 1|:1:|invalid syntax"),
+        ("x = 1\n", r"get_config"),
+        ("def get_config():\n    return 3\n", r"must return an im_jax\.config\.Config"),
+        (
+            "from im_jax.config import Config\n\n\ndef get_config():\n    return Config(sede=1)\n",
+            r"unexpected keyword argument 'sede'",
+        ),
+    ],
+)
+def test_broken_configuration_file_is_one_line(tmp_path: Path, body: str, message: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(body)
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse(f"--config={path}")
+    assert str(path) in str(caught.value)
+
+
+def test_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
+    command = [sys.executable, "-m", "im_jax.train", CPU_DEBUG, "--config.loss.polcy=it"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: config.loss.polcy: no such field")
+    assert "Traceback" not in done.stderr
