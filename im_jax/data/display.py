@@ -1,0 +1,174 @@
+"""Examples as a reader sees them: each token with its class and weight, as text, a page, or JSON."""
+
+import html
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import jaxtyping as jt
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from im_jax.data.dataset import ExampleView
+from im_jax.data.statistics import DataReport
+from im_jax.data.tokenizer import Tokenizer
+from im_jax.token_classes import MAIN_CLASS_TABLE, MAIN_CLASSES, TokenClass
+
+COLOURS: Final = {
+    TokenClass.PAD: "#9e9e9e",
+    TokenClass.BOS: "#9e9e9e",
+    TokenClass.HEADER: "#8d6e63",
+    TokenClass.SYSTEM: "#7b4fb5",
+    TokenClass.USER: "#1565c0",
+    TokenClass.ASSISTANT: "#2e7d32",
+    TokenClass.STOP: "#c62828",
+    TokenClass.SEPARATOR: "#8d6e63",
+}
+
+
+class MaskedExample(NamedTuple):
+    """An example with what a policy makes of it, token by token."""
+
+    id: str
+    tokens: list[int]
+    pieces: list[str]
+    classes: list[TokenClass]
+    """Main classes."""
+    weights: list[float]
+    """Weight of each token as a target, before normalisation; 0 for the first: nothing predicts it."""
+
+    def to_json(self) -> str:
+        """One line: `{"id", "tokens", "pieces", "classes", "weights"}`."""
+        record = self._asdict() | {"classes": [c.label for c in self.classes]}
+        return json.dumps(record, ensure_ascii=False)
+
+
+class Run(NamedTuple):
+    """Consecutive tokens of one class and weight."""
+
+    token_class: TokenClass
+    weight: float
+    tokens: int
+    text: str
+
+
+def mask_example(
+    example: ExampleView, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]
+) -> MaskedExample:
+    """What a policy's weights make of an example."""
+    weights = class_weights[example.classes] * example.weights
+    weights[:1] = 0
+    return MaskedExample(
+        id=example.id,
+        tokens=example.tokens.tolist(),
+        pieces=[tokenizer.piece(token) for token in example.tokens.tolist()],
+        classes=[TokenClass(c) for c in MAIN_CLASS_TABLE[example.classes].tolist()],
+        weights=[round(float(w), 6) for w in weights],
+    )
+
+
+def runs(example: MaskedExample, tokenizer: Tokenizer) -> Iterator[Run]:
+    """The example cut where class or weight changes, each piece decoded as a whole."""
+    marked = zip(example.tokens, example.classes, example.weights, strict=True)
+    for (token_class, weight), group in itertools.groupby(marked, key=lambda item: item[1:]):
+        ids = [token for token, _, _ in group]
+        yield Run(token_class, weight, len(ids), tokenizer.decode(ids, skip_special=False))
+
+
+def to_terminal(example: MaskedExample, tokenizer: Tokenizer) -> RenderableType:
+    """A table of runs, coloured by class; what carries no loss is dim."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("class", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
+    table.add_column("text", overflow="fold")
+    for run in runs(example, tokenizer):
+        colour = COLOURS[run.token_class]
+        style = f"bold {colour}" if run.weight else f"dim {colour}"
+        text = Text(run.text.replace("\n", "↵\n").removesuffix("\n"), style=style)
+        table.add_row(Text(run.token_class.label, style=style), f"{run.weight:g}", text)
+    return Group(Text(f"example {example.id}", style="bold underline"), table, Text())
+
+
+def to_html(examples: Iterable[MaskedExample], report: DataReport, title: str) -> str:
+    """A page that needs nothing else: hover over a token for its id, class and weight."""
+    colours = "\n".join(f".{c.label} {{ --colour: {colour}; }}" for c, colour in COLOURS.items())
+    legend = " ".join(
+        f'<span class="token {c.label} trained">{c.label}</span>'
+        for c in MAIN_CLASSES
+        if c is not TokenClass.PAD
+    )
+    body = "\n".join(_example_html(example) for example in examples)
+    rows = "\n".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
+        for name, value in totals(report)
+    )
+    return _PAGE.format(title=html.escape(title), colours=colours, legend=legend, body=body, rows=rows)
+
+
+def _example_html(example: MaskedExample) -> str:
+    tokens = []
+    for token, piece, token_class, weight in zip(*example[1:], strict=True):
+        trained = " trained" if weight else ""
+        tip = html.escape(f"{piece!r}  id {token}  {token_class.label}  weight {weight:g}", quote=True)
+        shown = html.escape(piece.replace("\n", "↵\n"))
+        style = f' style="--weight:{min(weight, 1):g}"' if weight else ""
+        tokens.append(f'<span class="token {token_class.label}{trained}"{style} title="{tip}">{shown}</span>')
+    return f'<section><h2>{html.escape(example.id)}</h2><div class="text">{"".join(tokens)}</div></section>'
+
+
+def totals(report: DataReport) -> list[tuple[str, str]]:
+    """Names and values: tokens and share by class, ratios, what was truncated or left out."""
+    counts: dict[str, Any] = report.as_dict()
+    rows = [
+        (f"{label} tokens", f"{count:,} ({counts['share'][label]:.1%})")
+        for label, count in counts["tokens"].items()
+    ]
+    for name, key in (
+        ("instruction / output, words", "instruction_output_ratio_words"),
+        ("instruction / output, tokens", "instruction_output_ratio_tokens"),
+    ):
+        rows.append((name, "no output" if counts[key] is None else f"{counts[key]:.3f}"))
+    rows += [
+        ("examples kept", f"{counts['examples']:,} of {counts['in_source']:,}"),
+        ("truncated", f"{counts['truncated']:,}"),
+        ("dropped: too long", f"{counts['too_long']:,}"),
+        ("dropped: without output", f"{counts['without_output']:,}"),
+        ("dropped: malformed", f"{counts['malformed']:,}"),
+        ("kept, but nothing carries loss", f"{counts['without_target']:,}"),
+        ("special tokens inside messages", f"{counts['special_in_content']:,}"),
+    ]
+    return rows
+
+
+def totals_table(report: DataReport) -> Table:
+    """`totals` for a terminal."""
+    table = Table(title="All examples", box=None, show_header=False, title_justify="left")
+    for name, value in totals(report):
+        table.add_row(name, value)
+    return table
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; color: #222; }}
+h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1rem; margin: 1.5rem 0 .3rem; color: #555; }}
+.text {{ white-space: pre-wrap; overflow-wrap: anywhere; font: 14px/1.9 ui-monospace, monospace;
+  border: 1px solid #ddd; border-radius: 6px; padding: .6rem .8rem; }}
+.token {{ color: color-mix(in srgb, var(--colour) 55%, white); border-right: 1px solid #0001; }}
+.token.trained {{ color: var(--colour); font-weight: 600; border-radius: 3px;
+  background: color-mix(in srgb, var(--colour) calc(8% + 14% * var(--weight, 1)), white); }}
+td {{ padding: .1rem 1.5rem .1rem 0; }}
+{colours}
+</style></head><body>
+<h1>{title}</h1>
+<p>Shaded tokens carry loss; pale ones do not. Hover over a token for its id, class and weight.
+<br>{legend}</p>
+{body}
+<h2>All examples</h2><table>
+{rows}
+</table></body></html>
+"""

@@ -1,0 +1,134 @@
+"""A `tokenizer.json` of the Hugging Face tokenizers library."""
+
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, SupportsIndex
+
+import numpy as np
+import tokenizers
+
+from im_jax.data.tokenizer import Encoding
+from im_jax.errors import DataError
+
+# Used only where neither tokenizer_config.json nor the post-processor tells.
+_USUAL_BOS: Final = ("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>")
+_USUAL_EOS: Final = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
+
+
+def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
+    """Read a `tokenizer.json`, and the `tokenizer_config.json` beside it if there is one.
+
+    Raises:
+        DataError: it is not a tokenizer, or the two files contradict each other.
+    """
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise DataError(
+            f"config.tokenizer.path: {file} is no tokenizer of the tokenizers library ({error}); "
+            f"set --config.tokenizer.path to a tokenizer.json"
+        ) from error
+    return HuggingFaceTokenizer(tokenizer, read_tokenizer_config(file.parent / "tokenizer_config.json"))
+
+
+class HuggingFaceTokenizer:
+    """Wraps a tokenizer of the tokenizers library. Its settings are changed: it is ours from now on.
+
+    BOS and EOS are what the configuration says; else what the post-processor puts around a text; else
+    the special token with a usual name.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
+        before, after = _added_around(tokenizer)
+        # Post-processors add tokens and trim spaces off offsets; truncation and padding change the text.
+        tokenizer.post_processor = None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        added = tokenizer.get_added_tokens_decoder()
+        self._tokenizer = tokenizer
+        self.vocab_size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+        self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        self.bos_text = self._boundary_text(config, "bos_token", before[:1], _USUAL_BOS)
+        self.eos_text = self._boundary_text(config, "eos_token", after[-1:], _USUAL_EOS)
+        self.bos_id = self._id("bos_token", self.bos_text)
+        self.eos_id = self._id("eos_token", self.eos_text)
+        habit = config.get("add_bos_token")
+        self.adds_bos = self.bos_id is not None and (
+            habit if isinstance(habit, bool) else before[:1] == [self.bos_id]
+        )
+
+    def encode(self, text: str) -> Encoding:
+        """See `Tokenizer.encode`."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+        """See `Tokenizer.encode_batch`."""
+        return [
+            Encoding(np.array(encoded.ids, np.int32), *np.array(encoded.offsets, np.int32).reshape(-1, 2).T)
+            for encoded in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ]
+
+    def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:
+        """See `Tokenizer.decode`."""
+        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+
+    def piece(self, token_id: int) -> str:
+        """See `Tokenizer.piece`."""
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None:
+            return f"<unused {token_id}>"
+        if self._tokenizer.decoder is None or token_id in self.special_ids:
+            return token
+        # Decoders drop the space that opens a text, so the token is decoded after another one.
+        text = self._tokenizer.decoder.decode(["a", token])[1:]
+        return token if "\N{REPLACEMENT CHARACTER}" in text else text
+
+    def _boundary_text(
+        self, config: Mapping[str, Any], key: str, around: list[int], usual: tuple[str, ...]
+    ) -> str | None:
+        if key in config:
+            return token_text(config[key])
+        if around:
+            return self._tokenizer.id_to_token(around[0])
+        special = {self._tokenizer.id_to_token(i) for i in self.special_ids}
+        return next((text for text in usual if text in special), None)
+
+    def _id(self, key: str, text: str | None) -> int | None:
+        if text is None:
+            return None
+        token_id = self._tokenizer.token_to_id(text)
+        if token_id is None:
+            raise DataError(
+                f"config.tokenizer.path: tokenizer_config.json says {key} is {text!r}, but tokenizer.json "
+                f"has no such token; correct one of the two files"
+            )
+        return token_id
+
+
+def read_tokenizer_config(file: pathlib.Path) -> dict[str, Any]:
+    """A `tokenizer_config.json`; empty where there is none."""
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON in UTF-8: {error}; repair or remove it") from error
+    if not isinstance(config, dict):
+        raise DataError(f"{file} holds no JSON object; repair or remove it")
+    return config
+
+
+def token_text(value: object) -> str | None:
+    """Text of a special token in a configuration: `"</s>"`, `{"content": "</s>", ...}` or null."""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+def _added_around(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids that the post-processor adds before and after a text."""
+    encoded = tokenizer.encode("a", add_special_tokens=True)
+    text = [i for i, special in enumerate(encoded.special_tokens_mask) if not special]
+    if not text:
+        return [], []
+    return encoded.ids[: text[0]], encoded.ids[text[-1] + 1 :]

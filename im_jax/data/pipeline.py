@@ -1,0 +1,56 @@
+"""Batches in a fixed order: the batch of a step is a function of (seed, step) alone.
+
+The row numbers of a step are shuffled and cut first, and rows are built after, so each process builds
+only the rows that its devices need and all processes agree without talking to each other. The state of
+the iterator is one number, which Grain saves and restores.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import grain
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.batch import Batch
+from im_jax.data.packing import Rows
+
+_PASSES: Final = 2**31
+"""As good as endless; Grain's own endless repetition overflows its length at a batch size of 1."""
+
+
+def train_iterator(
+    rows: Rows, *, seed: int, batch_size: int, local: range, workers: int
+) -> "grain.DatasetIterator[Batch]":
+    """An endless iterator of training batches, reshuffled each pass over the rows.
+
+    Args:
+        rows: all rows of the training set.
+        seed: decides the order.
+        batch_size: rows in a step, over all processes.
+        local: which of the step's rows, counted from 0 to `batch_size`, this process needs.
+        workers: threads that build batches ahead.
+
+    Returns:
+        A Grain iterator with `get_state()` and `set_state()`; each element holds `[len(local), L]`.
+    """
+
+    def build(numbers: jt.Int[np.ndarray, " B"]) -> Batch:
+        return stack([rows[int(numbers[i])] for i in local])
+
+    numbers = grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES)
+    steps = numbers.batch(batch_size).map(build)
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * workers, 1))
+    return iter(steps.to_iter_dataset(options))
+
+
+def eval_batches(rows: Rows, *, length: int, batch_size: int, local: range) -> Iterator[Batch]:
+    """All rows once, in order; the last batch is filled up with padding rows."""
+    for start in range(0, len(rows), batch_size):
+        numbers = (start + i for i in local)
+        yield stack([rows[n] if n < len(rows) else Rows.empty(length) for n in numbers])
+
+
+def stack(rows: list[Batch]) -> Batch:
+    """Rows `[L]` as one batch `[B, L]`."""
+    return Batch(*(np.stack(field) for field in zip(*rows, strict=True)))

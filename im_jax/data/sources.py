@@ -1,0 +1,61 @@
+"""Where conversations come from: one interface, and the choice that `data.source` makes."""
+
+from collections.abc import Sequence
+from typing import Protocol, SupportsIndex, runtime_checkable
+
+from im_jax.config import CHOICES, DataConfig
+from im_jax.data.conversation import Conversation
+from im_jax.data.generated import GeneratedSource
+from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.errors import ConfigError
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Conversations by index: same index, same conversation, in any order and any process."""
+
+    @property
+    def skipped(self) -> Sequence[str]:
+        """One message for each record that was left out; it has no index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex) -> Conversation: ...
+
+
+def make_source(data: DataConfig) -> Source:
+    """The source that the configuration asks for, all of its records checked.
+
+    Raises:
+        ConfigError: fields of `data` that are missing for this source, or that it would ignore.
+        DataError: the data itself cannot be used.
+    """
+    if data.source not in CHOICES["data.source"]:
+        choices = ", ".join(CHOICES["data.source"])
+        raise ConfigError(f"data.source is {data.source!r}; set one of {choices}")
+    if data.source == "generated":
+        _refuse(data, "path", "set --config.data.source=jsonl (or tfds) to read it")
+        _refuse(data, "name", "set --config.data.source=tfds to read it")
+        _refuse(data, "split", "only a TFDS data set has splits")
+        if data.num_generated < 1:
+            raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
+        return GeneratedSource(data.num_generated, data.seed)
+    if data.source == "jsonl":
+        _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
+        _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
+        paths = split_paths(data.path)
+        if not paths:
+            raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
+        return JsonlSource(paths, data.fields, data.on_bad_example)
+    if not data.name:
+        raise ConfigError("data.source is tfds but data.name is empty; set --config.data.name=NAME")
+    from im_jax.data.tfds_source import TfdsSource  # here, since importing TFDS takes about a second
+
+    return TfdsSource(data.name, data.path, data.split, data.fields, data.on_bad_example)
+
+
+def _refuse(data: DataConfig, field: str, advice: str) -> None:
+    """Refuses a field that the user set but the source does not read: silently ignored, it misleads."""
+    value = getattr(data, field)
+    if value != getattr(DataConfig(), field):
+        raise ConfigError(f"data.{field} is {value!r} but data.source is {data.source}; {advice}")

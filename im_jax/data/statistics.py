@@ -1,0 +1,173 @@
+"""What a data set holds and what was lost on the way: the start-up check, and totals for a reader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.config import DataConfig
+from im_jax.data.conversation import Conversation
+from im_jax.data.dataset import EncodedDataset
+from im_jax.data.encoding import EncodedExample
+from im_jax.errors import DataError
+from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
+
+_INSTRUCTION = (TokenClass.SYSTEM, TokenClass.USER)
+
+
+@dataclass
+class DataReport:
+    """Counts over a source. Every example of the source is in exactly one of the first five counts."""
+
+    skipped: list[str] = field(default_factory=list)
+    """Messages about malformed records, under `data.on_bad_example=skip`."""
+    too_long: int = 0
+    """Left out by `data.truncation=drop`."""
+    without_output: int = 0
+    """Left out by `data.drop_without_output`."""
+    without_target: int = 0
+    """Kept, but no token of theirs carries loss."""
+    trained: int = 0
+    """Kept, with at least one token that carries loss."""
+    truncated: int = 0
+    """Kept, but cut."""
+    stop_trained: int = 0
+    """Kept, with a stop token after the last answer that carries loss."""
+    special_in_content: int = 0
+    """Special tokens, such as `</s>`, written inside messages."""
+    tokens: jt.Int64[np.ndarray, " C"] = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
+    """Kept tokens by class."""
+    instruction_words: int = 0
+    output_words: int = 0
+    """Words between spaces, one more per message, as the paper counts them; of kept examples."""
+
+    @property
+    def kept(self) -> int:
+        """Examples that are trained or evaluated on."""
+        return self.trained + self.without_target
+
+    @property
+    def total(self) -> int:
+        """Records in the source."""
+        return len(self.skipped) + self.too_long + self.without_output + self.kept
+
+    def add(
+        self, conversation: Conversation, example: EncodedExample, class_weights: jt.Float32[np.ndarray, " C"]
+    ) -> None:
+        """Count a kept example."""
+        weights = class_weights[example.classes] * example.weights
+        weights[:1] = 0  # nothing predicts the first token
+        has_target = bool((weights > 0).any())
+        self.trained += has_target
+        self.without_target += not has_target
+        self.truncated += example.truncated
+        self.stop_trained += bool((weights[example.classes == TokenClass.LAST_STOP] > 0).any())
+        self.special_in_content += example.special_in_content
+        self.tokens += np.bincount(example.classes, minlength=NUM_CLASSES)
+        for message in conversation.messages:
+            words = len(message.text.split()) + 1
+            if message.role == "assistant":
+                self.output_words += words
+            else:
+                self.instruction_words += words
+
+    def check(self, data: DataConfig, *, require_trained_stop: bool = True) -> None:
+        """Stop a run whose data would not train what its user thinks.
+
+        Raises:
+            DataError: nothing is left to train on; more than `data.max_lost_fraction` of the examples
+                was lost; or no stop token would be trained.
+        """
+        hint = f"data.max_length={data.max_length} or data.truncation={data.truncation} may be why"
+        if not self.trained:
+            raise DataError(f"none of the {self.total} examples has a token that carries loss; {hint}")
+        lost = self.total - self.trained
+        if lost > data.max_lost_fraction * self.total:
+            raise DataError(
+                f"{lost} of {self.total} examples would not be trained on ({self._losses()}), more than "
+                f"data.max_lost_fraction={data.max_lost_fraction}; {hint}; if it is meant, raise the fraction"
+            )
+        if require_trained_stop and not self.stop_trained:
+            raise DataError(
+                "no example has a stop token that carries loss, so the model would never learn to stop; "
+                f"{hint}; if it is meant, set loss.require_trained_stop=false"
+            )
+
+    def _losses(self) -> str:
+        counts = {
+            "malformed": len(self.skipped),
+            "too long": self.too_long,
+            "without output": self.without_output,
+            "without a token that carries loss": self.without_target,
+        }
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+    def summary(self) -> str:
+        """A few lines for a reader."""
+        lines = [f"data: {self.kept:,} examples, {int(self.tokens.sum()):,} tokens"]
+        if losses := self._losses():
+            lines.append(f"  of {self.total:,} in the source: {losses}")
+        if self.truncated:
+            lines.append(f"  truncated: {self.truncated:,}")
+        if self.special_in_content:
+            lines.append(f"  special tokens written inside messages: {self.special_in_content:,}")
+        lines += [f"  skipped {message}" for message in self.skipped[:5]]
+        if len(self.skipped) > 5:
+            lines.append(f"  ... and {len(self.skipped) - 5:,} more skipped")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: counts, tokens and share by main class, instruction/output ratio in words and tokens."""
+        by_class = {c.label: self.class_tokens(c) for c in MAIN_CLASSES if self.class_tokens(c)}
+        total = sum(by_class.values())
+        output_tokens = sum(self.class_tokens(c) for c in OUTPUT_CLASSES if c.main is c)
+        instruction_tokens = sum(self.class_tokens(c) for c in _INSTRUCTION)
+        return {
+            "examples": self.kept,
+            "in_source": self.total,
+            "malformed": len(self.skipped),
+            "too_long": self.too_long,
+            "without_output": self.without_output,
+            "without_target": self.without_target,
+            "truncated": self.truncated,
+            "special_in_content": self.special_in_content,
+            "tokens": by_class,
+            "share": {label: round(count / total, 4) for label, count in by_class.items()},
+            "instruction_output_ratio_words": _ratio(self.instruction_words, self.output_words),
+            "instruction_output_ratio_tokens": _ratio(instruction_tokens, output_tokens),
+        }
+
+    def class_tokens(self, main: TokenClass) -> int:
+        """Kept tokens of a main class, its sub-class included."""
+        return sum(int(self.tokens[c]) for c in TokenClass if c.main is main)
+
+
+def collect(
+    pairs: Sequence[tuple[Conversation, EncodedExample]],
+    report: DataReport,
+    class_weights: jt.Float32[np.ndarray, " C"],
+    *,
+    drop_without_output: bool,
+) -> list[EncodedExample]:
+    """Count examples and return those that are kept."""
+    kept = []
+    for conversation, example in pairs:
+        if example.dropped:
+            report.too_long += 1
+        elif drop_without_output and not example.has_output:
+            report.without_output += 1
+        else:
+            report.add(conversation, example, class_weights)
+            kept.append(example)
+    return kept
+
+
+def padding_share(dataset: EncodedDataset, rows: int, length: int) -> float:
+    """Share of the positions of all rows that hold no token."""
+    return 1 - len(dataset.tokens) / (rows * length) if rows else 0.0
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return round(numerator / denominator, 4) if denominator else None
