@@ -1,0 +1,1 @@
+"""What carries loss: policies, weightings and the cross-entropy."""

@@ -1,0 +1,103 @@
+"""Loss policies: a weight per token class.
+
+    policy        trains
+    it            assistant text and stop tokens (instruction tuning)
+    im            system, user and assistant text and stop tokens (Instruction Modelling)
+    it_released   as `it`, and the newline after a stop: what the released code's IT trains
+    im_released   everything but BOS and the first header: what the released code's IM trains
+    all           everything but padding and BOS
+    last_turn     the last assistant message and its stop token
+
+`it` and `im` are the losses of Shi et al., "Instruction Tuning With Loss Over Instructions" (NeurIPS
+2024), section 3; the `released` ones are what the code published with it computes.
+"""
+
+import dataclasses
+import math
+from typing import Final
+
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.config import ClassWeights, LossConfig
+from im_jax.errors import ConfigError
+from im_jax.token_classes import NUM_CLASSES, OUTPUT_CLASSES, TokenClass
+
+_OUTPUT: Final = frozenset(OUTPUT_CLASSES)
+_TEMPLATE_FREE: Final = _OUTPUT | {TokenClass.SYSTEM, TokenClass.USER}
+_NEVER_TRAINED: Final = frozenset({TokenClass.PAD, TokenClass.BOS})
+_ALL: Final = frozenset(TokenClass) - _NEVER_TRAINED
+
+TRAINED_CLASSES: Final[dict[str, frozenset[TokenClass]]] = {
+    "it": _OUTPUT,
+    "im": _TEMPLATE_FREE,
+    "it_released": _OUTPUT | {TokenClass.STOP_SEPARATOR},
+    "im_released": _ALL - {TokenClass.FIRST_HEADER},
+    "all": _ALL,
+    "last_turn": frozenset({TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LossPolicy:
+    """A weight per token class, and how weights are normalised over an optimiser step."""
+
+    name: str
+    weights: tuple[float, ...]
+    """`weights[c]` is the weight of `TokenClass(c)` as a target; non-negative."""
+    reduction: str
+
+    @property
+    def trains_stop(self) -> bool:
+        """Whether the stop token of the last answer carries loss."""
+        return self.weights[TokenClass.LAST_STOP] > 0
+
+    def table(self) -> jt.Float32[np.ndarray, " C"]:
+        """The weights as an array to index with token classes."""
+        return np.array(self.weights, np.float32)
+
+
+def policy_weights(name: str) -> jt.Float32[np.ndarray, " C"]:
+    """Weight per `TokenClass` of a named policy: 1 where it trains, else 0. Raises on unknown names."""
+    if name not in TRAINED_CLASSES:
+        raise ConfigError(f"loss.policy={name!r} is not one of {', '.join(TRAINED_CLASSES)}")
+    weights = np.zeros(NUM_CLASSES, np.float32)
+    weights[list(TRAINED_CLASSES[name])] = 1.0
+    return weights
+
+
+def make_policy(loss: LossConfig) -> LossPolicy:
+    """The policy a configuration asks for: the named one, with the weights that are set put over it.
+
+    A weight set for a main class holds for its sub-class too, unless the sub-class has its own.
+
+    Raises:
+        ConfigError: a weight is negative or not finite; nothing is trained; or no stop token is
+            trained although `loss.require_trained_stop` is set.
+    """
+    weights = policy_weights(loss.policy)
+    for token_class in TokenClass:
+        value = _configured_weight(loss.weights, token_class)
+        if value is not None:
+            weights[token_class] = value
+    policy = LossPolicy(loss.policy, tuple(float(w) for w in weights), loss.reduction)
+    if not any(policy.weights):
+        raise ConfigError("loss.weights: every token class has weight 0, nothing is trained; set one above 0")
+    if loss.require_trained_stop and not policy.trains_stop:
+        raise ConfigError(
+            "loss.weights.stop is 0, so the model would never learn to stop; "
+            "set it above 0, or loss.require_trained_stop=false if that is meant"
+        )
+    return policy
+
+
+def _configured_weight(weights: ClassWeights, token_class: TokenClass) -> float | None:
+    """The weight set for a class, or for its main class; None where neither is set."""
+    for label in (token_class.label, token_class.main.label):
+        value = getattr(weights, label, None)
+        if value is None:
+            continue
+        if not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"loss.weights.{label}={value} must be a finite number of 0 or more")
+        return float(value)
+    return None
