@@ -1,0 +1,1 @@
+"""The decoder, its sharding, decoding, and the checkpoints it is read from."""

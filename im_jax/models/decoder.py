@@ -1,0 +1,247 @@
+"""A Llama-family decoder: flax.nnx modules inside, functions of a plain pytree at the edge.
+
+Parameters are a nested dict of arrays; those of the blocks are stacked along a leading `layers` axis and
+scanned over. Everything below `class Decoder` is what the rest of the package uses:
+
+    params = jax.jit(functools.partial(init_params, config))(jax.random.key(0))
+    hidden = hidden_states(params, config, tokens, segments, positions)   # [B, L, D]
+    logits = hidden @ head_matrix(params, config)                         # [B, L, V]
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+from flax import nnx, traverse_util
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
+
+from im_jax.config import ModelConfig
+from im_jax.errors import ConfigError
+from im_jax.models import rotary
+from im_jax.models.attention import Attention, Cache, Context, cache_mask, head_dim, segment_mask
+from im_jax.models.layers import MLP, RMSNorm, matrix
+from im_jax.models.sharding import ShardingRules, check_divisible, constrain
+
+Params = dict[str, Any]
+"""Nested dict of arrays: `embedding` [V, D], `layers`, `final_norm`, and `head` [D, V] if untied."""
+
+DEFAULT_RULES: Final = ShardingRules()
+
+_HIDDEN_AXES: Final = ("batch", "length", "act_embed")
+
+
+class Block(nnx.Module):
+    """One layer: attention, then feed-forward, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
+        self.attention_norm = RMSNorm(config)
+        self.attention = Attention(config, rules, rngs=rngs)
+        self.mlp_norm = RMSNorm(config)
+        self.mlp = MLP(config, rules, rngs=rngs)
+        self.rules = rules
+
+    def __call__(
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: Cache | None = None
+    ) -> tuple[jt.Float[jax.Array, "B L D"], Cache | None]:
+        mixed, cache = self.attention(self.attention_norm(x), context, cache)
+        x = constrain(x + mixed, _HIDDEN_AXES, self.rules)
+        x = constrain(x + self.mlp(self.mlp_norm(x)), _HIDDEN_AXES, self.rules)
+        return x, cache
+
+
+class Decoder(nnx.Module):
+    """Embedding, blocks and final norm. Its nnx graph is hashable and holds all that is not an array."""
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
+        if config.vocab_size is None:
+            raise ConfigError("model.vocab_size is not resolved; set it, or take the tokenizer's size")
+        shape = (config.vocab_size, config.embed_dim)
+        self.embedding = matrix(shape, ("vocab", "embed"), config, rngs)
+        self.layers = _stacked_blocks(config, rules, rngs)
+        self.final_norm = RMSNorm(config)
+        if not config.tie_embeddings:
+            self.head = matrix(shape[::-1], ("embed", "vocab"), config, rngs)
+        self.frequencies = tuple(
+            rotary.frequencies(head_dim(config), config.rope_theta, config.rope_scaling).tolist()
+        )
+        self.sliding_window = config.sliding_window
+        self.compute_dtype = config.compute_dtype
+        self.remat = config.remat
+        self.rules = rules
+
+    def __call__(
+        self,
+        tokens: jt.Int[jax.Array, "B L"],
+        segments: jt.Int[jax.Array, "B L"],
+        positions: jt.Int[jax.Array, "B L"],
+    ) -> jt.Float[jax.Array, "B L D"]:
+        """Hidden states after the final norm; no token sees another segment."""
+        mask = segment_mask(segments, self.sliding_window)
+        return self._run(tokens, positions, mask, None)[0]
+
+    def decode(
+        self, tokens: jt.Int[jax.Array, "B L"], positions: jt.Int[jax.Array, "B L"], cache: Cache
+    ) -> tuple[jt.Float[jax.Array, "B L D"], Cache]:
+        """Hidden states of further tokens of one sequence a row, and the cache with them added.
+
+        Args:
+            tokens: the next tokens of each row; L = 1 when decoding, the prompt's length before.
+            positions: where they stand, all below the cache's S; each row its own.
+            cache: stacked over layers, `[layers, B, S, G, K]`.
+        """
+        mask = cache_mask(positions, cache.key.shape[2], self.sliding_window)
+        return self._run(tokens, positions, mask, cache)
+
+    def head_matrix(self) -> jt.Float[jax.Array, "D V"]:
+        """The output head in the compute type; with tied embeddings, the embedding transposed."""
+        head = self.head[...] if hasattr(self, "head") else self.embedding[...].T
+        return head.astype(self.compute_dtype)
+
+    def new_cache(self, batch: int, slots: int) -> Cache:
+        """An empty cache for `slots` tokens a row, in the compute type."""
+        layers, _, groups, size = self.layers.attention.key[...].shape
+        empty = jnp.zeros((layers, batch, slots, groups, size), self.compute_dtype)
+        return Cache(empty, empty)
+
+    def _run(
+        self, tokens: jax.Array, positions: jax.Array, mask: jax.Array, cache: Cache | None
+    ) -> tuple[jax.Array, Any]:
+        context = Context(*rotary.tables(positions, self.frequencies), mask, positions)
+        # Gathered over fsdp before the lookup, which stays local to a shard of the vocabulary.
+        embedding = self.embedding[...].astype(self.compute_dtype)
+        embedding = constrain(embedding, ("vocab", "act_embed"), self.rules)
+        x = constrain(embedding[tokens], _HIDDEN_AXES, self.rules)
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(x: jax.Array, inputs: tuple[Any, Cache | None]) -> tuple[jax.Array, Cache | None]:
+            params, cache = inputs
+            return nnx.merge(graph, params)(x, context, cache)
+
+        x, cache = jax.lax.scan(_rematerialised(layer, self.remat), x, (stacked, cache))
+        return self.final_norm(x), cache
+
+
+def _stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:
+    """All blocks as one, every parameter with a leading `layers` axis."""
+
+    @nnx.split_rngs(splits=config.num_layers)
+    @nnx.vmap
+    def make(rngs: nnx.Rngs) -> Block:
+        return Block(config, rules, rngs=rngs)
+
+    return make(rngs)
+
+
+def _rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]:
+    """The layer with what its backward pass recomputes. `dots` keeps products with weights only, for
+    attention's own product is what makes memory grow with the square of the length."""
+    match policy:
+        case "none":
+            return layer
+        case "full":
+            return jax.checkpoint(layer, prevent_cse=False)
+        case "dots":
+            keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            return jax.checkpoint(layer, prevent_cse=False, policy=keep)
+        case _:
+            raise ConfigError(f"config.model.remat is {policy!r}; it can be none, full or dots")
+
+
+def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:
+    """The decoder with shapes in place of arrays."""
+    return nnx.eval_shape(lambda: Decoder(config, rules, rngs=nnx.Rngs(0)))
+
+
+def decoder_graph(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> nnx.GraphDef[Decoder]:
+    """The decoder without its arrays: hashable; `nnx.merge(graph, params)` is the decoder."""
+    return nnx.graphdef(_abstract(config, rules))
+
+
+def init_params(config: ModelConfig, key: jax.Array) -> Params:
+    """New parameters; jit it with `param_shardings` as `out_shardings` to make them in place.
+
+    Matrices are normal with standard deviation 0.02, those that write to the residual stream smaller by
+    sqrt(2 * num_layers), norms 1. Values depend on the key alone, whatever the sharding.
+    """
+    return nnx.to_pure_dict(nnx.state(Decoder(config, DEFAULT_RULES, rngs=nnx.Rngs(key))))
+
+
+def abstract_params(config: ModelConfig) -> Params:
+    """Parameters as `jax.ShapeDtypeStruct`."""
+    return nnx.to_pure_dict(nnx.state(_abstract(config)))
+
+
+def logical_axes(config: ModelConfig) -> Params:
+    """A tuple of logical axes for every parameter."""
+    flat = {}
+    for path, param in nnx.to_flat_state(nnx.state(_abstract(config))):
+        axes = param.get_metadata("logical_axes")
+        flat[path] = ("layers", *axes) if path[0] == "layers" else axes
+    return traverse_util.unflatten_dict(flat)
+
+
+def param_shardings(
+    config: ModelConfig, mesh: Mesh | AbstractMesh, rules: ShardingRules = DEFAULT_RULES
+) -> Params:
+    """A NamedSharding for every parameter; ConfigError if one cannot be cut into equal shards."""
+    shapes, axes = abstract_params(config), logical_axes(config)
+    check_divisible(shapes, axes, mesh, rules)
+    return jax.tree.map(lambda _, names: NamedSharding(mesh, rules.spec(names)), shapes, axes)
+
+
+def hidden_states(
+    params: Params,
+    config: ModelConfig,
+    tokens: jt.Int[jax.Array, "B L"],
+    segments: jt.Int[jax.Array, "B L"],
+    positions: jt.Int[jax.Array, "B L"],
+    rules: ShardingRules = DEFAULT_RULES,
+) -> jt.Float[jax.Array, "B L D"]:
+    """Hidden states after the final norm, in the compute type.
+
+    Tokens attend to their own segment only, so a packed row gives what its examples give alone. States
+    of padding (segment 0) mean nothing but are finite.
+    """
+    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions)
+
+
+def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "D V"]:
+    """The output head in the compute type; with tied embeddings, the embedding transposed."""
+    return nnx.merge(decoder_graph(config), params).head_matrix()
+
+
+def logits(
+    params: Params,
+    config: ModelConfig,
+    tokens: jt.Int[jax.Array, "B L"],
+    segments: jt.Int[jax.Array, "B L"],
+    positions: jt.Int[jax.Array, "B L"],
+    rules: ShardingRules = DEFAULT_RULES,
+) -> jt.Float32[jax.Array, "B L V"]:
+    """All logits, for small uses; training takes `hidden_states` to `linear_cross_entropy` instead."""
+    decoder = nnx.merge(decoder_graph(config, rules), params)
+    hidden = decoder(tokens, segments, positions)
+    return jnp.matmul(hidden, decoder.head_matrix(), preferred_element_type=jnp.float32)
+
+
+def num_params(config: ModelConfig) -> int:
+    """Number of parameters; a tied head counts once."""
+    return sum(math.prod(array.shape) for array in jax.tree.leaves(abstract_params(config)))
+
+
+def flops_per_token(config: ModelConfig, length: int) -> int:
+    """Floating-point operations per token of one training step, matrix products only.
+
+    PaLM's count (arXiv:2204.02311, appendix B): 6 for each weight that a token is multiplied with (2
+    forward, 4 backward; the head counts, tied or not, the embedding lookup does not), and 12 * layers *
+    heads * head_dim * length for attention over all `length` keys, masked or not. Recomputation by
+    `remat` is not counted.
+    """
+    shapes = abstract_params(config)
+    matrices = [array for array in jax.tree.leaves(shapes["layers"]) if len(array.shape) > 2]
+    # The embedding stands in for the head: of the same size, and there whether or not they are tied.
+    weights = sum(math.prod(array.shape) for array in (*matrices, shapes["embedding"]))
+    return 6 * weights + 12 * config.num_layers * config.num_heads * head_dim(config) * length

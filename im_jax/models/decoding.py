@@ -1,0 +1,103 @@
+"""Greedy decoding with a cache of keys and values."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+import numpy as np
+from flax import nnx
+
+from im_jax.config import ModelConfig
+from im_jax.models.attention import Cache
+from im_jax.models.decoder import DEFAULT_RULES, Decoder, Params, decoder_graph
+from im_jax.models.sharding import ShardingRules
+
+
+class Decoded(NamedTuple):
+    """Prompts with their continuations."""
+
+    tokens: jt.Int[jax.Array, "B T"]
+    """T = L + max_new_tokens: the prompt, what was decoded (a stop token included), then 0."""
+    lengths: jt.Int[jax.Array, " B"]
+    """Tokens of each row, prompt included."""
+
+
+class _Loop(NamedTuple):
+    decoded: Decoded
+    hidden: jax.Array  # [B, D], of each row's last token
+    cache: Cache
+    stopped: jax.Array  # [B] bool
+    step: jax.Array
+
+
+def greedy(
+    params: Params,
+    config: ModelConfig,
+    tokens: jt.Int[jax.Array | np.ndarray, "B L"],
+    lengths: jt.Int[jax.Array | np.ndarray, " B"],
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    rules: ShardingRules = DEFAULT_RULES,
+) -> Decoded:
+    """Continues each prompt with its most likely token until a stop token or `max_new_tokens`.
+
+    Compiled once for a model, B, L, `max_new_tokens` and number of `stop_ids`. Ends early when all rows
+    have stopped. Ties go to the smaller id.
+
+    Args:
+        params: parameters of the decoder.
+        config: its configuration.
+        tokens: prompts, left-aligned; what follows a prompt's end in its row is ignored.
+        lengths: length of each prompt, 1 to L.
+        max_new_tokens: how many tokens are decoded at most.
+        stop_ids: tokens that end a row; may be empty.
+        rules: sharding of activations under the mesh that `jax.set_mesh` set.
+
+    Raises:
+        ValueError: a length is not in 1 to L.
+    """
+    if np.min(lengths) < 1 or np.max(lengths) > tokens.shape[1]:
+        raise ValueError(f"lengths must be between 1 and L={tokens.shape[1]}; they are {np.asarray(lengths)}")
+    graph = decoder_graph(config, rules)
+    prompts, stop = jnp.asarray(tokens, jnp.int32), jnp.asarray(stop_ids, jnp.int32)
+    return _greedy(graph, params, prompts, jnp.asarray(lengths, jnp.int32), stop, max_new_tokens)
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "max_new_tokens"))
+def _greedy(
+    graph: nnx.GraphDef[Decoder],
+    params: Params,
+    prompts: jax.Array,
+    lengths: jax.Array,
+    stop_ids: jax.Array,
+    max_new_tokens: int,
+) -> Decoded:
+    decoder = nnx.merge(graph, params)
+    head = decoder.head_matrix()
+    batch, prompt_length = prompts.shape
+    rows, columns = jnp.arange(batch), jnp.arange(prompt_length)
+
+    def step(loop: _Loop) -> _Loop:
+        logits = jnp.matmul(loop.hidden, head, preferred_element_type=jnp.float32)
+        token = jnp.where(loop.stopped, 0, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
+        # A row that has stopped writes its 0 behind its end, and no further.
+        slot = loop.decoded.lengths
+        decoded = Decoded(loop.decoded.tokens.at[rows, slot].set(token), slot + ~loop.stopped)
+        hidden, cache = decoder.decode(token[:, None], slot[:, None], loop.cache)
+        stopped = loop.stopped | jnp.isin(token, stop_ids)
+        return _Loop(decoded, hidden[:, 0], cache, stopped, loop.step + 1)
+
+    def unfinished(loop: _Loop) -> jax.Array:
+        return (loop.step < max_new_tokens) & ~jnp.all(loop.stopped)
+
+    # What the prompts' padding leaves in the cache is overwritten before any token can see it.
+    positions = jnp.broadcast_to(columns, prompts.shape)
+    cache = decoder.new_cache(batch, prompt_length + max_new_tokens)
+    hidden, cache = decoder.decode(prompts, positions, cache)
+    prompts = jnp.where(columns < lengths[:, None], prompts, 0)
+    decoded = Decoded(jnp.pad(prompts, ((0, 0), (0, max_new_tokens))), lengths)
+    loop = _Loop(decoded, hidden[rows, lengths - 1], cache, jnp.zeros(batch, bool), jnp.int32(0))
+    return jax.lax.while_loop(unfinished, step, loop).decoded

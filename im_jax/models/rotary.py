@@ -1,0 +1,62 @@
+"""Rotary positions (Su et al. 2021, arXiv:2104.09864), halves convention, with the usual scalings.
+
+The head dimension K is K/2 pairs; pair i is elements (i, i + K/2), as in Hugging Face checkpoints, and
+turns by `position * frequency[i]`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.config import RopeScaling
+from im_jax.errors import ConfigError
+
+
+def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64[np.ndarray, " half_K"]:
+    """Angle per position of each pair, in radians.
+
+    `linear` divides every frequency by `factor` (positions are squeezed, Chen et al. 2023,
+    arXiv:2306.15595). `llama3` (Llama 3.1) divides only those with a wavelength above
+    `original_max_positions / low_freq_factor`, keeps those below `original_max_positions /
+    high_freq_factor`, and blends in between.
+
+    Raises:
+        ConfigError: for an unknown `scaling.kind`.
+    """
+    base = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+    match scaling.kind:
+        case "none":
+            return base
+        case "linear":
+            return base / scaling.factor
+        case "llama3":
+            turns = scaling.original_max_positions * base / (2 * math.pi)
+            low, high = scaling.low_freq_factor, scaling.high_freq_factor
+            keep = np.clip((turns - low) / (high - low), 0.0, 1.0)
+            return keep * base + (1.0 - keep) * base / scaling.factor
+        case _:
+            raise ConfigError(
+                f"config.model.rope_scaling.kind is {scaling.kind!r}; it can be none, linear or llama3"
+            )
+
+
+def tables(
+    positions: jt.Int[jax.Array, "B L"], pair_frequencies: tuple[float, ...]
+) -> tuple[jt.Float32[jax.Array, "B L 1 half_K"], jt.Float32[jax.Array, "B L 1 half_K"]]:
+    """Cosine and sine of every pair's angle; one table serves all heads and layers."""
+    angles = positions[:, :, None, None].astype(jnp.float32) * jnp.asarray(pair_frequencies, jnp.float32)
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(
+    x: jt.Float[jax.Array, "B L H K"],
+    cos: jt.Float32[jax.Array, "B L 1 half_K"],
+    sin: jt.Float32[jax.Array, "B L 1 half_K"],
+) -> jt.Float[jax.Array, "B L H K"]:
+    """Turns each pair of every head by its angle, in float32; the result has the type of `x`."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)

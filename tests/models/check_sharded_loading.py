@@ -1,0 +1,44 @@
+"""Run by test_huggingface on eight devices: parameters arrive sharded, and no more of the file is read."""
+
+import sys
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, SingleDeviceSharding
+
+from im_jax.config import ModelConfig
+from im_jax.models import decoder, huggingface, stored
+from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.sharding import ShardingRules
+
+
+def main() -> None:
+    config = resolve_model(ModelConfig(path=sys.argv[1]))
+    device = SingleDeviceSharding(jax.devices()[0])
+    whole = load_pretrained(config, jax.tree.map(lambda _: device, decoder.abstract_params(config)))
+
+    # With the head size split too, every way of cutting a tensor is used.
+    rules = ShardingRules(heads=None, kv_heads=None, head_dim="tensor")
+    for table in (ShardingRules(), rules):
+        mesh = jax.make_mesh((2, 2, 2), ("replica", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+        shardings = decoder.param_shardings(config, mesh, table)
+        params = load_pretrained(config, shardings)
+        jax.tree.map(np.testing.assert_array_equal, params, whole)
+        assert jax.tree.all(jax.tree.map(lambda x, sharding: x.sharding == sharding, params, shardings))
+
+    # Copies share one reading: eight devices read the file once, not eight times.
+    amounts: list[int] = []
+    with huggingface.safetensors.safe_open(f"{sys.argv[1]}/model.safetensors", framework="numpy") as file:
+
+        def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
+            part = file.get_slice(name)[index]
+            amounts.append(part.size)
+            return part
+
+        stored.read_params(config, decoder.param_shardings(config, mesh), read)
+    assert sum(amounts) == decoder.num_params(config), (sum(amounts), decoder.num_params(config))
+    print(f"same on {jax.device_count()} devices")
+
+
+if __name__ == "__main__":
+    main()
