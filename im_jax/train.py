@@ -1,0 +1,186 @@
+"""Fine-tune a language model under a loss policy.
+
+    python -m im_jax.train --config=configs/cpu_debug.py --workdir=DIR [--config.FIELD=VALUE ...]
+
+Started again in the same workdir, a run resumes from its latest checkpoint. In WORKDIR: config.json,
+metrics.jsonl, summary.json, checkpoints/, tensorboard/.
+"""
+
+import datetime
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import optax
+from absl import flags
+from rich.console import Console
+
+from im_jax import command_line, validation
+from im_jax.config import Config, flatten
+from im_jax.data.pipeline import train_iterator
+from im_jax.data.prepare import Prepared, prepare
+from im_jax.errors import ConfigError
+from im_jax.losses.policy import make_policy
+from im_jax.models import decoder
+from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.sharding import ShardingRules
+from im_jax.training import mesh as meshes
+from im_jax.training import state as states
+from im_jax.training.checkpoint import Checkpoints, with_shardings
+from im_jax.training.evaluation import Evaluator
+from im_jax.training.metrics import MetricsWriter, Row
+from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.reporting import Reporter, heldout_table
+from im_jax.training.resume import check_same_run
+from im_jax.training.state import TrainState
+from im_jax.training.step import make_train_step
+
+
+def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
+    """Run training to its end, from the latest checkpoint if there is one.
+
+    Args:
+        config: checked configuration; its open fields (vocabulary, steps, architecture) are filled in.
+        workdir: where everything is written.
+        console: where progress is shown; a quiet one on all processes but the first.
+
+    Returns:
+        The summary, as written to WORKDIR/summary.json.
+    """
+    began = time.perf_counter()
+    policy, rules = make_policy(config.loss), ShardingRules()
+    mesh = meshes.make_mesh(config.mesh)
+    meshes.check_batch(config, mesh)
+    config.model = resolve_model(config.model)
+    data = prepare(config, policy.table())
+    last_step = resolve(config, data)
+    console.print(data.report.summary(), highlight=False)
+    data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+
+    schedule = make_schedule(config.optimizer, last_step)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    shardings = states.state_shardings(config.model, optimizer, mesh, rules)
+    train_step = jax.jit(
+        make_train_step(
+            config.model, policy, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
+        ),
+        donate_argnums=0,
+        out_shardings=(shardings, None),
+    )
+    evaluate = Evaluator(config, policy, data.heldout_rows, mesh, rules)
+    batches = train_iterator(
+        data.train_rows,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+        local=meshes.local_rows(mesh, config.train.batch_size),
+        workers=config.data.workers,
+    )
+
+    with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", config.checkpoint) as saved:
+        state, first_step = starting_state(saved, config, optimizer, shardings, batches, workdir, console)
+        with (
+            MetricsWriter(workdir, config, from_step=first_step) as writer,
+            Reporter(console, writer, first_step, last_step, config.log.every) as reporter,
+        ):
+            for step in range(first_step + 1, last_step + 1):
+                batch = meshes.put_batch(next(batches), mesh)
+                state, metrics = train_step(state, batch)
+                reporter.step(step, float(schedule(step - 1)), metrics)
+                # The iterator stands just behind this step's batch, so the saved position fits the state.
+                if saved.due(step) or step == last_step:
+                    with reporter.paused():
+                        saved.save(step, state, batches.get_state(), flatten(config))
+                if config.eval.every and step % config.eval.every == 0 and step < last_step:
+                    with reporter.paused():
+                        reporter.write(evaluate(state.params, step))
+            reporter.flush()
+            heldout = evaluate(state.params, last_step)
+            reporter.write(heldout)
+
+    summary = {
+        "step": last_step,
+        "resumed_from": first_step,
+        "policy": policy.name,
+        "reduction": policy.reduction,
+        "parameters": decoder.num_params(config.model),
+        "devices": jax.device_count(),
+        "seconds": round(time.perf_counter() - began, 1),
+        "data": data.report.as_dict(),
+        "heldout": heldout,
+    }
+    if jax.process_index() == 0:
+        (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if heldout is not None:
+        console.print(heldout_table(heldout, policy))
+    return summary
+
+
+def starting_state(
+    saved: Checkpoints,
+    config: Config,
+    optimizer: optax.GradientTransformation,
+    shardings: TrainState,
+    batches: Any,
+    workdir: pathlib.Path,
+    console: Console,
+) -> tuple[TrainState, int]:
+    """The state to go on from, and its step: the latest checkpoint, a pretrained model, or random weights.
+
+    From a checkpoint, `batches` is moved to where the saved run stood.
+    """
+    if (step := saved.latest_step) is not None:
+        check_same_run(saved.saved_config(), flatten(config), workdir, console)
+        abstract = states.abstract_state(config.model, optimizer)
+        restored = saved.restore(with_shardings(abstract, shardings))
+        batches.set_state(restored.data)
+        console.print(f"resuming from step {step} in {workdir}", highlight=False)
+        return restored.state, step
+    if config.model.path:
+        params = load_pretrained(config.model, shardings.params)
+        return states.state_from_params(params, optimizer, shardings), 0
+    return states.init_state(config.model, optimizer, shardings, seed=config.seed), 0
+
+
+def resolve(config: Config, data: Prepared) -> int:
+    """Fill in what the tokenizer and the data decide: the vocabulary, and the number of steps (returned)."""
+    vocab_size = data.tokenizer.vocab_size
+    if config.model.vocab_size is None:
+        config.model.vocab_size = vocab_size
+    validation.check_vocabulary(config.model.vocab_size, vocab_size, config.tokenizer.path)
+    validation.check_model(config)
+    if config.train.steps is None:
+        assert config.train.epochs is not None
+        rows = config.train.epochs * len(data.train_rows)
+        config.train.steps = max(1, math.ceil(rows / config.train.batch_size))
+    return config.train.steps
+
+
+def default_workdir(config_path: pathlib.Path) -> pathlib.Path:
+    """A new directory for this run; several processes could not agree on one."""
+    if jax.process_count() > 1:
+        raise ConfigError("several processes need one place to write to: set --workdir=DIR")
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return pathlib.Path("runs") / f"{config_path.stem}-{now}"
+
+
+def main(arguments: command_line.CommandLine) -> None:
+    config = arguments.config
+    meshes.join_cluster(config.mesh)
+    console = Console(quiet=jax.process_index() != 0)
+    workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments.config_path))
+    workdir.mkdir(parents=True, exist_ok=True)
+    train(config, workdir, console)
+    console.print(f"everything was written to {workdir.resolve()}", highlight=False, soft_wrap=True)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "workdir", None, "Where to write; a new directory in runs/ if not given.", flag_values=values
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)

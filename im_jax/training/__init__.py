@@ -1,0 +1,1 @@
+"""The optimiser step, and what surrounds it: devices, checkpoints, metrics."""

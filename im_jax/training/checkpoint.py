@@ -1,0 +1,102 @@
+"""Checkpoints of a run, by Orbax: state, position in the data and resolved configuration."""
+
+import contextlib
+import pathlib
+from typing import Any, NamedTuple, Self
+
+import jax
+from orbax.checkpoint.experimental import v1 as ocp
+
+from im_jax.config import CheckpointConfig
+from im_jax.errors import CheckpointError
+from im_jax.training.state import TrainState
+
+_policies = ocp.training.save_decision_policies
+
+
+class Restored(NamedTuple):
+    """What a checkpoint holds."""
+
+    state: TrainState
+    data: dict[str, Any]
+    """State of the data iterator: the position after the last step taken."""
+    config: dict[str, Any]
+    """Resolved configuration of the run that saved it, flattened."""
+
+
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
+    """The checkpoints in one directory, the latest few of them kept.
+
+    Saving runs in the background. A save that failed raises at the next save or when this is closed,
+    never later: a run must not go on for hours believing that it is safe.
+    """
+
+    def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
+        when: list[Any] = [_policies.PreemptionCheckpointingPolicy()]
+        if config.every:
+            when.append(_policies.FixedIntervalPolicy(config.every))
+        self._checkpointer = ocp.training.Checkpointer(
+            directory.resolve(),
+            save_decision_policy=_policies.AnySavePolicy(when),
+            preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
+            cleanup_tmp_directories=True,
+        )
+        self._pending: ocp.AsyncResponse[bool] | None = None
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest complete checkpoint, or None."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def due(self, step: int) -> bool:
+        """Whether the run should save at this step: at its interval, or because it is being preempted."""
+        return self._checkpointer.should_save(step)
+
+    def save(self, step: int, state: TrainState, data: dict[str, Any], config: dict[str, Any]) -> None:
+        """Start saving; arrays are copied to the host before this returns, so they may be donated."""
+        self.wait()
+        self._pending = self._checkpointer.save_checkpointables_async(
+            step, {"state": state, "data": data, "config": config}, force=True
+        )
+
+    def wait(self) -> None:
+        """Wait for a save in progress, and raise if it failed."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def saved_config(self) -> dict[str, Any]:
+        """Flattened configuration in the newest checkpoint."""
+        return self._load({"config": None})["config"]
+
+    def restore(self, abstract_state: TrainState) -> Restored:
+        """Load the newest checkpoint straight into the shapes and shardings of `abstract_state`."""
+        return Restored(**self._load({"state": abstract_state, "data": None, "config": None}))
+
+    def _load(self, what: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._checkpointer.load_checkpointables(None, what)
+        except Exception as error:  # Orbax raises many kinds; each means that the files do not fit.
+            raise CheckpointError(
+                f"checkpoint {self.latest_step} in {self._checkpointer.directory} cannot be read for this "
+                f"configuration: {error}. Use the configuration it was saved with, or another --workdir"
+            ) from error
+
+
+def with_shardings(abstract: TrainState, shardings: TrainState) -> TrainState:
+    """Abstract state whose leaves say where they are to live."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )

@@ -1,0 +1,116 @@
+"""Devices: joining a cluster, the mesh, and putting batches on it."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from im_jax.batch import Batch
+from im_jax.config import Config, MeshConfig
+from im_jax.errors import ConfigError
+
+AXES = ("replica", "fsdp", "tensor")
+DATA_AXES = ("replica", "fsdp")
+
+
+def join_cluster(mesh: MeshConfig) -> None:
+    """Start `jax.distributed` where it is wanted. Call before anything touches a device.
+
+    Under `auto` a cluster is joined when JAX detects one (TPU pod, Slurm, Kubernetes) or when
+    `JAX_COORDINATOR_ADDRESS` (with `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`) is set.
+
+    Raises:
+        ConfigError: `mesh.distributed=require` and there is no cluster to join.
+    """
+    if mesh.distributed == "off" or jax.distributed.is_initialized():
+        return
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:  # JAX found no cluster to join.
+        if mesh.distributed == "require":
+            raise ConfigError(
+                "mesh.distributed=require, but no cluster was detected; set JAX_COORDINATOR_ADDRESS, "
+                "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
+            ) from error
+
+
+def mesh_shape(mesh: MeshConfig, num_devices: int) -> tuple[int, int, int]:
+    """Sizes of the axes (replica, fsdp, tensor), with `fsdp=-1` filled in.
+
+    Raises:
+        ConfigError: the axes do not multiply to the number of devices.
+    """
+    for name in ("replica", "tensor"):
+        if getattr(mesh, name) < 1:
+            raise ConfigError(f"mesh.{name}={getattr(mesh, name)} must be 1 or more")
+    others = mesh.replica * mesh.tensor
+    fsdp = num_devices // others if mesh.fsdp == -1 else mesh.fsdp
+    if fsdp < 1 or others * fsdp != num_devices:
+        raise ConfigError(
+            f"mesh.replica={mesh.replica} x mesh.fsdp={mesh.fsdp} x mesh.tensor={mesh.tensor} does not "
+            f"cover the {num_devices} devices here; set them to multiply to {num_devices}, "
+            "or mesh.fsdp=-1 for all that the others leave"
+        )
+    return mesh.replica, fsdp, mesh.tensor
+
+
+def make_mesh(mesh: MeshConfig) -> Mesh:
+    """The device mesh, axes of type Auto: the compiler propagates shardings, as Flax modules need."""
+    shape = mesh_shape(mesh, jax.device_count())
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def check_batch(config: Config, mesh: Mesh) -> None:
+    """Stop unless rows divide evenly over micro-batches, processes and data-parallel devices."""
+    data_parallel = int(np.prod([mesh.shape[axis] for axis in DATA_AXES]))
+    for name, rows, parts, why in (
+        (
+            "train.batch_size",
+            config.train.batch_size,
+            config.train.accumulate * data_parallel,
+            f"train.accumulate={config.train.accumulate} x {data_parallel} data-parallel devices",
+        ),
+        (
+            "eval.batch_size",
+            eval_batch_size(config),
+            data_parallel,
+            f"{data_parallel} data-parallel devices",
+        ),
+    ):
+        if rows % parts:
+            raise ConfigError(
+                f"{name}={rows} is not divisible by {parts} ({why}); "
+                f"set it to a multiple, such as {max(parts, round(rows / parts) * parts)}"
+            )
+
+
+def eval_batch_size(config: Config) -> int:
+    """Rows of one evaluation batch: as configured, or those of a training micro-batch."""
+    return config.eval.batch_size or config.train.batch_size // config.train.accumulate
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over the data axes, nothing else split."""
+    return NamedSharding(mesh, PartitionSpec(DATA_AXES))
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """A global batch on the devices from the rows that this process holds."""
+    sharding = batch_sharding(mesh)
+    return Batch(*(jax.make_array_from_process_local_data(sharding, np.asarray(x)) for x in batch))
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> range:
+    """Which rows of a global batch this process must provide: those that its devices hold.
+
+    Raises:
+        ConfigError: the devices of this process hold rows that are not next to each other, which
+            happens when a mesh axis is laid out across processes in an unusual order.
+    """
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    needed = sorted({row for index in indices for row in range(*(index or ())[0].indices(batch_size))})
+    local = range(needed[0], needed[-1] + 1)
+    if len(needed) != len(local):
+        raise ConfigError(
+            "mesh: this process's devices hold scattered rows of a batch; reorder the mesh axes"
+        )
+    return local

@@ -1,0 +1,134 @@
+"""Numbers of a run: JSON Lines, TensorBoard and, when asked for, Weights & Biases."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
+
+import jax
+import numpy as np
+
+from im_jax.config import Config, LogConfig, flatten, to_json
+from im_jax.errors import ConfigError
+from im_jax.losses.by_class import ClassSums
+from im_jax.token_classes import MAIN_CLASSES, TokenClass
+
+Row = dict[str, Any]
+"""One line of metrics.jsonl: `step`, `split`, then names and numbers."""
+
+
+def class_metrics(sums: ClassSums) -> Row:
+    """`nll/CLASS` (mean, nats) and `tokens/CLASS` by main class, from sums over sub-classes.
+
+    `nll/CLASS` is there only where losses of the class were computed.
+    """
+    row: Row = {}
+    for main in MAIN_CLASSES:
+        members = [c for c in TokenClass if c.main is main]
+        nll, measured, targets = (float(np.sum(np.asarray(field)[members])) for field in sums)
+        if targets:
+            row[f"tokens/{main.label}"] = int(targets)
+        if measured:
+            row[f"nll/{main.label}"] = nll / measured
+    return row
+
+
+def policy_loss(sums: ClassSums, class_weights: np.ndarray) -> float:
+    """Mean NLL over tokens, weighted by class: one number to compare a policy on held-out data."""
+    weight = class_weights[: len(sums.nll)] * np.asarray(sums.measured)
+    mean = np.asarray(sums.nll) / np.maximum(np.asarray(sums.measured), 1)
+    return float(np.sum(weight * mean) / np.sum(weight)) if weight.any() else float("nan")
+
+
+class _Sink(Protocol):
+    def write(self, row: Row) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
+    """Writes the resolved configuration, and rows to every sink that it asks for.
+
+    On processes other than the first, all of this does nothing.
+    """
+
+    def __init__(self, workdir: pathlib.Path, config: Config, *, from_step: int) -> None:
+        self._sinks: list[_Sink] = []
+        if jax.process_index() != 0:
+            return
+        (workdir / "config.json").write_text(to_json(config), encoding="utf-8")
+        self._sinks.append(_JsonLines(workdir / "metrics.jsonl", from_step))
+        if config.log.tensorboard:
+            self._sinks.append(_TensorBoard(workdir / "tensorboard"))
+        if config.log.wandb_project:
+            self._sinks.append(_WeightsAndBiases(workdir, config.log, flatten(config)))
+
+    def write(self, row: Row) -> None:
+        """Add one row, to all sinks, now."""
+        for sink in self._sinks:
+            sink.write(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+
+class _JsonLines:
+    """A file of one object a line. On resume, rows after the restored step are taken out again."""
+
+    def __init__(self, path: pathlib.Path, from_step: int) -> None:
+        kept = []
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(json.JSONDecodeError):  # a line cut off when a run was killed
+                    if json.loads(line)["step"] <= from_step:
+                        kept.append(line + "\n")
+        path.write_text("".join(kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, row: Row) -> None:
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _TensorBoard:
+    def __init__(self, directory: pathlib.Path) -> None:
+        from tensorboard.summary import Writer
+
+        self._writer = Writer(str(directory))
+
+    def write(self, row: Row) -> None:
+        for name, value in _numbers(row).items():
+            self._writer.add_scalar(f"{row['split']}/{name}", value, step=row["step"])
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WeightsAndBiases:
+    def __init__(self, workdir: pathlib.Path, log: LogConfig, config: Mapping[str, Any]) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError(
+                "log.wandb_project is set, but wandb is not installed: pip install 'im_jax[wandb]'"
+            ) from error
+        self._run = wandb.init(project=log.wandb_project, dir=workdir, config=dict(config), resume="allow")
+
+    def write(self, row: Row) -> None:
+        named = {f"{row['split']}/{name}": value for name, value in _numbers(row).items()}
+        self._run.log(named, step=row["step"])
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _numbers(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in ("step", "split")}

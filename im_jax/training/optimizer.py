@@ -1,0 +1,84 @@
+"""AdamW, its presets and schedules."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import jax
+import optax
+
+from im_jax.config import OptimizerConfig
+from im_jax.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Optimiser constants; the paper and its released code disagree (appendix against launcher)."""
+
+    beta1: float
+    beta2: float
+    eps: float
+    clip_norm: float
+
+
+PRESETS: Final = {
+    "paper": Preset(beta1=0.9, beta2=0.98, eps=1e-6, clip_norm=0.0),
+    "released": Preset(beta1=0.9, beta2=0.999, eps=1e-8, clip_norm=1.0),
+}
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step (counted from 0): linear warm-up from 0, then constant, linear or cosine.
+
+    The same values as the schedules of Hugging Face transformers, which the released code used: the
+    first step of a warm-up has rate 0, and `warmup_fraction` is rounded up to whole steps.
+    """
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = math.ceil(config.warmup_fraction * steps)
+    if not 0 <= warmup <= steps:
+        raise ConfigError(f"optimizer.warmup_steps={warmup} must be between 0 and the {steps} training steps")
+    peak, final = config.learning_rate, config.learning_rate * config.final_fraction
+    decay_steps = max(steps - warmup, 1)
+    match config.schedule:
+        case "constant":
+            main = optax.constant_schedule(peak)
+        case "linear":
+            main = optax.linear_schedule(peak, final, decay_steps)
+        case "cosine":
+            main = optax.cosine_decay_schedule(peak, decay_steps, alpha=config.final_fraction)
+        case _:
+            raise ConfigError(f"optimizer.schedule={config.schedule!r} is not linear, cosine or constant")
+    if warmup == 0:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+
+def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Clipping by global norm (if any), then AdamW with decoupled weight decay."""
+    preset = PRESETS[config.preset]
+
+    def chosen(name: str) -> float:
+        value = getattr(config, name)
+        return getattr(preset, name) if value is None else value
+
+    adamw = optax.adamw(
+        schedule,
+        b1=chosen("beta1"),
+        b2=chosen("beta2"),
+        eps=chosen("eps"),
+        weight_decay=config.weight_decay,
+        mask=is_matrix if config.decay_mask == "matrices" else None,
+    )
+    clip_norm = chosen("clip_norm")
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adamw) if clip_norm else adamw
+
+
+def is_matrix(params: optax.Params) -> optax.Params:
+    """True for the weights of linear maps; False for norm scales and the embedding table."""
+
+    def decayed(path: tuple[jax.tree_util.KeyEntry, ...], _: jax.Array) -> bool:
+        names = jax.tree_util.keystr(path)
+        return "norm" not in names and "embed" not in names
+
+    return jax.tree_util.tree_map_with_path(decayed, params)

@@ -1,0 +1,129 @@
+"""What a user sees of a run while it goes on: progress, log lines, the held-out table."""
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from im_jax.losses.policy import LossPolicy
+from im_jax.token_classes import MAIN_CLASSES, TokenClass
+from im_jax.training.metrics import MetricsWriter, Row, class_metrics
+from im_jax.training.step import StepMetrics
+
+
+class Reporter(contextlib.AbstractContextManager["Reporter"]):
+    """Shows progress and writes metrics, without making the devices wait.
+
+    `step` is called after each step is dispatched, and fetches the numbers of a log step only once the
+    *next* step is under way, so the devices always have work queued.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        writer: MetricsWriter,
+        first_step: int,
+        last_step: int,
+        log_every: int,
+    ) -> None:
+        self._console, self._writer = console, writer
+        self._first_step, self._last_step, self._log_every = first_step, last_step, log_every
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers="")
+        self._since_log: list[StepMetrics] = []
+        self._pending: tuple[int, float, list[StepMetrics]] | None = None
+        self._clock = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, step: int, learning_rate: float, metrics: StepMetrics) -> None:
+        """Take note of a step that was just dispatched; steps count from 1."""
+        self.flush()
+        self._since_log.append(metrics)
+        is_first = step == self._first_step + 1
+        if is_first or step % self._log_every == 0 or step == self._last_step:
+            self._pending = (step, learning_rate, self._since_log)
+            self._since_log = []
+        self._progress.update(self._task, completed=step)
+
+    def flush(self) -> None:
+        """Write the log step that waits, if there is one."""
+        if self._pending is None:
+            return
+        (step, learning_rate, steps), self._pending = self._pending, None
+        host = jax.device_get(steps)
+        elapsed = self._restart_clock()
+        row: Row = {
+            "step": step,
+            "split": "train",
+            "loss": float(host[-1].loss),
+            "learning_rate": learning_rate,
+            "grad_norm": float(host[-1].grad_norm),
+            "tokens_per_second": sum(int(np.sum(m.by_class.targets)) for m in host) / elapsed,
+            "step_time": elapsed / len(host),
+        } | class_metrics(host[-1].by_class)
+        if not math.isfinite(row["loss"]):
+            self._console.print(f"[bold red]step {step}: the loss is {row['loss']}[/]")
+        self.write(row)
+        numbers = f"loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(self._task, numbers=numbers)
+        if self._progress.disable:
+            self._console.print(f"step {step}/{self._last_step}  {numbers}", highlight=False)
+
+    def write(self, row: Row | None) -> None:
+        """Write a row of metrics, if there is one."""
+        if row is not None:
+            self._writer.write(row)
+
+    @contextlib.contextmanager
+    def paused(self) -> Any:
+        """Time spent inside does not count towards step times."""
+        self.flush()
+        yield
+        self._restart_clock()
+
+    def _restart_clock(self) -> float:
+        now = time.perf_counter()
+        elapsed, self._clock = now - self._clock, now
+        return elapsed
+
+
+def heldout_table(row: Mapping[str, Any], policy: LossPolicy) -> Table:
+    """Held-out loss by token class, with what the policy trains."""
+    table = Table(title=f"Held-out loss by token class after training with policy {policy.name}")
+    for name, justify in (("class", "left"), ("trained", "left"), ("tokens", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("NLL (nats)", justify="right")
+    table.add_column("perplexity", justify="right")
+    for main in MAIN_CLASSES:
+        if f"nll/{main.label}" not in row:
+            continue
+        nll = row[f"nll/{main.label}"]
+        weight = " / ".join(dict.fromkeys(f"{policy.weights[c]:g}" for c in TokenClass if c.main is main))
+        trained = "no" if weight == "0" else "yes" if weight == "1" else f"weight {weight}"
+        tokens = f"{row[f'tokens/{main.label}']:,}"
+        table.add_row(main.label, trained, tokens, f"{nll:.4f}", f"{math.exp(min(nll, 700)):.3g}")
+    table.add_section()
+    loss = row["loss"]
+    table.add_row("all trained", "", "", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}")
+    return table

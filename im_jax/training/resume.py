@@ -1,0 +1,54 @@
+"""What may change between a run and its resumption, and what would make it another run."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.console import Console
+
+from im_jax.errors import ConfigError
+
+_FREE_GROUPS: Final = ("log.", "checkpoint.", "mesh.")
+_FREE_FIELDS: Final = frozenset(
+    {
+        "train.steps",
+        "train.epochs",
+        "train.accumulate",
+        "eval.every",
+        "eval.batch_size",
+        "data.workers",
+        "data.max_lost_fraction",
+        "model.path",
+        "model.remat",
+    }
+)
+_ABSENT: Final = "(absent)"
+
+
+def check_same_run(
+    saved: Mapping[str, Any], current: Mapping[str, Any], workdir: pathlib.Path, console: Console
+) -> None:
+    """Show what differs from the configuration in the checkpoint.
+
+    Raises:
+        ConfigError: a difference would change the data, the model or the loss half-way: what came out
+            would be neither run.
+    """
+    changed = {
+        name: (saved.get(name, _ABSENT), current.get(name, _ABSENT))
+        for name in {**saved, **current}
+        if saved.get(name, _ABSENT) != current.get(name, _ABSENT)
+    }
+    fixed = {name: change for name, change in changed.items() if not _may_change(name)}
+    if fixed:
+        listed = "; ".join(f"{name}={new} (was {old})" for name, (old, new) in fixed.items())
+        raise ConfigError(
+            f"{workdir} holds a run with another configuration: {listed}. "
+            "Set these back to resume it, or choose another --workdir for a new run"
+        )
+    for name, (old, new) in changed.items():
+        console.print(f"changed since the checkpoint: {name}={new} (was {old})", highlight=False)
+
+
+def _may_change(name: str) -> bool:
+    return name in _FREE_FIELDS or name.startswith(_FREE_GROUPS)

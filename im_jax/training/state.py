@@ -1,0 +1,72 @@
+"""The state of a run that changes: a plain pytree. It holds no random key; keys derive from (seed, step)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from im_jax.config import ModelConfig
+from im_jax.models import decoder
+from im_jax.models.sharding import ShardingRules
+
+Params = Any
+
+
+class TrainState(NamedTuple):
+    """What a training step takes and gives."""
+
+    step: jt.Int32[jt.Array, ""]
+    """Optimiser steps taken."""
+    params: Params
+    opt_state: optax.OptState
+
+
+def new_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def abstract_state(model: ModelConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    """Shapes and types of the state, without computing anything."""
+    return jax.eval_shape(lambda params: new_state(params, optimizer), decoder.abstract_params(model))
+
+
+def state_shardings(
+    model: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules
+) -> TrainState:
+    """A sharding for each leaf of the state: moments live beside their parameters, scalars everywhere."""
+    replicated = NamedSharding(mesh, PartitionSpec())
+    params = decoder.param_shardings(model, mesh, rules)
+    opt_state = optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        abstract_state(model, optimizer).opt_state,
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    return TrainState(step=replicated, params=params, opt_state=opt_state)  # type: ignore[arg-type]
+
+
+def init_state(
+    model: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    shardings: TrainState,
+    *,
+    seed: int,
+) -> TrainState:
+    """A fresh state from random weights, each leaf created where it lives."""
+
+    def create(key: jax.Array) -> TrainState:
+        return new_state(decoder.init_params(model, key), optimizer)
+
+    return jax.jit(create, out_shardings=shardings)(jax.random.key(seed))
+
+
+def state_from_params(
+    params: Params, optimizer: optax.GradientTransformation, shardings: TrainState
+) -> TrainState:
+    """A fresh state from given weights, which are taken over (donated)."""
+    return jax.jit(new_state, static_argnums=1, out_shardings=shardings, donate_argnums=0)(params, optimizer)

@@ -1,0 +1,48 @@
+"""Every shipped configuration is valid, and what it resolves to is on record.
+
+After a change that is meant, write the records anew: `python -m tests.test_configs`.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from im_jax import validation
+from im_jax.config import CHOICES, Config, flatten, to_json
+from tests.conftest import REPOSITORY
+
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def load(path: Path) -> Config:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configuration_is_valid_and_as_recorded(path: Path) -> None:
+    config = load(path)
+    validation.check(config)
+    recorded = (GOLDEN / f"{path.stem}.json").read_text(encoding="utf-8")
+    assert to_json(config) == recorded, "if the change is meant: python -m tests.test_configs"
+
+
+def test_every_record_belongs_to_a_configuration() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == {path.stem for path in CONFIGS}
+
+
+def test_every_choice_and_bound_is_of_a_field_that_exists() -> None:
+    known = set(flatten(Config()))
+    assert set(CHOICES) <= known
+    assert set(validation._AT_LEAST) | set(validation._INTERVALS) <= known
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for config_path in CONFIGS:
+        (GOLDEN / f"{config_path.stem}.json").write_text(to_json(load(config_path)), encoding="utf-8")

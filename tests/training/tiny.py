@@ -1,0 +1,106 @@
+"""A very small run for tests: the shipped debug configuration, shrunk."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from configs import cpu_debug
+from im_jax.batch import Batch
+from im_jax.config import ClassWeights, Config, LossConfig
+from im_jax.losses.policy import make_policy
+from im_jax.models import decoder
+from im_jax.models.sharding import ShardingRules
+from im_jax.token_classes import NUM_CLASSES, TokenClass
+from im_jax.training import state as states
+from im_jax.training import step as steps
+from im_jax.training.step import StepMetrics, TrainStep
+
+LENGTH = 48
+
+
+def tiny_config(**model: Any) -> Config:
+    """`configs/cpu_debug.py`, with a model of two layers and rows of 48 tokens."""
+    config = cpu_debug.get_config()
+    sizes: dict[str, Any] = {"num_layers": 2, "embed_dim": 32, "mlp_dim": 64, "vocab_size": 320}
+    config.model = dataclasses.replace(config.model, max_positions=LENGTH, **(sizes | model))
+    config.data = dataclasses.replace(config.data, max_length=LENGTH, num_generated=64)
+    config.train = dataclasses.replace(config.train, steps=6, batch_size=8)
+    config.eval = dataclasses.replace(config.eval, num_examples=8, every=0)
+    return config
+
+
+def random_examples(seed: int, count: int) -> list[Batch]:
+    """Examples of a few random tokens and classes, as rows `[T]` without padding."""
+    rng = np.random.default_rng(seed)
+    examples = []
+    for size in rng.integers(3, LENGTH // 2, count):
+        classes = rng.integers(1, NUM_CLASSES, size).astype(np.uint8)
+        classes[-1] = TokenClass.LAST_STOP
+        examples.append(
+            Batch(
+                tokens=rng.integers(1, 320, size).astype(np.int32),
+                classes=classes,
+                segments=np.ones(size, np.int32),
+                positions=np.arange(size, dtype=np.int32),
+                message_weights=rng.choice([0.5, 1.0], size).astype(np.float32),
+            )
+        )
+    return examples
+
+
+def rows_of(examples: list[Batch], rows: list[list[int]], length: int = LENGTH) -> Batch:
+    """Examples laid out in the given rows, padded to `length`."""
+    out = Batch(
+        *(
+            np.zeros((len(rows), length), dtype)
+            for dtype in (np.int32, np.uint8, np.int32, np.int32, np.float32)
+        )
+    )
+    for r, members in enumerate(rows):
+        end = 0
+        for segment, member in enumerate(members, start=1):
+            example = examples[member]
+            at = slice(end, end + len(example.tokens))
+            for target, values in zip(out, example, strict=True):
+                target[r, at] = values
+            out.segments[r, at] = segment
+            end = at.stop
+    return out
+
+
+MODEL = tiny_config().model
+
+
+def gradient_of(batch: Batch, policy: str, reduction: str, accumulate: int = 1) -> tuple[StepMetrics, Any]:
+    """Metrics of an optimiser step of MODEL, and the gradient that reached the optimiser.
+
+    User tokens weigh 0.3, so that every reduction has something to tell apart.
+    """
+    after, metrics = _compiled_step(policy, reduction, accumulate)(_fresh_state(), batch)
+    return jax.device_get((metrics, after.opt_state))
+
+
+@functools.cache
+def _compiled_step(policy: str, reduction: str, accumulate: int) -> TrainStep:
+    loss = LossConfig(policy=policy, reduction=reduction, weights=ClassWeights(user=0.3))
+    step = steps.make_train_step(
+        MODEL, make_policy(loss), loss, _KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules()
+    )
+    return jax.jit(step)
+
+
+@functools.cache
+def _fresh_state() -> states.TrainState:
+    params = jax.jit(lambda key: decoder.init_params(MODEL, key))(jax.random.key(0))
+    return states.new_state(params, _KEEP_GRADIENT)
+
+
+_KEEP_GRADIENT = optax.GradientTransformation(
+    init=optax.tree.zeros_like,
+    update=lambda gradient, _, params: (optax.tree.zeros_like(params), gradient),
+)
+"""An optimiser that changes nothing and keeps the gradient as its state."""
