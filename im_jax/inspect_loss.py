@@ -1,0 +1,79 @@
+"""Show which tokens of real examples carry loss, before anything is trained.
+
+    python -m im_jax.inspect_loss --config=FILE [--num_examples=5] [--format=text|html|jsonl]
+        [--output=PATH] [--config.FIELD=VALUE ...]
+
+Examples go to --output or standard output. Totals over all examples follow them; with jsonl on standard
+output they go to standard error, so that the output stays one JSON object a line.
+"""
+
+import contextlib
+import io
+import pathlib
+import sys
+
+from absl import flags
+from rich.console import Console
+
+from im_jax import command_line
+from im_jax.config import Config
+from im_jax.data import display
+from im_jax.data.prepare import prepare
+from im_jax.errors import ConfigError
+from im_jax.losses.policy import LossPolicy, make_policy
+
+
+def main(arguments: command_line.CommandLine) -> None:
+    config, policy = arguments.config, make_policy(arguments.config.loss)
+    output_format: str = arguments.flag("format")
+    output: str | None = arguments.flag("output")
+    num_examples: int = arguments.flag("num_examples")
+
+    config.eval.num_examples = 0  # show the source from its start, with nothing held out
+    data = prepare(config, policy.table())
+    examples = [
+        display.mask_example(data.train[i], data.tokenizer, policy.table())
+        for i in range(min(num_examples, len(data.train)))
+    ]
+    with contextlib.ExitStack() as stack:
+        file = sys.stdout if output is None else stack.enter_context(_open(output))
+        match output_format:
+            case "jsonl":
+                file.writelines(example.to_json() + "\n" for example in examples)
+            case "html":
+                file.write(display.to_html(examples, data.report, _title(config, policy)))
+            case _:
+                console = Console(file=file, soft_wrap=False)
+                console.print(_title(config, policy), highlight=False)
+                for example in examples:
+                    console.print(display.to_terminal(example, data.tokenizer), highlight=False)
+    console = Console(stderr=output is None and output_format != "text")
+    console.print(display.totals_table(data.report), highlight=False)
+    for message in data.report.skipped:
+        console.print(f"skipped {message}", highlight=False, markup=False)
+    if output is not None:
+        console.print(f"{len(examples)} examples were written to {output}", highlight=False)
+
+
+def _open(path: str) -> io.TextIOWrapper:
+    try:
+        return pathlib.Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
+
+
+def _title(config: Config, policy: LossPolicy) -> str:
+    source = config.data.path or config.data.name or config.data.source
+    return (
+        f"{source}: policy {policy.name}, template {config.data.template}, tokenizer {config.tokenizer.path}"
+    )
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("num_examples", 5, "Examples to show.", lower_bound=0, flag_values=values)
+    flags.DEFINE_enum("format", "text", ["text", "html", "jsonl"], "How to show them.", flag_values=values)
+    flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags)
