@@ -17,10 +17,10 @@ from im_jax.models import presets
 def get_config() -> Config:
     """About a minute of training on two CPU cores."""
     return Config(
-        data=DataConfig(source="generated", num_generated=4000, template="tulu", max_length=384),
+        data=DataConfig(source="generated", num_generated=4000, template="tulu", max_length=256),
         model=dataclasses.replace(
             presets.debug(),
-            max_positions=384,
+            max_positions=256,
             tie_embeddings=True,
             compute_dtype="float32",  # faster than bfloat16 on most CPUs
         ),

@@ -58,7 +58,7 @@ def test_overrides_may_stand_before_the_file() -> None:
         ([CPU_DEBUG, "--config.train.steps=0"], r"train\.steps=0 must be 1 or more"),
         ([CPU_DEBUG, "--config.optimizer.learning_rate=nan"], r"learning_rate=nan must be in \(0, inf\)"),
         ([CPU_DEBUG, "--config.loss.weights.user=-1"], r"loss\.weights\.user=-1\.0 must be"),
-        ([CPU_DEBUG, "--config.data.max_length=4096"], r"max_length=4096 is above model\.max_positions=384"),
+        ([CPU_DEBUG, "--config.data.max_length=4096"], r"max_length=4096 is above model\.max_positions=256"),
         ([CPU_DEBUG, "--config.train.accumulate=3"], r"batch_size=16 is not divisible by train\.accumulate=3"),
         ([CPU_DEBUG, "--config.data.template=tulo"], r"data\.template='tulo'.*did you mean tulu"),
         ([CPU_DEBUG, "--config.model.num_kv_heads=3"], r"num_heads=4 must be a multiple of model\.num_kv_heads=3"),
