@@ -54,6 +54,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     policy, rules = make_policy(config.loss), ShardingRules()
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
+    make_workdir(workdir)
     config.model = resolve_model(config.model)
     data = prepare(config, policy.table())
     last_step = resolve(config, data)
@@ -158,6 +159,16 @@ def resolve(config: Config, data: Prepared) -> int:
     return config.train.steps
 
 
+def make_workdir(workdir: pathlib.Path) -> None:
+    """Make the directory of a run, or say why it cannot be."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / ".writable").touch()
+        (workdir / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+
+
 def default_workdir(config_path: pathlib.Path) -> pathlib.Path:
     """A new directory for this run; several processes could not agree on one."""
     if jax.process_count() > 1:
@@ -171,7 +182,6 @@ def main(arguments: command_line.CommandLine) -> None:
     meshes.join_cluster(config.mesh)
     console = Console(quiet=jax.process_index() != 0)
     workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments.config_path))
-    workdir.mkdir(parents=True, exist_ok=True)
     train(config, workdir, console)
     console.print(f"everything was written to {workdir.resolve()}", highlight=False, soft_wrap=True)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 from orbax.checkpoint.experimental import v1 as ocp
@@ -48,9 +48,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             self.wait()
         finally:
             self._checkpointer.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     @property
     def latest_step(self) -> int | None:

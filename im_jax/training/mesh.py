@@ -1,5 +1,8 @@
 """Devices: joining a cluster, the mesh, and putting batches on it."""
 
+import os
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -15,22 +18,40 @@ DATA_AXES = ("replica", "fsdp")
 def join_cluster(mesh: MeshConfig) -> None:
     """Start `jax.distributed` where it is wanted. Call before anything touches a device.
 
-    Under `auto` a cluster is joined when JAX detects one (TPU pod, Slurm, Kubernetes) or when
-    `JAX_COORDINATOR_ADDRESS` (with `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`) is set.
+    Under `auto` a cluster is joined when `JAX_COORDINATOR_ADDRESS` is set (with `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID`), or when JAX detects one: a TPU pod, Slurm, Kubernetes.
 
     Raises:
-        ConfigError: `mesh.distributed=require` and there is no cluster to join.
+        ConfigError: `mesh.distributed=require` and there is no cluster to join, or the variables above
+            are not a whole set.
     """
     if mesh.distributed == "off" or jax.distributed.is_initialized():
         return
     try:
-        jax.distributed.initialize()
+        jax.distributed.initialize(**_cluster_from_environment())
     except ValueError as error:  # JAX found no cluster to join.
         if mesh.distributed == "require":
             raise ConfigError(
                 "mesh.distributed=require, but no cluster was detected; set JAX_COORDINATOR_ADDRESS, "
                 "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
             ) from error
+
+
+def _cluster_from_environment() -> dict[str, Any]:
+    """Arguments of `jax.distributed.initialize` where variables name a coordinator, else none."""
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if not address:
+        return {}
+    counts = {}
+    for argument in ("num_processes", "process_id"):
+        value = os.environ.get(f"JAX_{argument.upper()}", "")
+        if not value.isdecimal():
+            raise ConfigError(
+                f"JAX_COORDINATOR_ADDRESS={address} is set, but JAX_{argument.upper()}={value!r} is not a "
+                "number; set it in each process, or unset both"
+            )
+        counts[argument] = int(value)
+    return {"coordinator_address": address, **counts}
 
 
 def mesh_shape(mesh: MeshConfig, num_devices: int) -> tuple[int, int, int]:

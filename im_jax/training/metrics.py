@@ -4,7 +4,7 @@ import contextlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -68,9 +68,6 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
         """Add one row, to all sinks, now."""
         for sink in self._sinks:
             sink.write(row)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         for sink in self._sinks:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,7 +49,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._pending: tuple[int, float, list[StepMetrics]] | None = None
         self._clock = time.perf_counter()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Reporter":
         self._progress.start()
         return self
 

@@ -20,16 +20,19 @@ from im_jax.training import step as steps
 from im_jax.training.step import StepMetrics, TrainStep
 
 LENGTH = 48
+"""Tokens in a row of the random batches below."""
 
 
 def tiny_config(**model: Any) -> Config:
-    """`configs/cpu_debug.py`, with a model of two layers and rows of 48 tokens."""
+    """`configs/cpu_debug.py` with a model of two layers, few examples and six steps."""
     config = cpu_debug.get_config()
     sizes: dict[str, Any] = {"num_layers": 2, "embed_dim": 32, "mlp_dim": 64, "vocab_size": 320}
-    config.model = dataclasses.replace(config.model, max_positions=LENGTH, **(sizes | model))
-    config.data = dataclasses.replace(config.data, max_length=LENGTH, num_generated=64)
-    config.train = dataclasses.replace(config.train, steps=6, batch_size=8)
+    config.model = dataclasses.replace(config.model, **(sizes | model))
+    config.data = dataclasses.replace(config.data, num_generated=64)
+    config.train = dataclasses.replace(config.train, steps=6, batch_size=4)
     config.eval = dataclasses.replace(config.eval, num_examples=8, every=0)
+    config.checkpoint = dataclasses.replace(config.checkpoint, every=2)
+    config.log = dataclasses.replace(config.log, every=1)
     return config
 
 
@@ -94,9 +97,14 @@ def _compiled_step(policy: str, reduction: str, accumulate: int) -> TrainStep:
 
 
 @functools.cache
+def fresh_params() -> decoder.Params:
+    """Random parameters of MODEL, always the same."""
+    return jax.jit(lambda key: decoder.init_params(MODEL, key))(jax.random.key(0))
+
+
+@functools.cache
 def _fresh_state() -> states.TrainState:
-    params = jax.jit(lambda key: decoder.init_params(MODEL, key))(jax.random.key(0))
-    return states.new_state(params, _KEEP_GRADIENT)
+    return states.new_state(fresh_params(), _KEEP_GRADIENT)
 
 
 _KEEP_GRADIENT = optax.GradientTransformation(

@@ -1,0 +1,94 @@
+"""Eight devices, or two processes, train what one device trains."""
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from im_jax.config import Config, MeshConfig
+from im_jax.errors import ConfigError
+from im_jax.training.mesh import join_cluster, mesh_shape
+from tests.conftest import REPOSITORY
+from tests.subprocess_devices import run_on_devices
+from tests.training.test_resume import COMMAND
+
+
+def test_sharded_steps_equal_unsharded_ones() -> None:
+    output = run_on_devices("tests.training.check_sharded_step", devices=8)
+    assert output.count("equal") == 4
+
+
+def start(workdir: Path, devices: int, **environment: str) -> subprocess.Popen[str]:
+    flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
+    flags += [f"--workdir={workdir}", *(["--config.mesh.tensor=2"] if devices > 1 else [])]
+    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    return subprocess.Popen(
+        [*COMMAND, *flags],
+        cwd=REPOSITORY,
+        env=os.environ | settings | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def numbers(workdir: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    timing = ("tokens_per_second", "step_time")
+    return [{k: v for k, v in row.items() if k not in (*timing, "split")} for row in rows]
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """A real pod of two processes with four devices each, against one process with one device."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    pod = [
+        start(
+            tmp_path / "pod",
+            4,
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(process),
+        )
+        for process in range(2)
+    ]
+    for process in pod:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    alone = start(tmp_path / "alone", 1)
+    _, errors = alone.communicate(timeout=300)
+    assert alone.returncode == 0, errors
+
+    for pod_row, row in zip(numbers(tmp_path / "pod"), numbers(tmp_path / "alone"), strict=True):
+        assert pod_row == pytest.approx(row, rel=2e-4)
+    assert json.loads((tmp_path / "pod" / "summary.json").read_text())["devices"] == 8
+
+
+def test_mesh_covers_all_devices_or_says_how() -> None:
+    assert mesh_shape(MeshConfig(), 8) == (1, 8, 1)
+    assert mesh_shape(MeshConfig(tensor=2), 8) == (1, 4, 2)
+    for config in (MeshConfig(fsdp=3), MeshConfig(tensor=3), MeshConfig(fsdp=16), MeshConfig(fsdp=0)):
+        with pytest.raises(ConfigError, match=r"does not cover the 8 devices here.*or mesh\.fsdp=-1"):
+            mesh_shape(config, 8)
+    with pytest.raises(ConfigError, match=r"mesh\.tensor=0 must be 1 or more"):
+        mesh_shape(MeshConfig(tensor=0), 8)
+
+
+def test_batch_that_the_mesh_cannot_divide_is_one_line(tmp_path: Path) -> None:
+    command = [*COMMAND, "--config.train.batch_size=12", f"--workdir={tmp_path}"]
+    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "train.batch_size=12 is not divisible by 8" in done.stderr.splitlines()[-1]
+
+
+def test_incomplete_cluster_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1234")
+    with pytest.raises(ConfigError, match="JAX_NUM_PROCESSES=''"):
+        join_cluster(Config().mesh)
