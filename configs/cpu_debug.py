@@ -8,6 +8,7 @@ from im_jax.config import (
     DataConfig,
     EvalConfig,
     LogConfig,
+    LossConfig,
     OptimizerConfig,
     TrainConfig,
 )
@@ -24,6 +25,7 @@ def get_config() -> Config:
             tie_embeddings=True,
             compute_dtype="float32",  # faster than bfloat16 on most CPUs
         ),
+        loss=LossConfig(policy="im"),
         optimizer=OptimizerConfig(learning_rate=3e-3, schedule="cosine", final_fraction=0.1, clip_norm=1.0),
         train=TrainConfig(steps=150, batch_size=16),
         eval=EvalConfig(num_examples=200, every=50),

@@ -11,6 +11,7 @@ from im_jax.config import (
     DataConfig,
     EvalConfig,
     LogConfig,
+    LossConfig,
     OptimizerConfig,
     TrainConfig,
 )
@@ -24,6 +25,7 @@ def get_config() -> Config:
         model=dataclasses.replace(
             presets.small(), max_positions=512, tie_embeddings=True, compute_dtype="float32"
         ),
+        loss=LossConfig(policy="im"),
         optimizer=OptimizerConfig(learning_rate=1e-3, schedule="cosine", final_fraction=0.1, clip_norm=1.0),
         train=TrainConfig(steps=200, batch_size=8),
         eval=EvalConfig(num_examples=100),

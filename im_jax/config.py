@@ -136,7 +136,7 @@ class ClassWeights:
 class LossConfig:
     """What carries loss, and how token losses are reduced to one number."""
 
-    policy: str = "im"
+    policy: str = "it"
     """Which token classes are trained: see `im_jax.losses.policy`."""
     weights: ClassWeights = field(default_factory=ClassWeights)
     reduction: str = "token_mean"

@@ -58,6 +58,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     config.model = resolve_model(config.model)
     data = prepare(config, policy.table())
     last_step = resolve(config, data)
+    console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
     console.print(data.report.summary(), highlight=False)
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
 

@@ -9,7 +9,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError
-from im_jax.training.state import TrainState
+from im_jax.training.state import Params, TrainState
 
 _policies = ocp.training.save_decision_policies
 
@@ -63,7 +63,10 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """Start saving; arrays are copied to the host before this returns, so they may be donated."""
         self.wait()
         self._pending = self._checkpointer.save_checkpointables_async(
-            step, {"state": state, "data": data, "config": config}, force=True
+            step,
+            # Parameters apart from the rest, so that a model can be used without its optimiser.
+            {"params": state.params, "optimizer": _optimizer(state), "data": data, "config": config},
+            force=True,
         )
 
     def wait(self) -> None:
@@ -78,7 +81,16 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def restore(self, abstract_state: TrainState) -> Restored:
         """Load the newest checkpoint straight into the shapes and shardings of `abstract_state`."""
-        return Restored(**self._load({"state": abstract_state, "data": None, "config": None}))
+        abstract = {"params": abstract_state.params, "optimizer": _optimizer(abstract_state)}
+        loaded = self._load({**abstract, "data": None, "config": None})
+        state = TrainState(params=loaded["params"], **loaded["optimizer"])
+        return Restored(state, loaded["data"], loaded["config"])
+
+    def restore_params(self, abstract_params: Params) -> Params:
+        """Only the parameters of the newest checkpoint: for using a model rather than training it."""
+        if self.latest_step is None:
+            raise CheckpointError(f"there is no checkpoint in {self._checkpointer.directory}")
+        return self._load({"params": abstract_params})["params"]
 
     def _load(self, what: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -90,8 +102,13 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             ) from error
 
 
-def with_shardings(abstract: TrainState, shardings: TrainState) -> TrainState:
-    """Abstract state whose leaves say where they are to live."""
+def _optimizer(state: TrainState) -> dict[str, Any]:
+    """All of the state but the parameters."""
+    return {"step": state.step, "opt_state": state.opt_state}
+
+
+def with_shardings(abstract: Any, shardings: Any) -> Any:
+    """Abstract arrays that say where they are to live."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         abstract,

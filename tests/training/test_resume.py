@@ -74,7 +74,8 @@ def test_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert rows(interrupted) == rows(whole)
     states = [
         ocp.load_checkpointables(
-            (workdir / "checkpoints" / str(STEPS)).resolve(), {"state": None, "data": None}
+            (workdir / "checkpoints" / str(STEPS)).resolve(),
+            {"params": None, "optimizer": None, "data": None},
         )
         for workdir in (whole, interrupted)
     ]
