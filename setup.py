@@ -11,6 +11,8 @@ EXTRAS = {
     "wandb": ["wandb"],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
+    # The benchmarks of the paper, for models that a run has written.
+    "eval": ["lm-eval"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": ["beartype", "pytest", "pytest-timeout"],
     "parity": ["torch", "transformers"],

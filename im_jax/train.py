@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from absl import flags
 from rich.console import Console
@@ -63,6 +64,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
 
     schedule = make_schedule(config.optimizer, last_step)
+    learning_rates = np.asarray(schedule(np.arange(last_step)))  # now: asking each step would wait for it
     optimizer = make_optimizer(config.optimizer, schedule)
     shardings = states.state_shardings(config.model, optimizer, mesh, rules)
     train_step = jax.jit(
@@ -90,7 +92,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
             for step in range(first_step + 1, last_step + 1):
                 batch = meshes.put_batch(next(batches), mesh)
                 state, metrics = train_step(state, batch)
-                reporter.step(step, float(schedule(step - 1)), metrics)
+                reporter.step(step, float(learning_rates[step - 1]), metrics)
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
                 if saved.due(step) or step == last_step:
                     with reporter.paused():

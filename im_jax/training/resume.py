@@ -30,6 +30,8 @@ def check_same_run(
 ) -> None:
     """Show what differs from the configuration in the checkpoint.
 
+    A field that one of the two does not have, because it is of another version of the package, is shown too.
+
     Raises:
         ConfigError: a difference would change the data, the model or the loss half-way: what came out
             would be neither run.
@@ -39,7 +41,9 @@ def check_same_run(
         for name in {**saved, **current}
         if saved.get(name, _ABSENT) != current.get(name, _ABSENT)
     }
-    fixed = {name: change for name, change in changed.items() if not _may_change(name)}
+    fixed = {
+        name: change for name, change in changed.items() if not _may_change(name) and _ABSENT not in change
+    }
     if fixed:
         listed = "; ".join(f"{name}={new} (was {old})" for name, (old, new) in fixed.items())
         raise ConfigError(

@@ -1,0 +1,85 @@
+"""What the writers of metrics write, and where."""
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from im_jax.config import Config, LogConfig
+from im_jax.errors import ConfigError
+from im_jax.losses.by_class import ClassSums
+from im_jax.token_classes import NUM_CLASSES, TokenClass
+from im_jax.training.metrics import MetricsWriter, class_metrics, policy_loss
+
+ROW = {"step": 3, "split": "train", "loss": 1.5, "nll/user": 2.0}
+
+
+def sums_of(**by_label: tuple[float, int, int]) -> ClassSums:
+    """Sums with (nll, measured, targets) for the named classes."""
+    arrays = ClassSums(*(np.zeros(NUM_CLASSES) for _ in range(3)))
+    for label, values in by_label.items():
+        for array, value in zip(arrays, values, strict=True):
+            array[TokenClass[label.upper()]] = value
+    return arrays
+
+
+def test_sub_classes_are_summed_before_the_mean() -> None:
+    row = class_metrics(sums_of(assistant=(6.0, 2, 2), last_assistant=(1.0, 6, 6), user=(0.0, 0, 5)))
+    assert row == {"tokens/assistant": 8, "nll/assistant": 7 / 8, "tokens/user": 5}
+
+
+def test_policy_loss_weighs_tokens_by_class() -> None:
+    weights = np.zeros(NUM_CLASSES, np.float32)
+    weights[[TokenClass.USER, TokenClass.ASSISTANT]] = 0.5, 2.0
+    sums = sums_of(user=(30.0, 10, 10), assistant=(4.0, 4, 4), header=(99.0, 9, 9))
+    assert policy_loss(sums, weights) == pytest.approx((0.5 * 30 + 2.0 * 4) / (0.5 * 10 + 2.0 * 4))
+    assert np.isnan(policy_loss(sums_of(header=(1.0, 1, 1)), weights))
+
+
+def test_rows_after_the_restored_step_are_written_anew(tmp_path: Path) -> None:
+    rows = [{"step": step, "split": "train", "loss": float(step)} for step in (1, 2, 3, 4)]
+    cut_off = '{"step": 5, "spl'
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + cut_off)
+    with MetricsWriter(tmp_path, Config(), from_step=2) as writer:
+        writer.write({"step": 3, "split": "train", "loss": 30.0})
+    written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["loss"]) for row in written] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_tensorboard_shows_the_same_numbers_by_split(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path, Config(), from_step=0) as writer:
+        writer.write(ROW)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
+    assert set(tags) == {"train/loss", "train/nll/user"}
+    assert [(event.step, event.tensor_proto.float_val[0]) for event in tags["train/loss"]] == [(3, 1.5)]
+
+
+def test_weights_and_biases_gets_rows_and_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    run = types.SimpleNamespace(
+        log=lambda row, step: calls.append((row, step)), finish=lambda: calls.append("finished")
+    )
+    wandb = types.ModuleType("wandb")
+    wandb.init = lambda **settings: calls.append(settings) or run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    with MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0) as writer:
+        writer.write(ROW)
+    settings, logged, finished = calls
+    assert settings["project"] == "p" and settings["config"]["loss.policy"] == "it"
+    assert logged == ({"train/loss": 1.5, "train/nll/user": 2.0}, 3)
+    assert finished == "finished"
+
+
+def test_missing_wandb_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match=r"pip install 'im_jax\[wandb\]'"):
+        MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0)
