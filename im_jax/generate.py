@@ -20,7 +20,7 @@ from im_jax.config import Config
 from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt
 from im_jax.data.templates import make_template
-from im_jax.data.tokenizer import Tokenizer, make_tokenizer
+from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model

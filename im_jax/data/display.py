@@ -14,7 +14,7 @@ from rich.text import Text
 
 from im_jax.data.dataset import ExampleView
 from im_jax.data.statistics import DataReport
-from im_jax.data.tokenizer import Tokenizer
+from im_jax.data.tokenizers import Tokenizer
 from im_jax.token_classes import MAIN_CLASS_TABLE, MAIN_CLASSES, TokenClass
 
 COLOURS: Final = {

@@ -30,7 +30,7 @@ import numpy as np
 from im_jax.config import CHOICES
 from im_jax.data.conversation import Conversation, Message
 from im_jax.data.templates import CONTENT_CLASS, Rendered, Template
-from im_jax.data.tokenizer import Encoding, Tokenizer
+from im_jax.data.tokenizers import Encoding, Tokenizer
 from im_jax.errors import ConfigError
 from im_jax.token_classes import MAIN_CLASS_TABLE, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 

@@ -13,7 +13,7 @@ from im_jax.data.packing import Rows, best_fit_plan, padded_plan
 from im_jax.data.sources import Source, make_source
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
-from im_jax.data.tokenizer import Tokenizer, make_tokenizer
+from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
 
 _CHUNK = 1000

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from im_jax.data.byte_tokenizer import ByteTokenizer
 from im_jax.data.conversation import Conversation, Message
-from im_jax.data.jinja_template import JinjaTemplate
 from im_jax.data.templates import Rendered, make_template
+from im_jax.data.templates.jinja import JinjaTemplate
+from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import DataError
 
 TOKENIZER = ByteTokenizer()

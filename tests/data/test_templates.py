@@ -3,9 +3,9 @@
 import pytest
 
 from im_jax.config import TEMPLATES
-from im_jax.data.byte_tokenizer import ByteTokenizer
 from im_jax.data.conversation import Conversation, Message
 from im_jax.data.templates import Rendered, make_template
+from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import DataError
 from im_jax.token_classes import TokenClass as C
 

@@ -12,7 +12,7 @@ import tokenizers
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers import decoders, models, pre_tokenizers, processors
 
-from im_jax.data.tokenizer import Encoding, Tokenizer, make_tokenizer
+from im_jax.data.tokenizers import Encoding, Tokenizer, make_tokenizer
 from im_jax.errors import DataError
 
 GOLDEN_TEXT = "### Instruction:\nWhat's 12+7? naïve 你好\n\n### Response: 19"

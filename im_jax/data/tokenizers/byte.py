@@ -6,7 +6,7 @@ from typing import Final, SupportsIndex
 
 import numpy as np
 
-from im_jax.data.tokenizer import Encoding, byte_piece
+from im_jax.data.tokenizers.interface import Encoding, byte_piece
 
 _BOS: Final = 256
 _EOS: Final = 257

@@ -10,7 +10,7 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec  # type: ignore[attr-defined]
 
-from im_jax.data.tokenizer import Encoding, byte_piece
+from im_jax.data.tokenizers.interface import Encoding, byte_piece
 from im_jax.errors import DataError
 
 _SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"

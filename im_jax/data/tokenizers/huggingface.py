@@ -8,7 +8,7 @@ from typing import Any, Final, SupportsIndex
 import numpy as np
 import tokenizers
 
-from im_jax.data.tokenizer import Encoding
+from im_jax.data.tokenizers.interface import Encoding
 from im_jax.errors import DataError
 
 # Used only where neither tokenizer_config.json nor the post-processor tells.

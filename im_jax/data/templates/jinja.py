@@ -29,9 +29,9 @@ import jinja2.parser
 import jinja2.sandbox
 
 from im_jax.data.conversation import Conversation, Message
-from im_jax.data.huggingface_tokenizer import read_tokenizer_config, token_text
-from im_jax.data.templates import CONTENT_CLASS, Piece, Rendered, assemble
-from im_jax.data.tokenizer import Tokenizer
+from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
+from im_jax.data.tokenizers import Tokenizer
+from im_jax.data.tokenizers.huggingface import read_tokenizer_config, token_text
 from im_jax.errors import DataError
 from im_jax.token_classes import TokenClass
 
