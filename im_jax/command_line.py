@@ -103,7 +103,7 @@ def _take_config_path(argv: Sequence[str]) -> tuple[pathlib.Path, list[str]]:
 
 def _load_config(path: pathlib.Path) -> Config:
     """What `get_config()` of a file returns."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config={path} is not a Python file; give one with a function get_config()")
     module = importlib.util.module_from_spec(spec)
@@ -114,7 +114,9 @@ def _load_config(path: pathlib.Path) -> Config:
         raise
     except Exception as error:  # whatever the file does wrong is the user's to see, with its line
         lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(path.resolve())
         ]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f"{path}:{line}" if line else str(path)

@@ -176,9 +176,10 @@ class OptimizerConfig:
 class TrainConfig:
     """How long, and how much at a time."""
 
-    steps: int | None = None
-    """Optimiser steps; None: from `epochs`. If both are set, `steps` counts."""
-    epochs: float | None = None
+    steps: int = 0
+    """Optimiser steps; 0: from `epochs`."""
+    epochs: float = 0.0
+    """Passes over the training rows, instead of `steps`."""
     batch_size: int = 128
     """Rows in one optimiser step, over all devices."""
     accumulate: int = 1

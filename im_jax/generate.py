@@ -9,6 +9,7 @@ it stands.
 """
 
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,10 +17,10 @@ from absl import flags
 from rich.console import Console
 
 from im_jax import command_line, validation
-from im_jax.config import Config
+from im_jax.config import Config, flatten
 from im_jax.data.conversation import Message
-from im_jax.data.encoding import encode_prompt
-from im_jax.data.templates import make_template
+from im_jax.data.encoding import encode_prompt, stop_tokens
+from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.models import decoder
@@ -27,7 +28,7 @@ from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
 from im_jax.training import mesh as meshes
-from im_jax.training.checkpoint import Checkpoints, with_shardings
+from im_jax.training.checkpoint import SavedModel, with_shardings
 from im_jax.training.state import Params
 
 
@@ -35,8 +36,8 @@ def main(arguments: command_line.CommandLine) -> None:
     config = arguments.config
     meshes.join_cluster(config.mesh)
     tokenizer = make_tokenizer(config.tokenizer.path)
-    mode = arguments.flag("mode")
-    prompts = [_encode(prompt, mode, config, tokenizer) for prompt in arguments.flag("prompt")]
+    template = make_template(config.data.template, tokenizer) if arguments.flag("mode") == "chat" else None
+    prompts = [_encode(prompt, template, tokenizer) for prompt in arguments.flag("prompt")]
     if not prompts:
         raise ConfigError("nothing to answer; set --prompt=TEXT, once or several times")
     longest, new = max(map(len, prompts)), arguments.flag("max_new_tokens")
@@ -58,16 +59,28 @@ def main(arguments: command_line.CommandLine) -> None:
         for row, prompt in zip(tokens, prompts, strict=True):
             row[: len(prompt)] = prompt
         lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-        stop = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-        decoded = jax.device_get(greedy(params, config.model, tokens, lengths, new, stop, rules))
+        stop = stop_tokens(template, tokenizer) if template else []
+        # A stop of several tokens cannot end decoding; the answer is cut at it afterwards.
+        ends = [tokenizer.eos_id] if tokenizer.eos_id is not None else []
+        ends += stop if len(stop) == 1 else []
+        decoded = jax.device_get(greedy(params, config.model, tokens, lengths, new, ends, rules))
     console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
     for row, start, end in zip(decoded.tokens, lengths, decoded.lengths, strict=True):
-        console.print(tokenizer.decode(row[start:end].tolist()), highlight=False, markup=False)
+        answer = _before(row[start:end].tolist(), stop)
+        console.print(tokenizer.decode(answer), highlight=False, markup=False)
 
 
-def _encode(prompt: str, mode: str, config: Config, tokenizer: Tokenizer) -> np.ndarray:
-    if mode == "chat":
-        template = make_template(config.data.template, tokenizer)
+def _before(tokens: list[int], stop: list[int]) -> list[int]:
+    """The tokens up to the first place where `stop` stands, which may be several tokens."""
+    for at in range(len(tokens) - len(stop) + 1 if stop else 0):
+        if tokens[at : at + len(stop)] == stop:
+            return tokens[:at]
+    return tokens
+
+
+def _encode(prompt: str, template: Template | None, tokenizer: Tokenizer) -> np.ndarray:
+    """Tokens of a user message in a template, or of plain text where there is none."""
+    if template is not None:
         return encode_prompt([Message("user", prompt)], template, tokenizer)
     tokens = tokenizer.encode(prompt).ids
     if tokenizer.adds_bos and tokenizer.bos_id is not None:
@@ -82,11 +95,24 @@ def _params(config: Config, workdir: str | None, shardings: Params) -> Params:
         if not directory.is_dir():
             raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
         abstract = with_shardings(decoder.abstract_params(config.model), shardings)
-        with Checkpoints(directory, config.checkpoint) as saved:
-            return saved.restore_params(abstract)
+        saved = SavedModel(directory)
+        _check_fits(saved.config(), flatten(config), workdir)
+        return saved.params(abstract)
     if config.model.path:
         return load_pretrained(config.model, shardings)
     raise ConfigError("no model to ask; set --workdir=DIR of a run, or --config.model.path")
+
+
+def _check_fits(saved: dict[str, Any], current: dict[str, Any], workdir: str) -> None:
+    """Stop if the run was trained with another model, tokenizer or template than it is asked with."""
+    free = ("model.path", "model.remat", "model.compute_dtype", "model.param_dtype")
+    for name, value in current.items():
+        decides = name.startswith(("model.", "tokenizer.")) or name == "data.template"
+        if decides and name not in free and name in saved and saved[name] != value:
+            raise ConfigError(
+                f"the run in {workdir} was trained with {name}={saved[name]}, not {value}; "
+                f"set --config.{name}={saved[name]}"
+            )
 
 
 def define_flags(values: flags.FlagValues) -> None:

@@ -19,7 +19,7 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.data import display
 from im_jax.data.prepare import prepare
-from im_jax.errors import ConfigError
+from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 
 
@@ -49,6 +49,10 @@ def main(arguments: command_line.CommandLine) -> None:
                     console.print(display.to_terminal(example, data.tokenizer), highlight=False)
     console = Console(stderr=output is None and output_format != "text")
     console.print(display.totals_table(data.report), highlight=False)
+    try:
+        data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+    except DataError as error:
+        console.print(f"training would stop here: {error}", highlight=False, markup=False)
     for message in data.report.skipped:
         console.print(f"skipped {message}", highlight=False, markup=False)
     if output is not None:

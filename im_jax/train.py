@@ -33,7 +33,7 @@ from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
 from im_jax.training.evaluation import Evaluator
 from im_jax.training.metrics import MetricsWriter, Row
-from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
 from im_jax.training.reporting import Reporter, heldout_table
 from im_jax.training.resume import check_same_run
 from im_jax.training.state import TrainState
@@ -57,10 +57,11 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     meshes.check_batch(config, mesh)
     make_workdir(workdir)
     config.model = resolve_model(config.model)
+    validation.check_length(config)
     data = prepare(config, policy.table())
     last_step = resolve(config, data)
     console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
-    console.print(data.report.summary(), highlight=False)
+    console.print(data.summary(), highlight=False)
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
 
     schedule = make_schedule(config.optimizer, last_step)
@@ -84,7 +85,9 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     )
 
     with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", config.checkpoint) as saved:
-        state, first_step = starting_state(saved, config, optimizer, shardings, batches, workdir, console)
+        state, first_step = starting_state(
+            saved, config, optimizer, shardings, batches, last_step, workdir, console
+        )
         with (
             MetricsWriter(workdir, config, from_step=first_step) as writer,
             Reporter(console, writer, first_step, last_step, config.log.every) as reporter,
@@ -93,13 +96,14 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
                 batch = meshes.put_batch(next(batches), mesh)
                 state, metrics = train_step(state, batch)
                 reporter.step(step, float(learning_rates[step - 1]), metrics)
+                # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
+                if config.eval.every and step % config.eval.every == 0 and step < last_step:
+                    with reporter.paused():
+                        reporter.write(evaluate(state.params, step))
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
                 if saved.due(step) or step == last_step:
                     with reporter.paused():
                         saved.save(step, state, batches.get_state(), flatten(config))
-                if config.eval.every and step % config.eval.every == 0 and step < last_step:
-                    with reporter.paused():
-                        reporter.write(evaluate(state.params, step))
             reporter.flush()
             heldout = evaluate(state.params, last_step)
             reporter.write(heldout)
@@ -128,6 +132,7 @@ def starting_state(
     optimizer: optax.GradientTransformation,
     shardings: TrainState,
     batches: Any,
+    last_step: int,
     workdir: pathlib.Path,
     console: Console,
 ) -> tuple[TrainState, int]:
@@ -136,11 +141,16 @@ def starting_state(
     From a checkpoint, `batches` is moved to where the saved run stood.
     """
     if (step := saved.latest_step) is not None:
+        console.print(f"resuming from step {step} in {workdir}", highlight=False)
         check_same_run(saved.saved_config(), flatten(config), workdir, console)
+        if step > last_step:
+            raise ConfigError(
+                f"{workdir} has trained {step} steps, more than the {last_step} asked for; "
+                "raise train.steps, or choose another --workdir"
+            )
         abstract = states.abstract_state(config.model, optimizer)
         restored = saved.restore(with_shardings(abstract, shardings))
         batches.set_state(restored.data)
-        console.print(f"resuming from step {step} in {workdir}", highlight=False)
         return restored.state, step
     if config.model.path:
         params = load_pretrained(config.model, shardings.params)
@@ -149,17 +159,16 @@ def starting_state(
 
 
 def resolve(config: Config, data: Prepared) -> int:
-    """Fill in what the tokenizer and the data decide: the vocabulary, and the number of steps (returned)."""
+    """Fill in the vocabulary and the preset's constants; returns the number of steps."""
     vocab_size = data.tokenizer.vocab_size
     if config.model.vocab_size is None:
         config.model.vocab_size = vocab_size
     validation.check_vocabulary(config.model.vocab_size, vocab_size, config.tokenizer.path)
-    validation.check_model(config)
-    if config.train.steps is None:
-        assert config.train.epochs is not None
-        rows = config.train.epochs * len(data.train_rows)
-        config.train.steps = max(1, math.ceil(rows / config.train.batch_size))
-    return config.train.steps
+    config.optimizer = resolve_constants(config.optimizer)
+    if config.train.steps:
+        return config.train.steps
+    rows = config.train.epochs * len(data.train_rows)
+    return max(1, math.ceil(rows / config.train.batch_size))
 
 
 def make_workdir(workdir: pathlib.Path) -> None:

@@ -1,10 +1,11 @@
 """Checks of a configuration before any work: each failure is one line that says what to set."""
 
 import difflib
+import importlib.util
 import math
 from typing import Final
 
-from im_jax.config import CHOICES, TEMPLATES, Config, flatten
+from im_jax.config import CHOICES, TEMPLATES, Config, ModelConfig, flatten
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 
@@ -25,7 +26,7 @@ _AT_LEAST: Final = {
     "model.max_positions": 2,
     "model.sliding_window": 1,
     "optimizer.warmup_steps": 0,
-    "train.steps": 1,
+    "train.steps": 0,
     "train.batch_size": 1,
     "train.accumulate": 1,
     "eval.num_examples": 0,
@@ -50,7 +51,7 @@ _INTERVALS: Final = {
     "optimizer.eps": (0.0, math.inf, "()"),
     "optimizer.clip_norm": (0.0, math.inf, "[)"),
     "optimizer.weight_decay": (0.0, math.inf, "[)"),
-    "train.epochs": (0.0, math.inf, "()"),
+    "train.epochs": (0.0, math.inf, "[)"),
 }
 
 
@@ -75,13 +76,26 @@ def check(config: Config) -> None:
             raise ConfigError(f"{name}={flat[name]} must be in {ends[0]}{low:g}, {high:g}{ends[1]}")
     _check_template(config.data.template)
     _check_schedule(config)
-    check_model(config)
+    if not config.model.path:
+        check_model(config.model)
+        check_length(config)
     make_policy(config.loss)
+    if config.log.wandb_project and importlib.util.find_spec("wandb") is None:
+        raise ConfigError("log.wandb_project is set, but wandb is not installed: pip install wandb")
 
 
-def check_model(config: Config) -> None:
-    """Check sizes that must fit each other; again after a checkpoint has filled them in."""
-    model = config.model
+def check_length(config: Config) -> None:
+    """Stop if rows are longer than the model is meant for."""
+    if config.data.max_length > config.model.max_positions:
+        lower = "" if config.model.path else ", or raise the second"
+        raise ConfigError(
+            f"data.max_length={config.data.max_length} is above model.max_positions="
+            f"{config.model.max_positions}; lower the first{lower}"
+        )
+
+
+def check_model(model: ModelConfig) -> None:
+    """Check sizes that must fit each other."""
     if model.num_heads % model.num_kv_heads:
         raise ConfigError(
             f"model.num_heads={model.num_heads} must be a multiple of model.num_kv_heads={model.num_kv_heads}"
@@ -93,11 +107,6 @@ def check_model(config: Config) -> None:
         )
     if (model.head_dim or model.embed_dim // model.num_heads) % 2:
         raise ConfigError("model.head_dim must be even: rotary positions turn pairs of its components")
-    if not model.path and config.data.max_length > model.max_positions:
-        raise ConfigError(
-            f"data.max_length={config.data.max_length} is above model.max_positions={model.max_positions}; "
-            "lower the first or raise the second"
-        )
 
 
 def check_vocabulary(vocab_size: int, tokenizer_size: int, tokenizer_path: str) -> None:
@@ -120,13 +129,17 @@ def _check_template(template: str) -> None:
 
 def _check_schedule(config: Config) -> None:
     train, optimizer = config.train, config.optimizer
-    if train.steps is None and train.epochs is None:
-        raise ConfigError("set train.steps or train.epochs: how long to train")
+    if not train.steps and not train.epochs:
+        raise ConfigError("train.steps=0 and train.epochs=0: set one of them, how long to train")
+    if train.steps and train.epochs:
+        raise ConfigError(
+            f"train.steps={train.steps} and train.epochs={train.epochs:g} are both set; set one of them to 0"
+        )
     if train.batch_size % train.accumulate:
         raise ConfigError(
             f"train.batch_size={train.batch_size} is not divisible by train.accumulate={train.accumulate}"
         )
-    if train.steps is not None and (optimizer.warmup_steps or 0) > train.steps:
+    if train.steps and (optimizer.warmup_steps or 0) > train.steps:
         raise ConfigError(
             f"optimizer.warmup_steps={optimizer.warmup_steps} is more than train.steps={train.steps}"
         )

@@ -42,6 +42,12 @@ def test_trained_run_answers_each_prompt_whatever_stands_beside_it(tmp_path: Pat
     assert alone.returncode == 0, alone.stderr
     assert together.stdout.startswith(alone.stdout.rstrip("\n"))
 
+    other = generate(*flags, "--prompt=hi", "--config.data.template=chatml")
+    assert other.returncode == 2
+    assert "was trained with data.template=tulu, not chatml" in other.stderr
+    other = generate(*flags, "--prompt=hi", "--config.model.num_layers=3")
+    assert "was trained with model.num_layers=2, not 3" in other.stderr
+
 
 def test_pretrained_model_continues_text(shared_data: Path) -> None:
     """The greedy story of the model's own document."""

@@ -127,8 +127,8 @@ def totals(report: DataReport) -> list[tuple[str, str]]:
         for label, count in counts["tokens"].items()
     ]
     for name, key in (
-        ("instruction / output, words", "instruction_output_ratio_words"),
-        ("instruction / output, tokens", "instruction_output_ratio_tokens"),
+        ("instruction / output, words (whole messages)", "instruction_output_ratio_words"),
+        ("instruction / output, tokens (kept)", "instruction_output_ratio_tokens"),
     ):
         rows.append((name, "no output" if counts[key] is None else f"{counts[key]:.3f}"))
     rows += [

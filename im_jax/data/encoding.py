@@ -158,6 +158,15 @@ def encode_prompt(
     return tokens if bos_id is None else np.insert(tokens, 0, bos_id)
 
 
+def stop_tokens(template: Template, tokenizer: Tokenizer) -> list[int]:
+    """Tokens that end an answer: one, unless the tokenizer has no token for the template's stop text."""
+    messages = (Message("user", "a"), Message("assistant", "a"))
+    rendered = template.render(Conversation("", messages, "stop_tokens"))
+    encoding = tokenizer.encode(rendered.text)
+    classes, _ = _classify(rendered, encoding)
+    return [int(token) for token in encoding.ids[classes == TokenClass.LAST_STOP]]
+
+
 def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | None:
     """The BOS to put in front: where the tokenizer adds one and the template has not written it."""
     if not (template.adds_bos and tokenizer.adds_bos):

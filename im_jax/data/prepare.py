@@ -1,20 +1,22 @@
 """From a configuration to rows of classified tokens: the whole of the data side, in order."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import Config, DataConfig
+from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import EncodedDataset
-from im_jax.data.encoding import EncodedExample, encode_conversations
+from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.packing import Rows, best_fit_plan, padded_plan
 from im_jax.data.sources import Source, make_source
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
-from im_jax.errors import ConfigError
+from im_jax.errors import ConfigError, DataError
 
 _CHUNK = 1000
 """Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""
@@ -31,7 +33,20 @@ class Prepared:
     train_rows: Rows
     heldout_rows: Rows
     report: DataReport
-    """Counts over the source, held-out examples included."""
+    """Counts over the source, examples held out of it included."""
+    heldout_report: DataReport | None
+    """Counts over `eval.path`, where held-out examples have a file of their own."""
+
+    def summary(self) -> str:
+        """A few lines for a reader."""
+        lines = [self.report.summary("data")]
+        if self.heldout_report is not None:
+            lines.append(self.heldout_report.summary("held-out data"))
+        stop = stop_tokens(self.template, self.tokenizer)
+        if len(stop) > 1:
+            text = self.tokenizer.decode(stop, skip_special=False)
+            lines.append(f"  note: the stop {text!r} is {len(stop)} tokens of this tokenizer, not one")
+        return "\n".join(lines)
 
 
 def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
@@ -56,8 +71,12 @@ def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prep
         return _encode_source(source, counts, template, tokenizer, config.data, class_weights)
 
     examples = encode(make_source(config.data), report)
+    heldout_report = None
     if config.eval.path and config.eval.num_examples:
-        heldout = encode(make_source(_heldout_source(config)), DataReport())[: config.eval.num_examples]
+        heldout_report = DataReport()
+        heldout = encode(make_source(_heldout_source(config)), heldout_report)[: config.eval.num_examples]
+        if not heldout:
+            raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     else:
         examples, heldout = _hold_out(examples, config)
     train, held = EncodedDataset.from_examples(examples), EncodedDataset.from_examples(heldout)
@@ -69,6 +88,7 @@ def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prep
         _rows(train, config.data),
         _rows(held, config.data),
         report,
+        heldout_report,
     )
 
 
@@ -84,16 +104,45 @@ def _encode_source(
     kept = []
     for start in range(0, len(source), _CHUNK):
         conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
-        encoded = encode_conversations(
-            conversations, template, tokenizer, max_length=data.max_length, truncation=data.truncation
-        )
-        pairs = list(zip(conversations, encoded, strict=True))
+        pairs = _encode(conversations, report, template, tokenizer, data)
         kept += collect(pairs, report, class_weights, drop_without_output=data.drop_without_output)
     return kept
 
 
+def _encode(
+    conversations: list[Conversation],
+    report: DataReport,
+    template: Template,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+) -> list[tuple[Conversation, EncodedExample]]:
+    """Encode a chunk; what the template cannot write is a bad example like any other."""
+    encode = functools.partial(
+        encode_conversations,
+        template=template,
+        tokenizer=tokenizer,
+        max_length=data.max_length,
+        truncation=data.truncation,
+    )
+    try:
+        return list(zip(conversations, encode(conversations), strict=True))
+    except DataError:
+        if data.on_bad_example == "stop":
+            raise
+    pairs = []
+    for conversation in conversations:
+        try:
+            pairs.append((conversation, encode([conversation])[0]))
+        except DataError as error:
+            report.skipped.append(str(error))
+    return pairs
+
+
 def _heldout_source(config: Config) -> DataConfig:
-    return dataclasses.replace(config.data, source="jsonl", path=config.eval.path)
+    whole = DataConfig()
+    return dataclasses.replace(
+        config.data, source="jsonl", path=config.eval.path, name=whole.name, split=whole.split
+    )
 
 
 def _hold_out(

@@ -80,7 +80,9 @@ class DataReport:
             DataError: nothing is left to train on; more than `data.max_lost_fraction` of the examples
                 was lost; or no stop token would be trained.
         """
-        hint = f"data.max_length={data.max_length} or data.truncation={data.truncation} may be why"
+        cut = self.truncated or self.too_long or self.without_output
+        lengths = f"data.max_length={data.max_length} or data.truncation={data.truncation} may be why"
+        hint = lengths if cut else "look at them with python -m im_jax.inspect_loss"
         if not self.trained:
             raise DataError(f"none of the {self.total} examples has a token that carries loss; {hint}")
         lost = self.total - self.trained
@@ -104,9 +106,9 @@ class DataReport:
         }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
-    def summary(self) -> str:
-        """A few lines for a reader."""
-        lines = [f"data: {self.kept:,} examples, {int(self.tokens.sum()):,} tokens"]
+    def summary(self, name: str) -> str:
+        """A few lines for a reader, under a name."""
+        lines = [f"{name}: {self.kept:,} examples, {int(self.tokens.sum()):,} tokens"]
         if losses := self._losses():
             lines.append(f"  of {self.total:,} in the source: {losses}")
         if self.truncated:

@@ -86,20 +86,37 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         state = TrainState(params=loaded["params"], **loaded["optimizer"])
         return Restored(state, loaded["data"], loaded["config"])
 
-    def restore_params(self, abstract_params: Params) -> Params:
-        """Only the parameters of the newest checkpoint: for using a model rather than training it."""
-        if self.latest_step is None:
-            raise CheckpointError(f"there is no checkpoint in {self._checkpointer.directory}")
-        return self._load({"params": abstract_params})["params"]
-
     def _load(self, what: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return self._checkpointer.load_checkpointables(None, what)
-        except Exception as error:  # Orbax raises many kinds; each means that the files do not fit.
-            raise CheckpointError(
-                f"checkpoint {self.latest_step} in {self._checkpointer.directory} cannot be read for this "
-                f"configuration: {error}. Use the configuration it was saved with, or another --workdir"
-            ) from error
+        return _load(self._checkpointer, what)
+
+
+class SavedModel:
+    """The newest checkpoint of a run, for using its model. Changes nothing in the run's directory."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._checkpointer = ocp.training.Checkpointer(directory.resolve())
+        if self._checkpointer.latest is None:
+            raise CheckpointError(f"there is no complete checkpoint in {directory}")
+
+    def config(self) -> dict[str, Any]:
+        """Flattened configuration of the run."""
+        return _load(self._checkpointer, {"config": None})["config"]
+
+    def params(self, abstract_params: Params) -> Params:
+        """The parameters, in the shapes and shardings of `abstract_params`."""
+        return _load(self._checkpointer, {"params": abstract_params})["params"]
+
+
+def _load(checkpointer: ocp.training.Checkpointer, what: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return checkpointer.load_checkpointables(None, what)
+    except Exception as error:  # Orbax raises many kinds; each means that the files do not fit.
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise CheckpointError(
+            f"checkpoint {checkpointer.latest.step} in {checkpointer.directory} cannot be read for this "
+            f"configuration ({type(error).__name__}: {reason}); use the configuration it was saved with, "
+            "or another --workdir"
+        ) from error
 
 
 def _optimizer(state: TrainState) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import uuid
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -10,7 +11,6 @@ import jax
 import numpy as np
 
 from im_jax.config import Config, LogConfig, flatten, to_json
-from im_jax.errors import ConfigError
 from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 
@@ -75,21 +75,28 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
 
 
 class _JsonLines:
-    """A file of one object a line. On resume, rows after the restored step are taken out again."""
+    """A file of one object a line, one line for a step and split.
+
+    On resume, rows after the restored step are taken out again, and what is there already stays.
+    """
 
     def __init__(self, path: pathlib.Path, from_step: int) -> None:
         kept = []
+        self._written: set[tuple[int, str]] = set()
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(json.JSONDecodeError):  # a line cut off when a run was killed
-                    if json.loads(line)["step"] <= from_step:
+                    row = json.loads(line)
+                    if row["step"] <= from_step:
                         kept.append(line + "\n")
+                        self._written.add((row["step"], row["split"]))
         path.write_text("".join(kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, row: Row) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        if (row["step"], row["split"]) not in self._written:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -111,13 +118,19 @@ class _TensorBoard:
 
 class _WeightsAndBiases:
     def __init__(self, workdir: pathlib.Path, log: LogConfig, config: Mapping[str, Any]) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError(
-                "log.wandb_project is set, but wandb is not installed: pip install 'im_jax[wandb]'"
-            ) from error
-        self._run = wandb.init(project=log.wandb_project, dir=workdir, config=dict(config), resume="allow")
+        import wandb
+
+        # The identity is kept with the run, so that a resumed run goes on in the same place.
+        identity = workdir / "wandb_id.txt"
+        if not identity.exists():
+            identity.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+        self._run = wandb.init(
+            project=log.wandb_project,
+            id=identity.read_text(encoding="utf-8"),
+            dir=workdir,
+            config=dict(config),
+            resume="allow",
+        )
 
     def write(self, row: Row) -> None:
         named = {f"{row['split']}/{name}": value for name, value in _numbers(row).items()}

@@ -1,5 +1,6 @@
 """AdamW, its presets and schedules."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -54,24 +55,27 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
+def resolve_constants(config: OptimizerConfig) -> OptimizerConfig:
+    """The configuration with the preset's constants where it has none of its own."""
+    preset = dataclasses.asdict(PRESETS[config.preset])
+    own = {name: getattr(config, name) for name in preset}
+    return dataclasses.replace(config, **(preset | {k: v for k, v in own.items() if v is not None}))
+
+
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Clipping by global norm (if any), then AdamW with decoupled weight decay."""
-    preset = PRESETS[config.preset]
-
-    def chosen(name: str) -> float:
-        value = getattr(config, name)
-        return getattr(preset, name) if value is None else value
-
+    config = resolve_constants(config)
     adamw = optax.adamw(
         schedule,
-        b1=chosen("beta1"),
-        b2=chosen("beta2"),
-        eps=chosen("eps"),
+        b1=config.beta1,
+        b2=config.beta2,
+        eps=config.eps,
         weight_decay=config.weight_decay,
         mask=is_matrix if config.decay_mask == "matrices" else None,
     )
-    clip_norm = chosen("clip_norm")
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adamw) if clip_norm else adamw
+    if not config.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
 
 
 def is_matrix(params: optax.Params) -> optax.Params:

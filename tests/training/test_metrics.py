@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from im_jax.config import Config, LogConfig
+from im_jax import validation
+from im_jax.config import Config, LogConfig, TrainConfig
 from im_jax.errors import ConfigError
 from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import NUM_CLASSES, TokenClass
@@ -74,12 +75,22 @@ def test_weights_and_biases_gets_rows_and_configuration(
     with MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0) as writer:
         writer.write(ROW)
     settings, logged, finished = calls
+    assert settings["id"] == (tmp_path / "wandb_id.txt").read_text()
     assert settings["project"] == "p" and settings["config"]["loss.policy"] == "it"
     assert logged == ({"train/loss": 1.5, "train/nll/user": 2.0}, 3)
     assert finished == "finished"
 
 
-def test_missing_wandb_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"pip install 'im_jax\[wandb\]'"):
-        MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0)
+def test_missing_wandb_is_noticed_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = Config(log=LogConfig(wandb_project="p"), train=TrainConfig(steps=1))
+    with pytest.raises(ConfigError, match="wandb is not installed: pip install wandb"):
+        validation.check(config)
+
+
+def test_row_that_is_there_already_is_not_written_twice(tmp_path: Path) -> None:
+    for loss in (1.0, 2.0):
+        with MetricsWriter(tmp_path, Config(), from_step=9) as writer:
+            writer.write({"step": 9, "split": "heldout", "loss": loss})
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["loss"] == 1.0
