@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,9 @@ from orbax.checkpoint.experimental import v1 as ocp
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError
 from im_jax.training.state import Params, TrainState
+
+_UNFINISHED = ".orbax-checkpoint-tmp"
+"""In the name of a checkpoint's directory until it is complete."""
 
 _policies = ocp.training.save_decision_policies
 
@@ -35,11 +39,11 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         when: list[Any] = [_policies.PreemptionCheckpointingPolicy()]
         if config.every:
             when.append(_policies.FixedIntervalPolicy(config.every))
+        _remove_unfinished(directory)
         self._checkpointer = ocp.training.Checkpointer(
             directory.resolve(),
             save_decision_policy=_policies.AnySavePolicy(when),
             preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
-            cleanup_tmp_directories=True,
         )
         self._pending: ocp.AsyncResponse[bool] | None = None
 
@@ -105,6 +109,16 @@ class SavedModel:
     def params(self, abstract_params: Params) -> Params:
         """The parameters, in the shapes and shardings of `abstract_params`."""
         return _load(self._checkpointer, {"params": abstract_params})["params"]
+
+
+def _remove_unfinished(directory: pathlib.Path) -> None:
+    """Remove what a killed run was writing.
+
+    Orbax offers to do so, but in a thread that it does not wait for: a run that ends early then fails.
+    """
+    if jax.process_index() == 0:
+        for leftover in directory.glob(f"*{_UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _load(checkpointer: ocp.training.Checkpointer, what: dict[str, Any]) -> dict[str, Any]:

@@ -168,3 +168,34 @@ def test_packing_loses_no_token(tmp_path: Path) -> None:
         for d in (packed, padded)
     ]
     assert totals[0] == totals[1] == len(packed.train.tokens)
+
+
+def test_losses_of_a_held_out_file_are_counted_and_shown(tmp_path: Path) -> None:
+    config = config_for(write(tmp_path / "d.jsonl", [SHORT] * 3), on_bad_example="skip")
+    heldout = [SHORT, {"prompt": "", "completion": "x"}, LONG_PROMPT]
+    config.eval = EvalConfig(path=write(tmp_path / "e.jsonl", heldout), num_examples=9)
+    data = prepared(config)
+    assert data.heldout_report is not None
+    assert (data.heldout_report.total, data.heldout_report.without_output, len(data.heldout)) == (3, 1, 1)
+    assert "held-out data: 1 examples" in data.summary()
+    assert "e.jsonl:2" in data.summary()
+
+
+def test_conversation_that_a_template_cannot_write_is_a_bad_example(tmp_path: Path) -> None:
+    template = tmp_path / "upper.jinja"
+    template.write_text(
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | upper if 'X' in m.content else m.content }}<end>"
+        "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    path = write(tmp_path / "d.jsonl", [SHORT, {"prompt": "aX", "completion": "b"}, SHORT])
+    with pytest.raises(DataError, match=r"d\.jsonl:2"):
+        prepared(config_for(path, template=str(template)))
+    report = prepared(config_for(path, template=str(template), on_bad_example="skip")).report
+    assert (report.kept, report.total) == (2, 3)
+    assert "d.jsonl:2" in report.skipped[0]
+
+
+def test_stop_text_that_the_tokenizer_has_no_token_for_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", [SHORT])
+    assert "not one" not in prepared(config_for(path)).summary()
+    assert "the stop '<|im_end|>' is 10 tokens" in prepared(config_for(path, template="chatml")).summary()

@@ -9,7 +9,7 @@ import pytest
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError
-from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.checkpoint import Checkpoints, SavedModel
 from im_jax.training.state import TrainState
 
 CONFIG = {"loss.policy": "im", "model.vocab_size": None, "seed": 0, "optimizer.learning_rate": 1e-3}
@@ -32,6 +32,18 @@ def test_latest_are_kept_and_the_newest_comes_back_whole(tmp_path: Path) -> None
         state, data, config = saved.restore(state_at(0))
     assert (data, config) == ({"next_index": 6}, CONFIG)
     np.testing.assert_array_equal(state.params["w"], np.full((4, 2), 6.0))
+
+
+def test_what_a_killed_run_was_writing_is_no_checkpoint_and_goes(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        saved.save(1, state_at(1), {"next_index": 1}, CONFIG)
+    unfinished = tmp_path / "2.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    assert SavedModel(tmp_path).config() == CONFIG
+    assert unfinished.exists(), "reading a run's model leaves the run alone"
+    with Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        assert saved.latest_step == 1
+    assert not unfinished.exists()
 
 
 def test_state_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
