@@ -19,7 +19,7 @@ from im_jax.config import (
 
 
 def get_config() -> Config:
-    """A quarter-million-parameter model: seconds on any machine."""
+    """A quarter-million-parameter model: minutes on a laptop."""
     return Config(
         data=DataConfig(
             source="jsonl",

@@ -1,10 +1,13 @@
 """What every command shares: flags to a checked configuration, and errors as one line with exit code 2."""
 
+import dataclasses
 import difflib
 import importlib.util
 import pathlib
+import re
 import sys
 import traceback
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -59,11 +62,12 @@ def parse(argv: Sequence[str], define_flags: DefineFlags) -> CommandLine:
         config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=rest)
         positional = values(rest)[1:]
     except (flags.Error, ValueError, TypeError) as error:
-        raise ConfigError(str(error).partition("\n")[0]) from error
+        raise ConfigError(_flag_error(str(error))) from error
     if positional:
         raise ConfigError(f"unexpected argument {positional[0]!r}; flags are written --name=value")
     config = cast(Config, values["config"].value)
     validation.check(config)
+    _check_no_effect(rest, config)
     return CommandLine(config, path, values)
 
 
@@ -79,6 +83,46 @@ def _print_help(values: flags.FlagValues) -> None:
     sys.exit(0)
 
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _flag_error(message: str) -> str:
+    """One line of an error of the flags library; for a field, what kind of value it takes."""
+    found = re.match(r"flag --config\.([\w.]+)=(.*?): ", message, re.DOTALL)
+    if found is None:
+        return message.partition("\n")[0]
+    name, value = found.groups()
+    group: Any = Config()
+    *groups, last = name.split(".")
+    for part in groups:
+        group = getattr(group, part)
+    kind = next(field.type for field in dataclasses.fields(group) if field.name == last)
+    kinds = [_KINDS[k] for k in (typing.get_args(kind) or (kind,)) if k in _KINDS]
+    return f"--config.{name}={value} must be {' or '.join(kinds)}"
+
+
+def _check_no_effect(argv: Sequence[str], config: Config) -> None:
+    """Stop at flags for what the checkpoint at `model.path` decides."""
+    if not config.model.path:
+        return
+    for arg in argv[1:]:
+        name = arg.partition("=")[0].partition("config.")[2]
+        if name.startswith("model.") and name not in _OWN_MODEL_FIELDS:
+            raise ConfigError(
+                f"config.{name} has no effect: the checkpoint at model.path={config.model.path} decides it; "
+                "leave it out"
+            )
+
+
+_OWN_MODEL_FIELDS = (
+    "model.path",
+    "model.vocab_size",
+    "model.compute_dtype",
+    "model.param_dtype",
+    "model.remat",
+)
+
+
 def _take_config_path(argv: Sequence[str]) -> tuple[pathlib.Path, list[str]]:
     """The value of `--config`, which must name an existing file, and the other arguments."""
     rest, found = list(argv), ""
@@ -91,6 +135,8 @@ def _take_config_path(argv: Sequence[str]) -> tuple[pathlib.Path, list[str]]:
             found = argv[at + 1]
             del rest[at : at + 2]
             break
+    if any(arg.startswith(("--config=", "-config=")) or arg in ("--config", "-config") for arg in rest):
+        raise ConfigError("--config is given twice; give one file")
     if not found:
         raise ConfigError("no configuration given; set --config=FILE, such as --config=configs/cpu_debug.py")
     path = pathlib.Path(found)
@@ -112,7 +158,7 @@ def _load_config(path: pathlib.Path) -> Config:
         config = module.get_config()
     except ConfigError:
         raise
-    except Exception as error:  # whatever the file does wrong is the user's to see, with its line
+    except (Exception, SystemExit) as error:  # whatever the file does wrong is the user's to see
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)

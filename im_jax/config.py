@@ -264,7 +264,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "data.packing": ("best_fit", "none"),
     "data.on_bad_example": ("stop", "skip"),
     "model.rope_scaling.kind": ("none", "linear", "llama3"),
-    "model.compute_dtype": ("float32", "bfloat16", "float16"),
+    "model.compute_dtype": ("float32", "bfloat16"),
     "model.param_dtype": ("float32", "bfloat16"),
     "model.remat": ("none", "full", "dots"),
     "loss.policy": POLICIES,

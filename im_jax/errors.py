@@ -13,5 +13,9 @@ class DataError(UserError):
     """A data file, an example, a template or a tokenizer cannot be used as it is."""
 
 
+class TrainingError(UserError):
+    """Training cannot go on: its numbers are no longer numbers."""
+
+
 class CheckpointError(UserError):
     """A checkpoint or model file cannot be read, or does not fit the run."""

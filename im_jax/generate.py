@@ -43,9 +43,7 @@ def main(arguments: command_line.CommandLine) -> None:
     longest, new = max(map(len, prompts)), arguments.flag("max_new_tokens")
 
     config.model = resolve_model(config.model)
-    if config.model.vocab_size is None:
-        config.model.vocab_size = tokenizer.vocab_size
-    validation.check_vocabulary(config.model.vocab_size, tokenizer.vocab_size, config.tokenizer.path)
+    validation.resolve_vocabulary(config, tokenizer.vocab_size)
     if longest + new > config.model.max_positions:
         raise ConfigError(
             f"a prompt of {longest} tokens and --max_new_tokens={new} exceed model.max_positions="
@@ -85,6 +83,8 @@ def _encode(prompt: str, template: Template | None, tokenizer: Tokenizer) -> np.
     tokens = tokenizer.encode(prompt).ids
     if tokenizer.adds_bos and tokenizer.bos_id is not None:
         return np.insert(tokens, 0, tokenizer.bos_id)
+    if not len(tokens):
+        raise ConfigError("--prompt is empty, and this tokenizer has no BOS to start from; set some text")
     return tokens
 
 

@@ -19,6 +19,7 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.data import display
 from im_jax.data.prepare import prepare
+from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 
@@ -30,7 +31,7 @@ def main(arguments: command_line.CommandLine) -> None:
     num_examples: int = arguments.flag("num_examples")
 
     config.eval.num_examples = 0  # show the source from its start, with nothing held out
-    data = prepare(config, policy.table())
+    data = prepare(config, make_tokenizer(config.tokenizer.path), policy.table())
     examples = [
         display.mask_example(data.train[i], data.tokenizer, policy.table())
         for i in range(min(num_examples, len(data.train)))

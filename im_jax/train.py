@@ -9,9 +9,9 @@ metrics.jsonl, summary.json, checkpoints/, tensorboard/.
 import datetime
 import json
 import math
+import os
 import pathlib
 import time
-from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +22,8 @@ from rich.console import Console
 from im_jax import command_line, validation
 from im_jax.config import Config, flatten
 from im_jax.data.pipeline import train_iterator
-from im_jax.data.prepare import Prepared, prepare
+from im_jax.data.prepare import prepare
+from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 from im_jax.models import decoder
@@ -32,10 +33,10 @@ from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
 from im_jax.training.evaluation import Evaluator
-from im_jax.training.metrics import MetricsWriter, Row
+from im_jax.training.metrics import MetricsWriter, Row, finite_or_none
 from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
 from im_jax.training.reporting import Reporter, heldout_table
-from im_jax.training.resume import check_same_run
+from im_jax.training.resume import check_same_data, check_same_run
 from im_jax.training.state import TrainState
 from im_jax.training.step import make_train_step
 
@@ -53,16 +54,23 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     """
     began = time.perf_counter()
     policy, rules = make_policy(config.loss), ShardingRules()
+    check_workdir(workdir)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
-    make_workdir(workdir)
     config.model = resolve_model(config.model)
     validation.check_length(config)
-    data = prepare(config, policy.table())
-    last_step = resolve(config, data)
+    tokenizer = make_tokenizer(config.tokenizer.path)
+    validation.resolve_vocabulary(config, tokenizer.vocab_size)
+    config.optimizer = resolve_constants(config.optimizer)
+    decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide
+
+    data = prepare(config, tokenizer, policy.table())
+    last_step = number_of_steps(config, len(data.train_rows))
     console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
-    console.print(data.summary(), highlight=False)
+    console.print(data.summary(), highlight=False, markup=False)
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+    workdir.mkdir(parents=True, exist_ok=True)
+    fingerprint = data.fingerprint()
 
     schedule = make_schedule(config.optimizer, last_step)
     learning_rates = np.asarray(schedule(np.arange(last_step)))  # now: asking each step would wait for it
@@ -85,9 +93,21 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     )
 
     with jax.set_mesh(mesh), Checkpoints(workdir / "checkpoints", config.checkpoint) as saved:
-        state, first_step = starting_state(
-            saved, config, optimizer, shardings, batches, last_step, workdir, console
-        )
+        first_step = saved.latest_step or 0
+        if saved.latest_step is None:
+            state = first_state(config, optimizer, shardings)
+        else:
+            console.print(f"resuming from step {first_step} in {workdir}", highlight=False)
+            check_same_run(saved.saved_config(), flatten(config), workdir, console)
+            check_same_data(saved.saved_data(), fingerprint, workdir)
+            if first_step > last_step:
+                raise ConfigError(
+                    f"{workdir} has trained {first_step} steps, more than the {last_step} asked for; "
+                    "raise train.steps, or choose another --workdir"
+                )
+            abstract = states.abstract_state(config.model, optimizer)
+            state = saved.restore(with_shardings(abstract, shardings))
+            batches.set_state(saved.saved_data()["position"])
         with (
             MetricsWriter(workdir, config, from_step=first_step) as writer,
             Reporter(console, writer, first_step, last_step, config.log.every) as reporter,
@@ -103,7 +123,8 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
                 if saved.due(step) or step == last_step:
                     with reporter.paused():
-                        saved.save(step, state, batches.get_state(), flatten(config))
+                        position = {"position": batches.get_state(), "fingerprint": fingerprint}
+                        saved.save(step, state, position, flatten(config))
             reporter.flush()
             heldout = evaluate(state.params, last_step)
             reporter.write(heldout)
@@ -117,68 +138,41 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         "devices": jax.device_count(),
         "seconds": round(time.perf_counter() - began, 1),
         "data": data.report.as_dict(),
-        "heldout": heldout,
+        "heldout": finite_or_none(heldout),
     }
     if jax.process_index() == 0:
-        (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        (workdir / "summary.json").write_text(text + "\n", encoding="utf-8")
     if heldout is not None:
         console.print(heldout_table(heldout, policy))
     return summary
 
 
-def starting_state(
-    saved: Checkpoints,
-    config: Config,
-    optimizer: optax.GradientTransformation,
-    shardings: TrainState,
-    batches: Any,
-    last_step: int,
-    workdir: pathlib.Path,
-    console: Console,
-) -> tuple[TrainState, int]:
-    """The state to go on from, and its step: the latest checkpoint, a pretrained model, or random weights.
-
-    From a checkpoint, `batches` is moved to where the saved run stood.
-    """
-    if (step := saved.latest_step) is not None:
-        console.print(f"resuming from step {step} in {workdir}", highlight=False)
-        check_same_run(saved.saved_config(), flatten(config), workdir, console)
-        if step > last_step:
-            raise ConfigError(
-                f"{workdir} has trained {step} steps, more than the {last_step} asked for; "
-                "raise train.steps, or choose another --workdir"
-            )
-        abstract = states.abstract_state(config.model, optimizer)
-        restored = saved.restore(with_shardings(abstract, shardings))
-        batches.set_state(restored.data)
-        return restored.state, step
+def first_state(config: Config, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
+    """The state before the first step: a pretrained model, or random weights."""
     if config.model.path:
         params = load_pretrained(config.model, shardings.params)
-        return states.state_from_params(params, optimizer, shardings), 0
-    return states.init_state(config.model, optimizer, shardings, seed=config.seed), 0
+        return states.state_from_params(params, optimizer, shardings)
+    return states.init_state(config.model, optimizer, shardings, seed=config.seed)
 
 
-def resolve(config: Config, data: Prepared) -> int:
-    """Fill in the vocabulary and the preset's constants; returns the number of steps."""
-    vocab_size = data.tokenizer.vocab_size
-    if config.model.vocab_size is None:
-        config.model.vocab_size = vocab_size
-    validation.check_vocabulary(config.model.vocab_size, vocab_size, config.tokenizer.path)
-    config.optimizer = resolve_constants(config.optimizer)
+def number_of_steps(config: Config, rows: int) -> int:
+    """Optimiser steps: as configured, or from the number of passes over the rows."""
     if config.train.steps:
         return config.train.steps
-    rows = config.train.epochs * len(data.train_rows)
-    return max(1, math.ceil(rows / config.train.batch_size))
+    steps = math.ceil(config.train.epochs * rows / config.train.batch_size)
+    if steps >= 2**31:
+        raise ConfigError(f"train.epochs={config.train.epochs:g} makes {steps} steps; lower it")
+    return max(1, steps)
 
 
-def make_workdir(workdir: pathlib.Path) -> None:
-    """Make the directory of a run, or say why it cannot be."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / ".writable").touch()
-        (workdir / ".writable").unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Stop if a run could not write there. Makes nothing yet: a mistake should leave no directory behind."""
+    existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"--workdir={workdir}: {existing} is a file; choose another directory")
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"--workdir={workdir}: {existing} cannot be written; choose another directory")
 
 
 def default_workdir(config_path: pathlib.Path) -> pathlib.Path:

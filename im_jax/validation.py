@@ -1,14 +1,18 @@
 """Checks of a configuration before any work: each failure is one line that says what to set."""
 
+import dataclasses
 import difflib
 import importlib.util
 import math
-from typing import Final
+import typing
+from typing import Any, Final
 
 from im_jax.config import CHOICES, TEMPLATES, Config, ModelConfig, flatten
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 
+_MOST: Final = 2**31 - 1
+_LARGEST_FLOAT: Final = 3.4e38  # float32, which all of these end up as
 # Smallest value allowed, for fields that are counts or sizes. None (unset) is always allowed.
 _AT_LEAST: Final = {
     "seed": 0,
@@ -25,6 +29,7 @@ _AT_LEAST: Final = {
     "model.mlp_dim": 1,
     "model.max_positions": 2,
     "model.sliding_window": 1,
+    "model.rope_scaling.original_max_positions": 1,
     "optimizer.warmup_steps": 0,
     "train.steps": 0,
     "train.batch_size": 1,
@@ -36,10 +41,15 @@ _AT_LEAST: Final = {
     "checkpoint.keep": 1,
     "log.every": 1,
 }
+# Largest value allowed, where it is not `_MOST`.
+_AT_MOST: Final = {"seed": 2**32 - 1, "data.seed": 2**32 - 1, "data.workers": 1024}
 # Intervals of real-valued fields: lowest, highest, and whether the ends belong to them.
 _INTERVALS: Final = {
     "data.max_lost_fraction": (0.0, 1.0, "[]"),
     "model.rope_theta": (0.0, math.inf, "()"),
+    "model.rope_scaling.factor": (0.0, math.inf, "()"),
+    "model.rope_scaling.low_freq_factor": (0.0, math.inf, "()"),
+    "model.rope_scaling.high_freq_factor": (0.0, math.inf, "()"),
     "model.norm_eps": (0.0, math.inf, "()"),
     "loss.z_loss": (0.0, math.inf, "[)"),
     "loss.label_smoothing": (0.0, 1.0, "[)"),
@@ -61,6 +71,7 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: names the field, its value, and what to set instead.
     """
+    _check_types(config)
     flat = flatten(config)
     for name, choices in CHOICES.items():
         if flat[name] not in choices:
@@ -70,6 +81,8 @@ def check(config: Config) -> None:
     for name, lowest in _AT_LEAST.items():
         if flat[name] is not None and flat[name] < lowest:
             raise ConfigError(f"{name}={flat[name]} must be {lowest} or more")
+        if flat[name] is not None and flat[name] > (highest := _AT_MOST.get(name, _MOST)):
+            raise ConfigError(f"{name}={flat[name]} must be {highest} or less")
     for name, interval in _INTERVALS.items():
         if flat[name] is not None and not _inside(flat[name], *interval):
             low, high, ends = interval
@@ -82,6 +95,24 @@ def check(config: Config) -> None:
     make_policy(config.loss)
     if config.log.wandb_project and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log.wandb_project is set, but wandb is not installed: pip install wandb")
+
+
+def _check_types(group: Any, prefix: str = "") -> None:
+    """Stop at a value of another type than its field, or at an attribute that is no field."""
+    known = {field.name: field.type for field in dataclasses.fields(group)}
+    for name in vars(group).keys() - known.keys():
+        raise ConfigError(f"{prefix}{name} is no field{_hint(name, tuple(known))}")
+    for name, kind in known.items():
+        value = getattr(group, name)
+        kinds = typing.get_args(kind) or (kind,)
+        fits = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+        if isinstance(value, bool) and bool not in kinds:
+            fits = False
+        if not fits:
+            wanted = " or ".join("unset" if k is type(None) else k.__name__ for k in kinds)
+            raise ConfigError(f"{prefix}{name}={value!r} is {type(value).__name__}; it must be {wanted}")
+        if dataclasses.is_dataclass(value):
+            _check_types(value, f"{prefix}{name}.")
 
 
 def check_length(config: Config) -> None:
@@ -105,16 +136,28 @@ def check_model(model: ModelConfig) -> None:
             f"model.embed_dim={model.embed_dim} must be a multiple of model.num_heads={model.num_heads}, "
             "or set model.head_dim"
         )
+    scaling = model.rope_scaling
+    if scaling.kind == "llama3" and scaling.low_freq_factor >= scaling.high_freq_factor:
+        raise ConfigError(
+            f"model.rope_scaling.low_freq_factor={scaling.low_freq_factor} must be below "
+            f"model.rope_scaling.high_freq_factor={scaling.high_freq_factor}"
+        )
     if (model.head_dim or model.embed_dim // model.num_heads) % 2:
         raise ConfigError("model.head_dim must be even: rotary positions turn pairs of its components")
 
 
-def check_vocabulary(vocab_size: int, tokenizer_size: int, tokenizer_path: str) -> None:
-    """Stop if the tokenizer can give ids that the model has no embedding for."""
-    if vocab_size < tokenizer_size:
+def resolve_vocabulary(config: Config, tokenizer_size: int) -> None:
+    """Fill in `model.vocab_size`, and stop if the tokenizer can give ids that have no embedding."""
+    model = config.model
+    if model.vocab_size is None:
+        model.vocab_size = tokenizer_size
+    if model.vocab_size < tokenizer_size:
+        advice = f"set it to {tokenizer_size} or more"
+        if model.path:
+            advice = f"set tokenizer.path to the tokenizer of {model.path}"
         raise ConfigError(
-            f"model.vocab_size={vocab_size} is smaller than the {tokenizer_size} entries of "
-            f"tokenizer.path={tokenizer_path}; set it to {tokenizer_size} or more, or use its own tokenizer"
+            f"model.vocab_size={model.vocab_size} is smaller than the {tokenizer_size} entries of "
+            f"tokenizer.path={config.tokenizer.path}; {advice}"
         )
 
 
@@ -146,7 +189,7 @@ def _check_schedule(config: Config) -> None:
 
 
 def _inside(value: float, low: float, high: float, ends: str) -> bool:
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST_FLOAT:
         return False
     above = value >= low if ends[0] == "[" else value > low
     below = value <= high if ends[1] == "]" else value < high

@@ -1,1 +1,1 @@
-"""From conversations to batches of classified tokens. Nothing here imports JAX."""
+"""From conversations to batches of classified tokens. Nothing here needs JAX."""

@@ -87,9 +87,14 @@ def to_terminal(example: MaskedExample, tokenizer: Tokenizer) -> RenderableType:
     for run in runs(example, tokenizer):
         colour = COLOURS[run.token_class]
         style = f"bold {colour}" if run.weight else f"dim {colour}"
-        text = Text(run.text.replace("\n", "↵\n").removesuffix("\n"), style=style)
+        text = Text(_visible(run.text).replace("\n", "↵\n").removesuffix("\n"), style=style)
         table.add_row(Text(run.token_class.label, style=style), f"{run.weight:g}", text)
     return Group(Text(f"example {example.id}", style="bold underline"), table, Text())
+
+
+def _visible(text: str) -> str:
+    """Text with control characters escaped, which could otherwise steer the reader's terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def to_html(examples: Iterable[MaskedExample], report: DataReport, title: str) -> str:

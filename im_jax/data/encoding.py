@@ -121,7 +121,7 @@ def encode_conversations(
     """
     if truncation not in CHOICES["data.truncation"]:
         choices = ", ".join(CHOICES["data.truncation"])
-        raise ConfigError(f"config.data.truncation={truncation}; set it to one of {choices}")
+        raise ConfigError(f"data.truncation={truncation}; set it to one of {choices}")
     rendered = [template.render(conversation) for conversation in conversations]
     encoded = tokenizer.encode_batch([text for text, _ in rendered])
     special_ids = np.array(sorted(tokenizer.special_ids), np.int32)

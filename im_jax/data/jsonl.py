@@ -36,6 +36,7 @@ class JsonlSource:
         paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         fields: FieldNames = DEFAULT_FIELDS,
         on_bad_example: str = "stop",
+        field: str = "data.path",
     ):
         """Reads and checks every line.
 
@@ -46,7 +47,7 @@ class JsonlSource:
         if not self._paths:
             raise DataError("data.path names no file; set --config.data.path=FILE, or several with commas")
         self._fields = fields
-        self._files = [_read_file(path) for path in self._paths]
+        self._files = [_read_file(path, field) for path in self._paths]
         lines = [(f, *line) for f, content in enumerate(self._files) for line in _find_lines(content)]
         self._lines = np.array(lines, np.int64).reshape(-1, 4)  # file, line number, start, end
         place = ", ".join(self._paths)
@@ -93,21 +94,21 @@ def _decode(line: bytes, origin: str) -> object:
         raise DataError(f"{origin}: is beyond what Python's json reads: {error}") from None
 
 
-def _read_file(path: str) -> bytes:
+def _read_file(path: str, field: str) -> bytes:
     """The decompressed bytes of a file that looks like JSON Lines."""
     try:
         content = Path(path).expanduser().read_bytes()
         zipped = content.startswith(_GZIP_MAGIC)  # by content: names lie
         content = gzip.decompress(content) if zipped else content
     except FileNotFoundError:
-        raise DataError(f"data.path: there is no file {path!r}; set --config.data.path=FILE") from None
+        raise DataError(f"{field}: there is no file {path!r}; set --config.{field}=FILE") from None
     except IsADirectoryError:
-        advice = "set --config.data.path to the files in it, joined by commas"
-        raise DataError(f"data.path: {path!r} is a directory; {advice}") from None
+        advice = f"set --config.{field} to the files in it, joined by commas"
+        raise DataError(f"{field}: {path!r} is a directory; {advice}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: is a damaged or truncated gzip file ({error}); copy it again") from None
     except OSError as error:
-        raise DataError(f"data.path: {path!r} cannot be read: {error.strerror}") from None
+        raise DataError(f"{field}: {path!r} cannot be read: {error.strerror}") from None
     text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not text:
         raise DataError(f"{path}: is empty; it must hold one JSON object per line")

@@ -1,6 +1,5 @@
 """From a configuration to rows of classified tokens: the whole of the data side, in order."""
 
-import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -11,11 +10,12 @@ from im_jax.config import Config, DataConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
+from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, best_fit_plan, padded_plan
 from im_jax.data.sources import Source, make_source
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
-from im_jax.data.tokenizers import Tokenizer, make_tokenizer
+from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
 
 _CHUNK = 1000
@@ -37,6 +37,10 @@ class Prepared:
     heldout_report: DataReport | None
     """Counts over `eval.path`, where held-out examples have a file of their own."""
 
+    def fingerprint(self) -> str:
+        """Changes with any example that is trained or evaluated on."""
+        return f"{self.train.fingerprint()}-{self.heldout.fingerprint()}"
+
     def summary(self) -> str:
         """A few lines for a reader."""
         lines = [self.report.summary("data")]
@@ -49,7 +53,7 @@ class Prepared:
         return "\n".join(lines)
 
 
-def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
+def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
     """Read, encode, check off, split and pack.
 
     Which examples are kept and held out depends on the data and `data.*` alone, never on the policy, so
@@ -57,13 +61,13 @@ def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prep
 
     Args:
         config: a checked configuration.
+        tokenizer: the one that `tokenizer.path` names.
         class_weights: weight per token class, for counting examples that train nothing.
 
     Raises:
         DataError: the data, template or tokenizer cannot be used.
         ConfigError: fields contradict each other.
     """
-    tokenizer = make_tokenizer(config.tokenizer.path)
     template = make_template(config.data.template, tokenizer)
     report = DataReport()
 
@@ -74,7 +78,10 @@ def prepare(config: Config, class_weights: jt.Float32[np.ndarray, " C"]) -> Prep
     heldout_report = None
     if config.eval.path and config.eval.num_examples:
         heldout_report = DataReport()
-        heldout = encode(make_source(_heldout_source(config)), heldout_report)[: config.eval.num_examples]
+        source = JsonlSource(
+            split_paths(config.eval.path), config.data.fields, config.data.on_bad_example, field="eval.path"
+        )
+        heldout = encode(source, heldout_report)[: config.eval.num_examples]
         if not heldout:
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     else:
@@ -136,13 +143,6 @@ def _encode(
         except DataError as error:
             report.skipped.append(str(error))
     return pairs
-
-
-def _heldout_source(config: Config) -> DataConfig:
-    whole = DataConfig()
-    return dataclasses.replace(
-        config.data, source="jsonl", path=config.eval.path, name=whole.name, split=whole.split
-    )
 
 
 def _hold_out(

@@ -9,7 +9,6 @@ import numpy as np
 
 from im_jax.config import DataConfig
 from im_jax.data.conversation import Conversation
-from im_jax.data.dataset import EncodedDataset
 from im_jax.data.encoding import EncodedExample
 from im_jax.errors import DataError
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
@@ -164,11 +163,6 @@ def collect(
             report.add(conversation, example, class_weights)
             kept.append(example)
     return kept
-
-
-def padding_share(dataset: EncodedDataset, rows: int, length: int) -> float:
-    """Share of the positions of all rows that hold no token."""
-    return 1 - len(dataset.tokens) / (rows * length) if rows else 0.0
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

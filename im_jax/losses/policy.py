@@ -13,7 +13,6 @@
 """
 
 import dataclasses
-import math
 from typing import Final
 
 import jaxtyping as jt
@@ -36,6 +35,9 @@ TRAINED_CLASSES: Final[dict[str, frozenset[TokenClass]]] = {
     "all": _ALL,
     "last_turn": frozenset({TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP}),
 }
+
+
+_LARGEST_WEIGHT: Final = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _configured_weight(weights: ClassWeights, token_class: TokenClass) -> float 
         value = getattr(weights, label, None)
         if value is None:
             continue
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"loss.weights.{label}={value} must be a finite number of 0 or more")
+        if not 0 <= value <= _LARGEST_WEIGHT:
+            raise ConfigError(f"loss.weights.{label}={value} must be a number from 0 to {_LARGEST_WEIGHT:g}")
         return float(value)
     return None

@@ -1,4 +1,4 @@
-"""Pretrained models of any supported format: `config.model.path` decides which."""
+"""Pretrained models of any supported format: `model.path` decides which."""
 
 import dataclasses
 from pathlib import Path
@@ -26,8 +26,8 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     fields = _format(model.path).read_config(model.path)
     if model.vocab_size not in (None, fields["vocab_size"]):
         raise ConfigError(
-            f"config.model.vocab_size is {model.vocab_size}, but {model.path} has a vocabulary of "
-            f"{fields['vocab_size']}; leave config.model.vocab_size unset"
+            f"model.vocab_size is {model.vocab_size}, but {model.path} has a vocabulary of "
+            f"{fields['vocab_size']}; leave model.vocab_size unset"
         )
     return dataclasses.replace(model, **fields)
 
@@ -52,6 +52,6 @@ def _format(path: str) -> ModuleType:
     if path.endswith(".bin") and Path(path).is_file():
         return llama2c
     raise ConfigError(
-        f"config.model.path is {path!r}, which is neither a directory with a config.json (Hugging Face) nor "
+        f"model.path is {path!r}, which is neither a directory with a config.json (Hugging Face) nor "
         "a llama2.c .bin file"
     )

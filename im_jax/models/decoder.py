@@ -147,7 +147,7 @@ def _rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any
             keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
             return jax.checkpoint(layer, prevent_cse=False, policy=keep)
         case _:
-            raise ConfigError(f"config.model.remat is {policy!r}; it can be none, full or dots")
+            raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")
 
 
 def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:

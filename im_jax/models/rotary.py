@@ -39,7 +39,7 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64
             return keep * base + (1.0 - keep) * base / scaling.factor
         case _:
             raise ConfigError(
-                f"config.model.rope_scaling.kind is {scaling.kind!r}; it can be none, linear or llama3"
+                f"model.rope_scaling.kind is {scaling.kind!r}; it can be none, linear or llama3"
             )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import shutil
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from orbax.checkpoint.experimental import v1 as ocp
@@ -16,16 +16,6 @@ _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
 
 _policies = ocp.training.save_decision_policies
-
-
-class Restored(NamedTuple):
-    """What a checkpoint holds."""
-
-    state: TrainState
-    data: dict[str, Any]
-    """State of the data iterator: the position after the last step taken."""
-    config: dict[str, Any]
-    """Resolved configuration of the run that saved it, flattened."""
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
@@ -81,17 +71,17 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def saved_config(self) -> dict[str, Any]:
         """Flattened configuration in the newest checkpoint."""
-        return self._load({"config": None})["config"]
+        return _load(self._checkpointer, {"config": None})["config"]
 
-    def restore(self, abstract_state: TrainState) -> Restored:
-        """Load the newest checkpoint straight into the shapes and shardings of `abstract_state`."""
+    def saved_data(self) -> dict[str, Any]:
+        """What the newest checkpoint knows of the data."""
+        return _load(self._checkpointer, {"data": None})["data"]
+
+    def restore(self, abstract_state: TrainState) -> TrainState:
+        """Load the newest state straight into the shapes and shardings of `abstract_state`."""
         abstract = {"params": abstract_state.params, "optimizer": _optimizer(abstract_state)}
-        loaded = self._load({**abstract, "data": None, "config": None})
-        state = TrainState(params=loaded["params"], **loaded["optimizer"])
-        return Restored(state, loaded["data"], loaded["config"])
-
-    def _load(self, what: dict[str, Any]) -> dict[str, Any]:
-        return _load(self._checkpointer, what)
+        loaded = _load(self._checkpointer, abstract)
+        return TrainState(params=loaded["params"], **loaded["optimizer"])
 
 
 class SavedModel:
@@ -129,7 +119,7 @@ def _load(checkpointer: ocp.training.Checkpointer, what: dict[str, Any]) -> dict
         raise CheckpointError(
             f"checkpoint {checkpointer.latest.step} in {checkpointer.directory} cannot be read for this "
             f"configuration ({type(error).__name__}: {reason}); use the configuration it was saved with, "
-            "or another --workdir"
+            "or, if its files are damaged, delete its directory to go on from the one before"
         ) from error
 
 

@@ -27,10 +27,13 @@ def join_cluster(mesh: MeshConfig) -> None:
     """
     if mesh.distributed == "off" or jax.distributed.is_initialized():
         return
+    cluster = _cluster_from_environment()
     try:
-        jax.distributed.initialize(**_cluster_from_environment())
-    except ValueError as error:  # JAX found no cluster to join.
-        if mesh.distributed == "require":
+        jax.distributed.initialize(**cluster)
+    except (ValueError, RuntimeError) as error:
+        if cluster:
+            raise ConfigError(f"cannot join the cluster of JAX_COORDINATOR_ADDRESS: {error}") from error
+        if mesh.distributed == "require":  # JAX found no cluster to join
             raise ConfigError(
                 "mesh.distributed=require, but no cluster was detected; set JAX_COORDINATOR_ADDRESS, "
                 "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
@@ -51,6 +54,12 @@ def _cluster_from_environment() -> dict[str, Any]:
                 "number; set it in each process, or unset both"
             )
         counts[argument] = int(value)
+    if ":" not in address:
+        raise ConfigError(f"JAX_COORDINATOR_ADDRESS={address} has no port; set it to HOST:PORT")
+    if not counts["process_id"] < counts["num_processes"]:
+        raise ConfigError(
+            f"JAX_PROCESS_ID={counts['process_id']} must be below JAX_NUM_PROCESSES={counts['num_processes']}"
+        )
     return {"coordinator_address": address, **counts}
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import uuid
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ class _JsonLines:
 
     def write(self, row: Row) -> None:
         if (row["step"], row["split"]) not in self._written:
-            self._file.write(json.dumps(row) + "\n")
+            self._file.write(json.dumps(finite_or_none(row), allow_nan=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -138,6 +139,13 @@ class _WeightsAndBiases:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def finite_or_none(value: Any) -> Any:
+    """A JSON value with None for numbers that JSON has no name for."""
+    if isinstance(value, dict):
+        return {name: finite_or_none(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _numbers(row: Row) -> Row:

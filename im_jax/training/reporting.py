@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from im_jax.errors import TrainingError
 from im_jax.losses.policy import LossPolicy
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 from im_jax.training.metrics import MetricsWriter, Row, class_metrics
@@ -34,7 +35,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         log_every: int,
     ) -> None:
         self._console, self._writer = console, writer
-        self._first_step, self._last_step, self._log_every = first_step, last_step, log_every
+        self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -45,6 +46,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers="")
+        self._step = first_step
         self._since_log: list[StepMetrics] = []
         self._pending: tuple[int, float, list[StepMetrics]] | None = None
         self._clock = time.perf_counter()
@@ -59,9 +61,9 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
     def step(self, step: int, learning_rate: float, metrics: StepMetrics) -> None:
         """Take note of a step that was just dispatched; steps count from 1."""
         self.flush()
+        self._step = step
         self._since_log.append(metrics)
-        is_first = step == self._first_step + 1
-        if is_first or step % self._log_every == 0 or step == self._last_step:
+        if step == 1 or step % self._log_every == 0 or step == self._last_step:
             self._pending = (step, learning_rate, self._since_log)
             self._since_log = []
         self._progress.update(self._task, completed=step)
@@ -82,9 +84,8 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             "tokens_per_second": sum(int(np.sum(m.by_class.targets)) for m in host) / elapsed,
             "step_time": elapsed / len(host),
         } | class_metrics(host[-1].by_class)
-        if not math.isfinite(row["loss"]):
-            self._console.print(f"[bold red]step {step}: the loss is {row['loss']}[/]")
         self.write(row)
+        _require_finite(step, row["loss"], row["grad_norm"])
         numbers = f"loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
         self._progress.update(self._task, numbers=numbers)
         if self._progress.disable:
@@ -97,8 +98,11 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
 
     @contextlib.contextmanager
     def paused(self) -> Any:
-        """Time spent inside does not count towards step times."""
+        """Wait until the numbers of all steps are known and good; time spent inside is no step's time."""
         self.flush()
+        if self._since_log:
+            last = jax.device_get(self._since_log[-1])
+            _require_finite(self._step, float(last.loss), float(last.grad_norm))
         yield
         self._restart_clock()
 
@@ -106,6 +110,15 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         now = time.perf_counter()
         elapsed, self._clock = now - self._clock, now
         return elapsed
+
+
+def _require_finite(step: int, loss: float, grad_norm: float) -> None:
+    """Stop a run that has nothing left to train, before it is saved over a good checkpoint."""
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        raise TrainingError(
+            f"step {step}: the loss is {loss} and the gradient norm {grad_norm}; checkpoints from before are "
+            "good. Lower optimizer.learning_rate or set optimizer.clip_norm=1, and start again"
+        )
 
 
 def heldout_table(row: Mapping[str, Any], policy: LossPolicy) -> Table:

@@ -54,5 +54,14 @@ def check_same_run(
         console.print(f"changed since the checkpoint: {name}={new} (was {old})", highlight=False)
 
 
+def check_same_data(saved: Mapping[str, Any], fingerprint: str, workdir: pathlib.Path) -> None:
+    """Stop if the examples are not those that the run was trained on so far, though called the same."""
+    if saved["fingerprint"] != fingerprint:
+        raise ConfigError(
+            f"the examples of the run in {workdir} have changed since its checkpoint; bring back the files "
+            "as they were, or choose another --workdir for a new run"
+        )
+
+
 def _may_change(name: str) -> bool:
     return name in _FREE_FIELDS or name.startswith(_FREE_GROUPS)

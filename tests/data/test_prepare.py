@@ -9,6 +9,7 @@ import pytest
 
 from im_jax.config import Config, DataConfig, EvalConfig
 from im_jax.data.prepare import Prepared, prepare
+from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
 from im_jax.token_classes import TokenClass
@@ -29,7 +30,7 @@ def config_for(path: str, **data: Any) -> Config:
 
 
 def prepared(config: Config, policy: str = "im") -> Prepared:
-    return prepare(config, policy_weights(policy))
+    return prepare(config, make_tokenizer(config.tokenizer.path), policy_weights(policy))
 
 
 def test_prompt_that_leaves_no_room_for_output_is_dropped_under_every_policy(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_held_out_file_is_read_instead(tmp_path: Path) -> None:
     data = prepared(config)
     assert (len(data.train), data.heldout.ids) == (3, ("held",))
     config.eval.path = str(tmp_path / "nowhere.jsonl")
-    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+    with pytest.raises(DataError, match=r"eval\.path: there is no file .*nowhere\.jsonl"):
         prepared(config)
 
 

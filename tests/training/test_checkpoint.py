@@ -29,8 +29,9 @@ def test_latest_are_kept_and_the_newest_comes_back_whole(tmp_path: Path) -> None
     with Checkpoints(tmp_path, CheckpointConfig()) as saved:
         assert saved.latest_step == 6
         assert saved.saved_config() == CONFIG
-        state, data, config = saved.restore(state_at(0))
-    assert (data, config) == ({"next_index": 6}, CONFIG)
+        assert saved.saved_data() == {"next_index": 6}
+        state = saved.restore(state_at(0))
+    assert state.step == 6
     np.testing.assert_array_equal(state.params["w"], np.full((4, 2), 6.0))
 
 

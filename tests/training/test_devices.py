@@ -92,3 +92,10 @@ def test_incomplete_cluster_variables_are_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1234")
     with pytest.raises(ConfigError, match="JAX_NUM_PROCESSES=''"):
         join_cluster(Config().mesh)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", "5")
+    with pytest.raises(ConfigError, match="JAX_PROCESS_ID=5 must be below JAX_NUM_PROCESSES=2"):
+        join_cluster(Config().mesh)
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "nonsense")
+    with pytest.raises(ConfigError, match="nonsense has no port"):
+        join_cluster(Config().mesh)

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
-from im_jax.errors import ConfigError
+from im_jax.errors import ConfigError, DataError, TrainingError
 from im_jax.train import train
+from im_jax.training.checkpoint import SavedModel
 from tests.training.tiny import tiny_config
 
 QUIET = Console(quiet=True)
@@ -103,3 +106,45 @@ def test_epochs_become_steps(tmp_path: Path) -> None:
     summary = train(config, tmp_path, QUIET)
     rows = -(-sum(summary["data"]["tokens"].values()) // config.data.max_length)
     assert 1 <= summary["step"] <= -(-rows // config.train.batch_size)
+
+
+def test_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    config = tiny_config()
+    config.optimizer.clip_norm, config.optimizer.warmup_steps, config.checkpoint.every = 0.0, 3, 1
+    config.optimizer.learning_rate = 1e30
+    with pytest.raises(TrainingError, match=r"step \d: the loss is .*learning_rate"):
+        train(config, tmp_path, QUIET)
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    latest = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    params = SavedModel(tmp_path / "checkpoints").params(None)
+    assert latest < 6
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_examples_that_changed_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    records = [{"prompt": f"Say {i}.", "completion": str(i)} for i in range(60)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    def run(steps: int) -> None:
+        config = tiny_config()
+        config.data.source, config.data.path, config.train.steps = "jsonl", str(path), steps
+        train(config, tmp_path / "run", QUIET)
+
+    run(2)
+    records[7]["completion"] = "seven"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(ConfigError, match=r"examples of the run in .* have changed since its checkpoint"):
+        run(3)
+
+
+def test_workdir_that_is_a_file_is_refused_and_a_mistake_leaves_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file is a file; choose another directory"):
+        train(tiny_config(), tmp_path / "file", QUIET)
+    config = tiny_config()
+    config.data.max_length = 12
+    with pytest.raises(DataError, match="loss"):
+        train(config, tmp_path / "new", QUIET)
+    assert not (tmp_path / "new").exists()

@@ -74,7 +74,7 @@ def _template_in(config: Mapping[str, Any], file: pathlib.Path) -> str:
         found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
     if not isinstance(found, str):
         raise DataError(
-            f"config.data.template: {file} holds no default chat_template, and no chat_template.jinja is "
+            f"data.template: {file} holds no default chat_template, and no chat_template.jinja is "
             f"beside it; set --config.data.template to a file with one, or to a built-in template"
         )
     return found

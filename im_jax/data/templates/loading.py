@@ -11,7 +11,7 @@ from im_jax.errors import DataError
 
 
 def make_template(name_or_path: str, tokenizer: Tokenizer) -> Template:
-    """The template that `config.data.template` names, for a tokenizer.
+    """The template that `data.template` names, for a tokenizer.
 
     Args:
         name_or_path: one of `config.TEMPLATES`; or a `tokenizer_config.json`, a directory with one, or
@@ -27,7 +27,7 @@ def make_template(name_or_path: str, tokenizer: Tokenizer) -> Template:
     if BUILT_INS[name_or_path].needs_eos and not tokenizer.eos_text:
         without = " or ".join(name for name, built_in in BUILT_INS.items() if not built_in.needs_eos)
         raise DataError(
-            f"config.data.template={name_or_path} ends answers with the tokenizer's end-of-sequence token, "
+            f"data.template={name_or_path} ends answers with the tokenizer's end-of-sequence token, "
             f"and this tokenizer has none; set --config.data.template={without}, or --config.tokenizer.path "
             f"to a tokenizer with one (eos_token in tokenizer_config.json)"
         )
@@ -40,7 +40,7 @@ def _template_from_file(path: str, tokenizer: Tokenizer) -> Template:
         similar = difflib.get_close_matches(path, BUILT_INS, n=1)
         hint = f"; did you mean {similar[0]}?" if similar else ""
         raise DataError(
-            f"config.data.template={path} is neither a built-in template ({', '.join(BUILT_INS)}) nor a "
+            f"data.template={path} is neither a built-in template ({', '.join(BUILT_INS)}) nor a "
             f"tokenizer_config.json, a directory with one, or a .jinja file{hint}"
         )
     return load_jinja_template(file, tokenizer)

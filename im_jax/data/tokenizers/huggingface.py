@@ -26,7 +26,7 @@ def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
         raise DataError(
-            f"config.tokenizer.path: {file} is no tokenizer of the tokenizers library ({error}); "
+            f"tokenizer.path: {file} is no tokenizer of the tokenizers library ({error}); "
             f"set --config.tokenizer.path to a tokenizer.json"
         ) from error
     return HuggingFaceTokenizer(tokenizer, read_tokenizer_config(file.parent / "tokenizer_config.json"))
@@ -100,7 +100,7 @@ class HuggingFaceTokenizer:
         token_id = self._tokenizer.token_to_id(text)
         if token_id is None:
             raise DataError(
-                f"config.tokenizer.path: tokenizer_config.json says {key} is {text!r}, but tokenizer.json "
+                f"tokenizer.path: tokenizer_config.json says {key} is {text!r}, but tokenizer.json "
                 f"has no such token; correct one of the two files"
             )
         return token_id

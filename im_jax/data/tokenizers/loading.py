@@ -7,7 +7,7 @@ from im_jax.errors import DataError
 
 
 def make_tokenizer(path: str) -> Tokenizer:
-    """The tokenizer that `config.tokenizer.path` names: `bytes`, a file, or a directory with one.
+    """The tokenizer that `tokenizer.path` names: `bytes`, a file, or a directory with one.
 
     Raises:
         DataError: nothing is there, or nothing that is known.
@@ -28,7 +28,7 @@ def make_tokenizer(path: str) -> Tokenizer:
     model = read_model(content)
     if model is None:
         raise DataError(
-            f"config.tokenizer.path={path}: {file.name} (starts with {content[:16]!r}) is not a "
+            f"tokenizer.path={path}: {file.name} (starts with {content[:16]!r}) is not a "
             f"tokenizer.json, a SentencePiece model or a llama2.c tokenizer; set --config.tokenizer.path to "
             f"one of these, or to bytes"
         )
@@ -43,6 +43,6 @@ def _tokenizer_file(path: str) -> pathlib.Path:
             return file
     problem = "has neither tokenizer.json nor tokenizer.model" if given.is_dir() else "is not there"
     raise DataError(
-        f"config.tokenizer.path={path} {problem}; set --config.tokenizer.path to a tokenizer.json (or its "
+        f"tokenizer.path={path} {problem}; set --config.tokenizer.path to a tokenizer.json (or its "
         f"directory), a SentencePiece .model, a llama2.c tokenizer .bin, or bytes"
     )

@@ -33,7 +33,7 @@ class SentencePieceTokenizer:
         """`origin` is named in errors."""
         if model.normalizer_spec.remove_extra_whitespaces:
             raise DataError(
-                f"config.tokenizer.path: {origin} removes repeated spaces, which would change the text; "
+                f"tokenizer.path: {origin} removes repeated spaces, which would change the text; "
                 f"set --config.tokenizer.path to a tokenizer.json made for the model"
             )
         self._prefix = " " if model.normalizer_spec.add_dummy_prefix else ""
@@ -123,7 +123,7 @@ def _processor_without_prefix(model: ModelProto, origin: str) -> sentencepiece.S
         return sentencepiece.SentencePieceProcessor(model_proto=changed.SerializeToString())
     except RuntimeError as error:
         raise DataError(
-            f"config.tokenizer.path: the sentencepiece library refuses {origin} ({error}); "
+            f"tokenizer.path: the sentencepiece library refuses {origin} ({error}); "
             f"set --config.tokenizer.path to an intact model"
         ) from error
 
