@@ -17,13 +17,14 @@ import jax
 import numpy as np
 import optax
 from absl import flags
+from jax.sharding import Mesh
 from rich.console import Console
 
 from im_jax import command_line, validation
 from im_jax.config import Config, flatten
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.prepare import prepare
-from im_jax.data.tokenizers import make_tokenizer
+from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 from im_jax.models import decoder
@@ -36,7 +37,7 @@ from im_jax.training.evaluation import Evaluator
 from im_jax.training.metrics import MetricsWriter, Row, finite_or_none
 from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
 from im_jax.training.reporting import Reporter, heldout_table
-from im_jax.training.resume import check_same_data, check_same_run
+from im_jax.training.resume import check_resumable
 from im_jax.training.state import TrainState
 from im_jax.training.step import make_train_step
 
@@ -56,14 +57,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     policy, rules = make_policy(config.loss), ShardingRules()
     check_workdir(workdir)
     mesh = meshes.make_mesh(config.mesh)
-    meshes.check_batch(config, mesh)
-    config.model = resolve_model(config.model)
-    validation.check_length(config)
-    tokenizer = make_tokenizer(config.tokenizer.path)
-    validation.resolve_vocabulary(config, tokenizer.vocab_size)
-    config.optimizer = resolve_constants(config.optimizer)
-    decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide
-
+    tokenizer = resolve(config, mesh, rules)
     data = prepare(config, tokenizer, policy.table())
     last_step = number_of_steps(config, len(data.train_rows))
     console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
@@ -97,14 +91,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         if saved.latest_step is None:
             state = first_state(config, optimizer, shardings)
         else:
-            console.print(f"resuming from step {first_step} in {workdir}", highlight=False)
-            check_same_run(saved.saved_config(), flatten(config), workdir, console)
-            check_same_data(saved.saved_data(), fingerprint, workdir)
-            if first_step > last_step:
-                raise ConfigError(
-                    f"{workdir} has trained {first_step} steps, more than the {last_step} asked for; "
-                    "raise train.steps, or choose another --workdir"
-                )
+            check_resumable(saved, config, fingerprint, last_step, workdir, console)
             abstract = states.abstract_state(config.model, optimizer)
             state = saved.restore(with_shardings(abstract, shardings))
             batches.set_state(saved.saved_data()["position"])
@@ -129,6 +116,8 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
             heldout = evaluate(state.params, last_step)
             reporter.write(heldout)
 
+    if heldout is not None:
+        console.print(heldout_table(heldout, policy))
     summary = {
         "step": last_step,
         "resumed_from": first_step,
@@ -140,12 +129,23 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         "data": data.report.as_dict(),
         "heldout": finite_or_none(heldout),
     }
-    if jax.process_index() == 0:
-        text = json.dumps(summary, indent=2, allow_nan=False)
-        (workdir / "summary.json").write_text(text + "\n", encoding="utf-8")
-    if heldout is not None:
-        console.print(heldout_table(heldout, policy))
+    write_summary(workdir, summary)
     return summary
+
+
+def resolve(config: Config, mesh: Mesh, rules: ShardingRules) -> Tokenizer:
+    """Fill in what the checkpoint, the tokenizer and the preset decide, and stop at what cannot work.
+
+    All of this is known before any data is read. Returns the tokenizer.
+    """
+    meshes.check_batch(config, mesh)
+    config.model = resolve_model(config.model)
+    validation.check_length(config)
+    tokenizer = make_tokenizer(config.tokenizer.path)
+    validation.resolve_vocabulary(config, tokenizer.vocab_size)
+    config.optimizer = resolve_constants(config.optimizer)
+    decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide
+    return tokenizer
 
 
 def first_state(config: Config, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
@@ -164,6 +164,13 @@ def number_of_steps(config: Config, rows: int) -> int:
     if steps >= 2**31:
         raise ConfigError(f"train.epochs={config.train.epochs:g} makes {steps} steps; lower it")
     return max(1, steps)
+
+
+def write_summary(workdir: pathlib.Path, summary: Row) -> None:
+    """Write WORKDIR/summary.json, on the first process."""
+    if jax.process_index() == 0:
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        (workdir / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
 def check_workdir(workdir: pathlib.Path) -> None:

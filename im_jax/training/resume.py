@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from im_jax.config import Config, flatten
 from im_jax.errors import ConfigError
+from im_jax.training.checkpoint import Checkpoints
 
 _FREE_GROUPS: Final = ("log.", "checkpoint.", "mesh.")
 _FREE_FIELDS: Final = frozenset(
@@ -23,6 +25,29 @@ _FREE_FIELDS: Final = frozenset(
     }
 )
 _ABSENT: Final = "(absent)"
+
+
+def check_resumable(
+    saved: Checkpoints,
+    config: Config,
+    fingerprint: str,
+    last_step: int,
+    workdir: pathlib.Path,
+    console: Console,
+) -> None:
+    """Stop unless going on from the newest checkpoint is the same run going on; show what changes.
+
+    Raises:
+        ConfigError: the configuration or the examples are not those of the run, or it has gone further.
+    """
+    console.print(f"resuming from step {saved.latest_step} in {workdir}", highlight=False)
+    check_same_run(saved.saved_config(), flatten(config), workdir, console)
+    check_same_data(saved.saved_data(), fingerprint, workdir)
+    if (saved.latest_step or 0) > last_step:
+        raise ConfigError(
+            f"{workdir} has trained {saved.latest_step} steps, more than the {last_step} asked for; "
+            "raise train.steps, or choose another --workdir"
+        )
 
 
 def check_same_run(
