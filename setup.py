@@ -25,7 +25,6 @@ setuptools.setup(
     description="Instruction tuning in JAX, with a choice of which tokens carry loss",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["im_jax", "im_jax.*"]),
     install_requires=[
