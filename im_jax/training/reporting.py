@@ -103,8 +103,9 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         if self._since_log:
             last = jax.device_get(self._since_log[-1])
             _require_finite(self._step, float(last.loss), float(last.grad_norm))
+        began = time.perf_counter()
         yield
-        self._restart_clock()
+        self._clock += time.perf_counter() - began  # the steps before, not yet logged, keep their time
 
     def _restart_clock(self) -> float:
         now = time.perf_counter()
