@@ -1,10 +1,16 @@
 """The one entrance to the loss kernel; see `linear_cross_entropy`."""
 
+from typing import Final
+
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.losses.cross_entropy import full_logits
+from im_jax.losses.cross_entropy.objective import CrossEntropy, Rows
+from im_jax.losses.sharded import LossAxes, weighted_loss
+
+IMPLEMENTATIONS: Final = ("auto", "blockwise", "full_logits")
 
 
 def linear_cross_entropy(
@@ -17,6 +23,7 @@ def linear_cross_entropy(
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
     implementation: str = "auto",
+    axes: LossAxes = LossAxes(),
 ) -> tuple[jt.Float32[jt.Array, ""], jt.Float32[jt.Array, " N"]]:
     """Weighted sum of next-token losses of the logits `hidden @ head`.
 
@@ -46,9 +53,14 @@ def linear_cross_entropy(
         raise ValueError(f"softcap must be above 0 or None, got {softcap}")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-    if implementation not in ("auto", "full_logits"):
-        raise ValueError(f"implementation must be 'auto' or 'full_logits', got {implementation!r}")
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {implementation!r}")
     weights = jax.lax.stop_gradient(weights.astype(jnp.float32))
-    return full_logits.linear_cross_entropy(
-        hidden, head, labels, weights, softcap=softcap, z_loss=z_loss, label_smoothing=label_smoothing
-    )
+    if implementation == "full_logits":
+        return full_logits.linear_cross_entropy(
+            hidden, head, labels, weights, softcap=softcap, z_loss=z_loss, label_smoothing=label_smoothing
+        )
+    objective = CrossEntropy(softcap, z_loss, label_smoothing)
+    rows = Rows(labels.astype(jnp.int32), weights)
+    loss, values = weighted_loss(objective, hidden, head, weights, rows, axes=axes)
+    return loss, values.nll

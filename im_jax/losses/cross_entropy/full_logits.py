@@ -20,7 +20,7 @@ def linear_cross_entropy(
     # Inactive rows are replaced before the product: 0 * NaN would reach the gradients.
     hidden = jnp.where(active[:, None], hidden, 0)
     labels = jnp.where(active, labels, 0)
-    logits = jnp.dot(hidden, head, preferred_element_type=jnp.float32)
+    logits = jnp.dot(hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32)
     if softcap is not None:
         logits = softcap * jnp.tanh(logits / softcap)
     log_partition = jax.nn.logsumexp(logits, axis=-1)
