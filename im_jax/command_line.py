@@ -118,6 +118,7 @@ _OWN_MODEL_FIELDS = (
     "model.path",
     "model.vocab_size",
     "model.compute_dtype",
+    "model.attention",
     "model.param_dtype",
     "model.remat",
 )

@@ -111,6 +111,8 @@ class ModelConfig:
     """Type that parameters and optimiser moments are kept in."""
     remat: str = "none"
     """What the backward pass recomputes: `none`, `full` (each layer), `dots` (all but matrix products)."""
+    attention: str = "auto"
+    """Kernel of attention: `full`, `blocks`, `cudnn`, `splash`; `auto`: the best for the devices."""
 
 
 @dataclass
@@ -267,6 +269,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.param_dtype": ("float32", "bfloat16"),
     "model.remat": ("none", "full", "dots"),
+    "model.attention": ("auto", "full", "blocks", "cudnn", "splash"),
     "loss.policy": POLICIES,
     "loss.reduction": REDUCTIONS,
     "optimizer.preset": ("paper", "released"),

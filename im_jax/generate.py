@@ -105,7 +105,7 @@ def _params(config: Config, workdir: str | None, shardings: Params) -> Params:
 
 def _check_fits(saved: dict[str, Any], current: dict[str, Any], workdir: str) -> None:
     """Stop if the run was trained with another model, tokenizer or template than it is asked with."""
-    free = ("model.path", "model.remat", "model.compute_dtype", "model.param_dtype")
+    free = ("model.path", "model.remat", "model.attention", "model.compute_dtype", "model.param_dtype")
     for name, value in current.items():
         decides = name.startswith(("model.", "tokenizer.")) or name == "data.template"
         if decides and name not in free and name in saved and saved[name] != value:

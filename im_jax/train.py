@@ -40,6 +40,7 @@ from im_jax.training.reporting import Reporter, heldout_table
 from im_jax.training.resume import check_resumable
 from im_jax.training.state import TrainState
 from im_jax.training.step import make_train_step
+from im_jax.training.utilisation import peak_flops
 
 
 def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
@@ -76,6 +77,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         ),
         donate_argnums=0,
         out_shardings=(shardings, None),
+        compiler_options=meshes.compiler_options(mesh),
     )
     evaluate = Evaluator(config, policy, data.heldout_rows, mesh, rules)
     batches = train_iterator(
@@ -97,7 +99,15 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
             batches.set_state(saved.saved_data()["position"])
         with (
             MetricsWriter(workdir, config, from_step=first_step) as writer,
-            Reporter(console, writer, first_step, last_step, config.log.every) as reporter,
+            Reporter(
+                console,
+                writer,
+                first_step,
+                last_step,
+                config.log.every,
+                flops_per_token=decoder.flops_per_token(config.model, config.data.max_length),
+                peak_flops=peak_flops(config.model.compute_dtype),
+            ) as reporter,
         ):
             for step in range(first_step + 1, last_step + 1):
                 batch = meshes.put_batch(next(batches), mesh)

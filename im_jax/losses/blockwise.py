@@ -25,16 +25,16 @@ class Plan(NamedTuple):
     """Rows of a block, ascending."""
     trip_cost: int
     """What a trip costs beside its rows, in rows: the head's gradient is read and written once a trip."""
-    head_grad_parts: int
-    """Slices in which a block's share of the head's gradient is made and added."""
+    head_grad_rows: int | None
+    """Rows of the head's gradient, at least, that a block's share is made and added at a time; None: all."""
 
 
 # Measured with GPT-2's shape on two cores (docs/performance.md). A slice of the head's gradient is added
 # while it is in the cache, and the share of a whole block never exists.
-CPU: Plan = Plan(sizes=(64, 128, 256, 512), trip_cost=32, head_grad_parts=4)
+CPU: Plan = Plan(sizes=(64, 128, 256, 512), trip_cost=32, head_grad_rows=192)
 # Sums of products accumulate in place there (beta = 1). The cost of a trip is the ratio of arithmetic to
 # bandwidth: about 700 TFLOP/s against 3.3 TB/s.
-ACCELERATOR: Plan = Plan(sizes=(128, 512, 2048), trip_cost=400, head_grad_parts=1)
+ACCELERATOR: Plan = Plan(sizes=(128, 512, 2048), trip_cost=400, head_grad_rows=None)
 
 
 class Vocabulary(NamedTuple):
@@ -77,6 +77,10 @@ class Objective(Protocol):
         ...
 
 
+Forward = Callable[[jax.Array, jax.Array, Any, jax.Array], Any]
+"""`(hidden, head, rows, count) -> values`: values of the first `count` rows, zeros behind."""
+
+
 class Result(NamedTuple):
     """Of all rows; those that are not active have zeros."""
 
@@ -111,9 +115,7 @@ def reduce_blocks(
         plan: block sizes.
         gradients: whether those of hidden and head are wanted; what is not wanted is not computed.
     """
-    count = jnp.sum(active, dtype=jnp.int32)
-    # The active rows in their own order (so the result is deterministic), then N, which is past the end.
-    order = jnp.nonzero(active, size=active.size, fill_value=active.size)[0].astype(jnp.int32)
+    order, place, count = _compaction(active)
 
     def in_blocks_of(size: int) -> Callable[[], Result]:
         def run() -> Result:
@@ -127,7 +129,7 @@ def reduce_blocks(
                 count,
                 size=size,
                 vocabulary=vocabulary,
-                head_grad_parts=plan.head_grad_parts,
+                head_grad_rows=plan.head_grad_rows,
                 gradients=gradients,
             )
 
@@ -136,13 +138,34 @@ def reduce_blocks(
     sizes = _sizes(plan.sizes, active.size)
     work = jnp.stack([(count + size - 1) // size * (size + plan.trip_cost) for size in sizes])
     compact = jax.lax.switch(jnp.argmin(work), [in_blocks_of(size) for size in sizes])
-    place = jnp.where(active, jnp.cumsum(active) - 1, active.size)  # where each row went
-
-    def put_back(x: jax.Array) -> jax.Array:
-        return x.at[place].get(mode="fill", fill_value=0)
-
-    values, d_hidden = jax.tree.map(put_back, (compact.values, compact.d_hidden))
+    values, d_hidden = _take((compact.values, compact.d_hidden), place)
     return Result(values, d_hidden, compact.d_head)
+
+
+def values_of(
+    forward: Forward,
+    hidden: jt.Float[jax.Array, "N D"],
+    head: jt.Float[jax.Array, "D V"],
+    active: jt.Bool[jax.Array, " N"],
+    rows: Any,
+) -> Any:
+    """What a kernel for the values alone gives for the active rows; zeros for the others."""
+    order, place, count = _compaction(active)
+    return _take(forward(_take(hidden, order), head, _take(rows, order), count), place)
+
+
+def _compaction(active: jt.Bool[jax.Array, " N"]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The rows that are active, in their own order so that the result is deterministic; where each row is
+    among them; and how many there are. N, which is past the end, stands for none."""
+    size = active.size
+    order = jnp.nonzero(active, size=size, fill_value=size)[0].astype(jnp.int32)
+    place = jnp.where(active, jnp.cumsum(active, dtype=jnp.int32) - 1, size)
+    return order, place, jnp.sum(active, dtype=jnp.int32)
+
+
+def _take(tree: Any, index: jt.Int32[jax.Array, " b"]) -> Any:
+    """Rows of every array of a pytree; zeros where the index is past the end."""
+    return jax.tree.map(lambda x: x.at[index].get(mode="fill", fill_value=0), tree)
 
 
 def _sizes(sizes: Sequence[int], rows: int) -> tuple[int, ...]:
@@ -161,7 +184,7 @@ def _loop(
     *,
     size: int,
     vocabulary: Vocabulary,
-    head_grad_parts: int,
+    head_grad_rows: int | None,
     gradients: tuple[bool, bool],
 ) -> Result:
     """Blocks of one size; the result's rows are the active ones, in order, then zeros."""
@@ -173,12 +196,9 @@ def _loop(
         first = index * size
         chosen = jax.lax.dynamic_slice(order, (first,), (size,))
 
-        def take(x: jax.Array) -> jax.Array:
-            return x.at[chosen].get(mode="fill", fill_value=0)
-
-        x = take(hidden)
+        x = _take(hidden, chosen)
         logits = jnp.dot(x, head, preferred_element_type=jnp.float32)
-        values, d_logits = objective.block(logits, jax.tree.map(take, rows), constants, vocabulary)
+        values, d_logits = objective.block(logits, _take(rows, chosen), constants, vocabulary)
         return values, x, d_logits.astype(head.dtype), first + jnp.arange(size) < count
 
     def step(index: jax.Array, result: Result) -> Result:
@@ -194,7 +214,7 @@ def _loop(
             part = vocabulary.sum(part).astype(d_hidden.dtype)
             d_hidden = jax.lax.dynamic_update_slice(d_hidden, part, (*position, 0))
         if d_head is not None:
-            d_head = _add_product(d_head, x, d_logits, head_grad_parts)
+            d_head = _add_product(d_head, x, d_logits, head_grad_rows)
         return Result(jax.tree.map(store, result.values, values), d_hidden, d_head)
 
     shapes = jax.eval_shape(lambda: block(0)[0])
@@ -205,22 +225,22 @@ def _loop(
     )
     result = jax.lax.fori_loop(0, (count + size - 1) // size, step, empty)
     # Block sizes differ in `total`, branches of a switch must not.
-    kept = jax.tree.map(lambda x: x[: hidden.shape[0]], (result.values, result.d_hidden))
-    return Result(*kept, result.d_head)
+    values, d_hidden = jax.tree.map(lambda x: x[: hidden.shape[0]], (result.values, result.d_hidden))
+    return Result(values, d_hidden, result.d_head)
 
 
 def _add_product(
     total: jt.Float32[jax.Array, "D V"],
     x: jt.Float[jax.Array, "b D"],
     d_logits: jt.Float[jax.Array, "b V"],
-    parts: int,
+    rows: int | None,
 ) -> jt.Float32[jax.Array, "D V"]:
-    """`total + x.T @ d_logits`, a slice of the D rows at a time."""
+    """`total + x.T @ d_logits`, in slices of at least `rows` rows."""
     # Kept apart from the product, or XLA would fold it in; a CPU product of transposed bfloat16 is slow.
     transposed = jax.lax.optimization_barrier(x.T)
     dim = total.shape[0]
-    if dim % parts:
-        parts = 1
+    most = max(1, dim // rows) if rows else 1
+    parts = max(part for part in range(1, most + 1) if dim % part == 0)
     height = dim // parts
 
     def add(index: jax.Array, total: jax.Array) -> jax.Array:

@@ -8,15 +8,16 @@ inside: autodiff never sees a `shard_map`.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 from jax.sharding import PartitionSpec
 
+from im_jax.devices import platform
 from im_jax.losses import blockwise
-from im_jax.losses.blockwise import Objective, Plan, Result, Vocabulary
+from im_jax.losses.blockwise import Forward, Objective, Plan, Result, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,15 @@ class LossAxes:
     """Over which the head's rows are split where it is kept; they are gathered for the loss."""
 
 
+UNSHARDED: Final = LossAxes()
+
+
 @dataclasses.dataclass(frozen=True)
 class _Static:
     objective: Objective
     axes: LossAxes
-    plan: Plan | None
+    plan: Plan
+    forward: Forward | None
 
 
 def weighted_loss(
@@ -48,6 +53,7 @@ def weighted_loss(
     *,
     axes: LossAxes,
     plan: Plan | None = None,
+    forward: Forward | None = None,
 ) -> tuple[jt.Float32[jax.Array, ""], Any]:
     """Sum of `weights` x the objective's first value over rows of weight above zero.
 
@@ -60,11 +66,14 @@ def weighted_loss(
         constants: pytree of `[D, V]` arrays for the objective, split like the head; data.
         axes: how the arrays lie on the mesh.
         plan: block sizes; None: those of the platform.
+        forward: a kernel for the values alone, used where nothing is differentiated and the head is whole.
 
     Returns:
         The sum, and all values of each row, which carry no gradient.
     """
-    static = _Static(objective, axes, plan)
+    if plan is None:
+        plan = blockwise.CPU if platform() == "cpu" else blockwise.ACCELERATOR
+    static = _Static(objective, axes, plan, forward)
     frozen = jax.lax.stop_gradient((weights, rows, constants))
     loss, values = _weighted_loss(static, hidden, head, *frozen)
     return loss, jax.lax.stop_gradient(values)
@@ -113,7 +122,8 @@ def _on_mesh(
     head, *constants = (x.astype(hidden.dtype) for x in (head, *constants))
     tokens, vocab, embed = (_present(x) for x in dataclasses.astuple(static.axes))
     if not (tokens or vocab):
-        return _local(static, gradients, hidden, head, weights, rows, constants, Vocabulary(head.shape[1]))
+        whole = Vocabulary(head.shape[1])
+        return _local(static, gradients, hidden, head, weights, rows, constants, vocabulary=whole)
 
     size, shards = head.shape[1], _size(vocab)
     vocabulary = Vocabulary(size, vocab, shards)
@@ -123,7 +133,7 @@ def _on_mesh(
     summed = tuple(axis for axis in tokens if axis not in scattered)
 
     def shard(*arrays: Any) -> tuple[jax.Array, Result]:
-        loss, result = _local(static, gradients, *arrays, vocabulary)
+        loss, result = _local(static, gradients, *arrays, vocabulary=vocabulary)
         d_head = result.d_head
         if d_head is not None:
             if scattered:
@@ -132,10 +142,11 @@ def _on_mesh(
         return jax.lax.psum(loss, tokens) if tokens else loss, result._replace(d_head=d_head)
 
     by_row, columns = PartitionSpec(tokens or None), PartitionSpec(None, vocab or None)
+    by_leaf: Any = Result(by_row, by_row, PartitionSpec(scattered or None, vocab or None))  # type: ignore[arg-type]
     loss, result = jax.shard_map(
         shard,
         in_specs=(by_row, columns, by_row, by_row, columns),
-        out_specs=(PartitionSpec(), Result(by_row, by_row, PartitionSpec(scattered or None, vocab or None))),
+        out_specs=(PartitionSpec(), by_leaf),
         check_vma=False,  # rows have trip counts of their own, so types that vary by device are meant
     )(hidden, head, weights, rows, constants)
     if result.d_head is not None and missing:
@@ -151,12 +162,15 @@ def _local(
     weights: jax.Array,
     rows: Any,
     constants: Any,
+    *,
     vocabulary: Vocabulary,
 ) -> tuple[jax.Array, Result]:
     active = weights > 0
-
-    def by(plan: Plan) -> Result:
-        return blockwise.reduce_blocks(
+    if static.forward is not None and not any(gradients) and not vocabulary.axes:
+        values = blockwise.values_of(static.forward, hidden, head, active, rows)
+        result = Result(values, d_hidden=None, d_head=None)
+    else:
+        result = blockwise.reduce_blocks(
             static.objective,
             hidden,
             head,
@@ -164,15 +178,8 @@ def _local(
             rows,
             constants,
             vocabulary=vocabulary,
-            plan=plan,
+            plan=static.plan,
             gradients=gradients,
-        )
-
-    if static.plan is not None:
-        result = by(static.plan)
-    else:
-        result = jax.lax.platform_dependent(
-            cpu=lambda: by(blockwise.CPU), default=lambda: by(blockwise.ACCELERATOR)
         )
     loss = jnp.sum(jnp.where(active, weights, 0) * result.values[0])
     return loss, result

@@ -10,7 +10,10 @@ from flax import nnx
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
+from im_jax.models.dense import dense
 from im_jax.models.layers import matrix, residual_matrix
+from im_jax.models.segment_attention import segment_attention
+from im_jax.models.segment_attention.masks import in_reach
 from im_jax.models.sharding import ShardingRules, constrain
 
 
@@ -26,24 +29,9 @@ class Context(NamedTuple):
 
     cos: jt.Float32[jax.Array, "B L 1 half_K"]
     sin: jt.Float32[jax.Array, "B L 1 half_K"]
-    mask: jt.Bool[jax.Array, "B 1 L S"]
-    """True where a token (L) sees a key (S)."""
     positions: jt.Int[jax.Array, "B L"]
-
-
-def segment_mask(
-    segments: jt.Int[jax.Array, "B L"], sliding_window: int | None
-) -> jt.Bool[jax.Array, "B 1 L L"]:
-    """Causal within a segment: a token sees itself and earlier tokens of its own example.
-
-    Padding (segment 0) sees itself and earlier padding, so that every row of the softmax has a key and
-    stays finite. With a window w, a token sees itself and the w - 1 tokens before it (Hugging Face's
-    Mistral).
-    """
-    index = jnp.arange(segments.shape[1])
-    age = index[:, None] - index[None, :]
-    same = segments[:, :, None] == segments[:, None, :]
-    return (same & _in_reach(age, sliding_window))[:, None]
+    segments: jt.Int[jax.Array, "B L"]
+    """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
 
 
 def cache_mask(
@@ -51,12 +39,7 @@ def cache_mask(
 ) -> jt.Bool[jax.Array, "B 1 L {slots}"]:
     """A token sees the cache's slots up to its own position, within the window."""
     age = positions[:, :, None] - jnp.arange(slots)
-    return _in_reach(age, sliding_window)[:, None]
-
-
-def _in_reach(age: jax.Array, sliding_window: int | None) -> jax.Array:
-    causal = age >= 0
-    return causal if sliding_window is None else causal & (age < sliding_window)
+    return in_reach(age, sliding_window)[:, None]
 
 
 class Attention(nnx.Module):
@@ -73,27 +56,41 @@ class Attention(nnx.Module):
         self.key = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
         self.value = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
         self.output = residual_matrix((heads, size, embed), ("heads", "head_dim", "embed"), config, rngs)
+        self.sliding_window = config.sliding_window
+        self.implementation = config.attention
         self.rules = rules
 
     def __call__(
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: Cache | None = None
     ) -> tuple[jt.Float[jax.Array, "B L D"], Cache | None]:
-        """Attends; with a cache, first stores the tokens' keys and values at their positions."""
+        """Attends within segments; with a cache, stores keys and values at their positions and reads it."""
         query = self._heads(x, self.query, "heads")
         key = self._heads(x, self.key, "kv_heads")
         value = self._heads(x, self.value, "kv_heads")
         query = rotary.rotate(query, context.cos, context.sin)
         key = rotary.rotate(key, context.cos, context.sin)
-        if cache is not None:
+        if cache is None:
+            mixed = segment_attention(
+                query,
+                key,
+                value,
+                context.segments,
+                sliding_window=self.sliding_window,
+                implementation=self.implementation,
+                rules=self.rules,
+            )
+        else:
             slots = jnp.arange(x.shape[0])[:, None], context.positions
             cache = Cache(cache.key.at[slots].set(key), cache.value.at[slots].set(value))
-            key, value = cache
-        # Softmax is float32 inside; implementation None leaves the choice of kernel to JAX.
-        mixed = jax.nn.dot_product_attention(query, key, value, mask=context.mask, implementation=None)
-        return jnp.einsum("blhk,hkd->bld", mixed, self.output[...].astype(x.dtype)), cache
+            mask = cache_mask(context.positions, cache.key.shape[1], self.sliding_window)
+            # Softmax is float32 inside; implementation None leaves the choice of kernel to JAX.
+            mixed = jax.nn.dot_product_attention(query, *cache, mask=mask, implementation=None)
+        output = self.output[...]
+        return dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1])), cache
 
     def _heads(self, x: jax.Array, weight: nnx.Param[jax.Array], axis: str) -> jax.Array:
-        projected = jnp.einsum("bld,dhk->blhk", x, weight[...].astype(x.dtype))
+        embed, heads, size = weight[...].shape
+        projected = dense(x, weight[...].reshape(embed, heads * size)).reshape(*x.shape[:2], heads, size)
         return constrain(projected, ("batch", "length", axis, "head_dim"), self.rules)
 
 

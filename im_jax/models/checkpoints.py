@@ -14,8 +14,8 @@ from im_jax.models.decoder import Params
 def resolve_model(model: ModelConfig) -> ModelConfig:
     """The model with the checkpoint's architecture; without `path`, as it is.
 
-    `path`, `compute_dtype`, `param_dtype` and `remat` stay. Call it before filling in the tokenizer's
-    vocabulary, which may be smaller than the checkpoint's.
+    `path`, `compute_dtype`, `param_dtype`, `remat` and `attention` stay. Call it before filling in the
+    tokenizer's vocabulary, which may be smaller than the checkpoint's.
 
     Raises:
         ConfigError: `path` is no checkpoint, or `vocab_size` is set and not the checkpoint's.

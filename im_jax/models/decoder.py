@@ -19,9 +19,10 @@ from flax import nnx, traverse_util
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from im_jax.config import ModelConfig
+from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
-from im_jax.models.attention import Attention, Cache, Context, cache_mask, head_dim, segment_mask
+from im_jax.models.attention import Attention, Cache, Context, head_dim
 from im_jax.models.layers import MLP, RMSNorm, matrix
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
@@ -30,6 +31,7 @@ Params = dict[str, Any]
 
 DEFAULT_RULES: Final = ShardingRules()
 
+_MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
 _HIDDEN_AXES: Final = ("batch", "length", "act_embed")
 
 
@@ -67,7 +69,7 @@ class Decoder(nnx.Module):
         self.frequencies = tuple(
             rotary.frequencies(head_dim(config), config.rope_theta, config.rope_scaling).tolist()
         )
-        self.sliding_window = config.sliding_window
+        self.num_layers = config.num_layers
         self.compute_dtype = config.compute_dtype
         self.remat = config.remat
         self.rules = rules
@@ -79,8 +81,7 @@ class Decoder(nnx.Module):
         positions: jt.Int[jax.Array, "B L"],
     ) -> jt.Float[jax.Array, "B L D"]:
         """Hidden states after the final norm; no token sees another segment."""
-        mask = segment_mask(segments, self.sliding_window)
-        return self._run(tokens, positions, mask, None)[0]
+        return self._run(tokens, positions, segments, None)[0]
 
     def decode(
         self, tokens: jt.Int[jax.Array, "B L"], positions: jt.Int[jax.Array, "B L"], cache: Cache
@@ -92,13 +93,16 @@ class Decoder(nnx.Module):
             positions: where they stand, all below the cache's S; each row its own.
             cache: stacked over layers, `[layers, B, S, G, K]`.
         """
-        mask = cache_mask(positions, cache.key.shape[2], self.sliding_window)
-        return self._run(tokens, positions, mask, cache)
+        return self._run(tokens, positions, jnp.ones_like(tokens), cache)
 
     def head_matrix(self) -> jt.Float[jax.Array, "D V"]:
-        """The output head in the compute type; with tied embeddings, the embedding transposed."""
-        head = self.head[...] if hasattr(self, "head") else self.embedding[...].T
-        return head.astype(self.compute_dtype)
+        """The output head as it is kept; with tied embeddings, the embedding transposed."""
+        return self.head[...] if hasattr(self, "head") else self.embedding[...].T
+
+    def logits(self, hidden: jt.Float[jax.Array, "*batch D"]) -> jt.Float32[jax.Array, "*batch V"]:
+        """All logits of hidden states, multiplied in the compute type."""
+        head = self.head_matrix().astype(hidden.dtype)
+        return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
 
     def new_cache(self, batch: int, slots: int) -> Cache:
         """An empty cache for `slots` tokens a row, in the compute type."""
@@ -107,9 +111,9 @@ class Decoder(nnx.Module):
         return Cache(empty, empty)
 
     def _run(
-        self, tokens: jax.Array, positions: jax.Array, mask: jax.Array, cache: Cache | None
+        self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache | None
     ) -> tuple[jax.Array, Any]:
-        context = Context(*rotary.tables(positions, self.frequencies), mask, positions)
+        context = Context(*rotary.tables(positions, self.frequencies), positions, segments)
         # Gathered over fsdp before the lookup, which stays local to a shard of the vocabulary.
         embedding = self.embedding[...].astype(self.compute_dtype)
         embedding = constrain(embedding, ("vocab", "act_embed"), self.rules)
@@ -120,7 +124,8 @@ class Decoder(nnx.Module):
             params, cache = inputs
             return nnx.merge(graph, params)(x, context, cache)
 
-        x, cache = jax.lax.scan(_rematerialised(layer, self.remat), x, (stacked, cache))
+        layers = _rematerialised(layer, self.remat)
+        x, cache = jax.lax.scan(layers, x, (stacked, cache), unroll=_unroll(self.num_layers, cache))
         return self.final_norm(x), cache
 
 
@@ -148,6 +153,16 @@ def _rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any
             return jax.checkpoint(layer, prevent_cse=False, policy=keep)
         case _:
             raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")
+
+
+def _unroll(num_layers: int, cache: Cache | None) -> int:
+    """Layers in one trip of the scan: all of a small model that trains on a CPU.
+
+    A scan writes what the backward pass needs into arrays stacked over layers, which a CPU first fills with
+    zeros; for two cores that was a tenth of a step.
+    """
+    small = cache is None and num_layers <= _MOST_UNROLLED
+    return num_layers if small and platform() == "cpu" else 1
 
 
 def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:
@@ -209,7 +224,7 @@ def hidden_states(
 
 
 def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "D V"]:
-    """The output head in the compute type; with tied embeddings, the embedding transposed."""
+    """The output head in the type of the parameters; with tied embeddings, the embedding transposed."""
     return nnx.merge(decoder_graph(config), params).head_matrix()
 
 
@@ -223,8 +238,7 @@ def logits(
 ) -> jt.Float32[jax.Array, "B L V"]:
     """All logits, for small uses; training takes `hidden_states` to `linear_cross_entropy` instead."""
     decoder = nnx.merge(decoder_graph(config, rules), params)
-    hidden = decoder(tokens, segments, positions)
-    return jnp.matmul(hidden, decoder.head_matrix(), preferred_element_type=jnp.float32)
+    return decoder.logits(decoder(tokens, segments, positions))
 
 
 def num_params(config: ModelConfig) -> int:

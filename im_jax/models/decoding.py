@@ -76,7 +76,7 @@ def _greedy(
     max_new_tokens: int,
 ) -> Decoded:
     decoder = nnx.merge(graph, params)
-    head = decoder.head_matrix()
+    head = decoder.head_matrix().astype(decoder.compute_dtype)
     batch, prompt_length = prompts.shape
     rows, columns = jnp.arange(batch), jnp.arange(prompt_length)
 

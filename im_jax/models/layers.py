@@ -8,6 +8,7 @@ import jaxtyping as jt
 from flax import nnx
 
 from im_jax.config import ModelConfig
+from im_jax.models.dense import dense
 from im_jax.models.sharding import ShardingRules, constrain
 
 INIT_STDDEV = 0.02
@@ -61,6 +62,12 @@ class MLP(nnx.Module):
         self.rules = rules
 
     def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        gate, up, down = (weight[...].astype(x.dtype) for weight in (self.gate, self.up, self.down))
-        inner = constrain(jax.nn.silu(x @ gate) * (x @ up), ("batch", "length", "mlp"), self.rules)
-        return inner @ down
+        gate, up = dense(x, self.gate[...]), dense(x, self.up[...])
+        inner = constrain(_gated(gate, up), ("batch", "length", "mlp"), self.rules)
+        return dense(inner, self.down[...])
+
+
+@jax.checkpoint
+def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """SwiGLU's product; the backward pass computes the sigmoid again, which is cheaper than keeping it."""
+    return jax.nn.silu(gate) * up

@@ -33,7 +33,12 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         first_step: int,
         last_step: int,
         log_every: int,
+        *,
+        flops_per_token: int,
+        peak_flops: float,
     ) -> None:
+        """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
+        can do in a second."""
         self._console, self._writer = console, writer
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
@@ -45,6 +50,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             console=console,
             disable=not console.is_terminal,
         )
+        self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
         self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers="")
         self._step = first_step
         self._since_log: list[StepMetrics] = []
@@ -75,13 +81,15 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         (step, learning_rate, steps), self._pending = self._pending, None
         host = jax.device_get(steps)
         elapsed = self._restart_clock()
+        tokens_per_second = sum(int(np.sum(m.by_class.targets)) for m in host) / elapsed
         row: Row = {
             "step": step,
             "split": "train",
             "loss": float(host[-1].loss),
             "learning_rate": learning_rate,
             "grad_norm": float(host[-1].grad_norm),
-            "tokens_per_second": sum(int(np.sum(m.by_class.targets)) for m in host) / elapsed,
+            "tokens_per_second": tokens_per_second,
+            "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
             "step_time": elapsed / len(host),
         } | class_metrics(host[-1].by_class)
         self.write(row)

@@ -22,6 +22,7 @@ _FREE_FIELDS: Final = frozenset(
         "data.max_lost_fraction",
         "model.path",
         "model.remat",
+        "model.attention",
     }
 )
 _ABSENT: Final = "(absent)"

@@ -13,6 +13,7 @@ from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums, class_sums
 from im_jax.losses.cross_entropy import linear_cross_entropy
 from im_jax.losses.policy import LossPolicy
+from im_jax.losses.sharded import LossAxes
 from im_jax.losses.weighting import normalise, shift_to_targets, target_mask, target_weights
 from im_jax.models import decoder
 from im_jax.models.sharding import ShardingRules
@@ -132,6 +133,7 @@ def _loss(
         targets.weights.reshape(-1),
         z_loss=loss.z_loss,
         label_smoothing=loss.label_smoothing,
+        axes=LossAxes(*(rules.mesh_axes(axis) for axis in ("batch", "vocab", "embed"))),
     )
     token_losses = token_losses.reshape(targets.labels.shape)
     return value, class_sums(token_losses, targets.classes, targets.exists, targets.weights)

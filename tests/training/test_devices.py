@@ -37,7 +37,7 @@ def start(workdir: Path, devices: int, **environment: str) -> subprocess.Popen[s
 
 def numbers(workdir: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    timing = ("tokens_per_second", "step_time")
+    timing = ("tokens_per_second", "step_time", "model_flops_utilisation")
     return [{k: v for k, v in row.items() if k not in (*timing, "split")} for row in rows]
 
 

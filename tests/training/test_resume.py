@@ -38,7 +38,7 @@ COMMAND = [
 def rows(workdir: Path) -> list[dict[str, Any]]:
     """Rows of metrics.jsonl without the numbers that depend on the clock."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    timing = ("tokens_per_second", "step_time")
+    timing = ("tokens_per_second", "step_time", "model_flops_utilisation")
     return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in lines]
 
 

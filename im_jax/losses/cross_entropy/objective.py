@@ -60,7 +60,7 @@ class CrossEntropy:
         sums = jnp.sum(exp, axis=1), jnp.where(is_here, label_logit, 0), logit_sum
         exp_sum, label_logit, logit_sum = vocabulary.sum(sums)
         log_partition = row_max + jnp.log(exp_sum)
-        values = self._values(log_partition, label_logit, logit_sum, vocabulary.size)
+        values = self.values(log_partition, label_logit, logit_sum, vocabulary.size)
 
         # d loss / d logits = p * (1 + 2 z_loss lse) - (1 - s) [label] - s / V, times the weight.
         scale = rows.weights * (1 + 2 * self.z_loss * log_partition) / exp_sum
@@ -78,9 +78,10 @@ class CrossEntropy:
             return jnp.zeros(logits.shape[0], jnp.float32)
         return jnp.sum(logits if inside is None else jnp.where(inside, logits, 0), axis=1)
 
-    def _values(
+    def values(
         self, log_partition: jax.Array, label_logit: jax.Array, logit_sum: jax.Array, vocab_size: int
     ) -> Values:
+        """Values from what the logits of each row come down to."""
         nll = log_partition - label_logit
         loss = nll
         if self.label_smoothing:
