@@ -16,6 +16,9 @@ EXTRAS = {
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": ["beartype", "pytest", "pytest-timeout"],
     "parity": ["torch", "transformers"],
+    # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
+    "peers": ["accelerate", "datasets", "tokamax", "torch", "transformers", "trl"],
+    "peers_gpu": ["cut-cross-entropy", "liger-kernel"],
     "lint": ["mypy", "ruff", "types-protobuf", "types-setuptools"],
 }
 

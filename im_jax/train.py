@@ -77,7 +77,6 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         ),
         donate_argnums=0,
         out_shardings=(shardings, None),
-        compiler_options=meshes.compiler_options(mesh),
     )
     evaluate = Evaluator(config, policy, data.heldout_rows, mesh, rules)
     batches = train_iterator(

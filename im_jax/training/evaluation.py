@@ -10,7 +10,7 @@ from im_jax.data.pipeline import eval_batches
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.policy import LossPolicy
 from im_jax.models.sharding import ShardingRules
-from im_jax.training.mesh import compiler_options, eval_batch_size, local_rows, put_batch
+from im_jax.training.mesh import eval_batch_size, local_rows, put_batch
 from im_jax.training.metrics import Row, class_metrics, policy_loss
 from im_jax.training.state import Params
 from im_jax.training.step import make_eval_step
@@ -22,9 +22,7 @@ class Evaluator:
     def __init__(
         self, config: Config, policy: LossPolicy, rows: Rows, mesh: Mesh, rules: ShardingRules
     ) -> None:
-        self._step = jax.jit(
-            make_eval_step(config.model, rules=rules), compiler_options=compiler_options(mesh)
-        )
+        self._step = jax.jit(make_eval_step(config.model, rules=rules))
         self._rows, self._mesh, self._policy = rows, mesh, policy
         self._length, self._batch_size = config.data.max_length, eval_batch_size(config)
 

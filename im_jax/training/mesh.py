@@ -89,15 +89,6 @@ def make_mesh(mesh: MeshConfig) -> Mesh:
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def compiler_options(mesh: Mesh) -> dict[str, bool]:
-    """What `jax.jit` should tell the compiler of a step for these devices."""
-    if mesh.devices.flat[0].platform == "cpu":
-        # Products that run side by side share the cores and win nothing, but their results are all alive at
-        # once: the step of a small Llama took 1.8 times the memory.
-        return {"xla_cpu_enable_concurrency_optimized_scheduler": False}
-    return {}
-
-
 def check_batch(config: Config, mesh: Mesh) -> None:
     """Stop unless rows divide evenly over micro-batches, processes and data-parallel devices."""
     data_parallel = int(np.prod([mesh.shape[axis] for axis in DATA_AXES]))

@@ -1,0 +1,154 @@
+"""From the words of a command line to cases and a plan; mistakes are found before anything starts."""
+
+import itertools
+import os
+import re
+import shutil
+from typing import Any, Final, NamedTuple
+
+from absl import flags
+
+from im_jax.bench import methods as catalogue
+from im_jax.bench.case import Case
+from im_jax.bench.rounds import Plan
+from im_jax.bench.sizes import Sizes
+from im_jax.errors import ConfigError
+
+_SHAPES: Final = {"cross_entropy": "2048x768x50257", "attention": "8x512x4x64", "train_step": "8x512"}
+_AXES: Final = {"cross_entropy": "NxDxV", "attention": "BxLxHxK", "train_step": "BxL"}
+_ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037"}
+_MODEL: Final = "32000x256x6x4x4x688"
+"""21.1 million parameters."""
+_DTYPES: Final = ("float32", "bfloat16")
+
+
+class Options(NamedTuple):
+    """A checked command line."""
+
+    cases: list[Case]
+    plan: Plan
+    format: str
+
+
+def parse(argv: list[str]) -> Options:
+    """Cases and plan of a command line (program name first, then the benchmark).
+
+    Raises:
+        ConfigError: naming what is wrong and what could stand there.
+    """
+    benchmark = argv[1] if len(argv) > 1 else ""
+    if benchmark not in catalogue.BENCHMARKS:
+        raise ConfigError(
+            f"which benchmark? {benchmark!r} is none; name one first: {', '.join(catalogue.BENCHMARKS)}"
+        )
+    flag_values = flags.FlagValues()
+    define_flags(flag_values, benchmark)
+    try:
+        positional = flag_values([argv[0], *argv[2:]])[1:]
+    except flags.Error as error:
+        raise ConfigError(str(error).partition("\n")[0]) from error
+    if positional:
+        raise ConfigError(f"unexpected argument {positional[0]!r}; flags are written --name=value")
+    values: dict[str, Any] = {name: flag_values[name].value for name in flag_values}
+    methods = values["methods"] or catalogue.default_methods(benchmark)
+    for name in methods:
+        catalogue.find_method(benchmark, name)
+    pythons = {}
+    if benchmark == "train_step" and values["tunix_python"]:
+        pythons["tunix"] = _executable("tunix_python", values["tunix_python"])
+    plan = Plan(
+        methods=list(dict.fromkeys(methods)),
+        rounds=values["rounds"],
+        pythons=pythons,
+        limit=values["limit"],
+    )
+    return Options(_cases(benchmark, values), plan, values["format"])
+
+
+def define_flags(values: flags.FlagValues, benchmark: str) -> None:
+    """The flags of a benchmark."""
+    axes = _AXES[benchmark]
+    flags.DEFINE_string("shape", _SHAPES[benchmark], f"Sizes {axes}.", flag_values=values)
+    flags.DEFINE_list("dtype", ["float32"], "Types, of " + ", ".join(_DTYPES) + ".", flag_values=values)
+    flags.DEFINE_list("methods", None, "Who takes part; all if not given.", flag_values=values)
+    flags.DEFINE_integer("rounds", 10, "Timed calls of each.", lower_bound=1, flag_values=values)
+    flags.DEFINE_float(
+        "limit", 600, "Seconds that one answer of a contestant may take.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum("format", "table", ["table", "json"], "What to print.", flag_values=values)
+    if benchmark == "attention":
+        flags.DEFINE_list("examples", ["1", "4"], "Numbers of examples that share a row.", flag_values=values)
+    else:
+        flags.DEFINE_list(
+            "active", _ACTIVE[benchmark].split(","), "Shares of tokens with loss.", flag_values=values
+        )
+    if benchmark == "train_step":
+        axes = "x".join(Sizes._fields)
+        flags.DEFINE_string("model", _MODEL, f"Sizes {axes} of the Llama.", flag_values=values)
+        flags.DEFINE_string(
+            "tunix_python", None, "Interpreter that has tunix, where this one has not.", flag_values=values
+        )
+
+
+def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
+    shape = _sizes("shape", values["shape"], _AXES[benchmark])
+    dtypes = values["dtype"]
+    for dtype in dtypes:
+        if dtype not in _DTYPES:
+            raise ConfigError(f"--dtype={dtype!r} is not one of {', '.join(_DTYPES)}")
+    if benchmark == "attention":
+        counts = [_examples(text, shape[1]) for text in values["examples"]]
+        return [
+            Case(benchmark, shape, dtype, examples=count)
+            for dtype, count in itertools.product(dtypes, counts)
+        ]
+    model: tuple[int, ...] = ()
+    if benchmark == "train_step":
+        model = _sizes("model", values["model"], "x".join(Sizes._fields))
+        _check_model(Sizes(*model))
+        if shape[1] < 2:
+            raise ConfigError(
+                f"--shape={values['shape']}: a row of one token has no target; set L to 2 or more"
+            )
+    shares = [_share(text) for text in values["active"]]
+    return [
+        Case(benchmark, shape, dtype, active=share, model=model)
+        for dtype, share in itertools.product(dtypes, shares)
+    ]
+
+
+def _sizes(flag: str, text: str, axes: str) -> tuple[int, ...]:
+    names = axes.split("x")
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text) or text.count("x") + 1 != len(names):
+        raise ConfigError(f"--{flag}={text} must be {len(names)} numbers above 0, written {axes}")
+    return tuple(int(size) for size in text.split("x"))
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigError(f"--active={text}: a share must be a number above 0 and at most 1")
+    return share
+
+
+def _examples(text: str, length: int) -> int:
+    if not re.fullmatch(r"[1-9]\d*", text) or int(text) > length:
+        raise ConfigError(f"--examples={text}: must be a number from 1 to the {length} tokens of a row")
+    return int(text)
+
+
+def _check_model(sizes: Sizes) -> None:
+    if sizes.embed % (2 * sizes.heads) or sizes.heads % sizes.kv_heads:
+        raise ConfigError(
+            f"--model: embed {sizes.embed} must be an even multiple of heads {sizes.heads}, and heads a "
+            f"multiple of kv_heads {sizes.kv_heads}"
+        )
+
+
+def _executable(flag: str, path: str) -> str:
+    if shutil.which(path) is None:
+        raise ConfigError(f"--{flag}={path}: no such program; give the python of a virtual environment")
+    return os.path.abspath(path) if os.sep in path else path
