@@ -18,8 +18,8 @@ _DIFFERENCE: Final = {"cross_entropy": "loss, gradients", "attention": "differen
 MEANINGS: Final = """\
 median, p10, p90: milliseconds of a call over the rounds; in each round every method is called once, in turn.
 vs BASELINE: its time by this one's (above 1: faster): the median over rounds, and the ratio of the medians.
-TFLOP/s: operations that the result needs by the time; for a matrix product, its own. A training step counts the
-    head for all tokens, so what skips those without loss can pass 100 % of the matrix product.
+TFLOP/s: operations that the result needs by the time; for a matrix product, its own. A training step counts
+    the head for all tokens, so what skips those without loss can pass 100 % of the matrix product.
 of matmul: of the rate of the matrix product named above the table, measured in the same rounds.
 temporary, output: MB by JAX's compiler. growth: MB of resident memory at the peak of a call above before it,
     on a GPU of torch's own memory there; near nothing where an allocator keeps what it once had.
