@@ -24,7 +24,7 @@ CONDITIONS: Final = {
         "MALLOC_TOP_PAD_": "500000000",
     },
     "launch": {
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
+        "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
         "glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=500000000",
         "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false",
     },

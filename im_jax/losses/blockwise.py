@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.products import product_of_columns, transpose
+
 _ROWS_TIMES_HEAD = (((1,), (1,)), ((), ()))  # [b, V] x [D, V] -> [b, D]
 
 
@@ -236,12 +238,14 @@ def _add_product(
     rows: int | None,
 ) -> jt.Float32[jax.Array, "D V"]:
     """`total + x.T @ d_logits`, in slices of at least `rows` rows."""
-    # Kept apart from the product, or XLA would fold it in; a CPU product of transposed bfloat16 is slow.
-    transposed = jax.lax.optimization_barrier(x.T)
     dim = total.shape[0]
     most = max(1, dim // rows) if rows else 1
     parts = max(part for part in range(1, most + 1) if dim % part == 0)
     height = dim // parts
+    if parts == 1:
+        return total + product_of_columns(x, d_logits)
+    # Kept apart from the product, or XLA would fold it into each slice's.
+    transposed = jax.lax.optimization_barrier(transpose(x))
 
     def add(index: jax.Array, total: jax.Array) -> jax.Array:
         corner = (index * height, 0)
@@ -250,6 +254,4 @@ def _add_product(
         old = jax.lax.dynamic_slice(total, corner, (height, total.shape[1]))
         return jax.lax.dynamic_update_slice(total, old + product, corner)
 
-    if parts == 1:
-        return total + jnp.dot(transposed, d_logits, preferred_element_type=jnp.float32)
     return jax.lax.fori_loop(0, parts, add, total)

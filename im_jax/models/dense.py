@@ -1,19 +1,18 @@
-"""Products with weights, whose gradient transposes the narrower operand."""
+"""Products with weights that are differentiated."""
 
 import jax
-import jax.numpy as jnp
 import jaxtyping as jt
+
+from im_jax.products import product, product_of_columns, product_with_rows
 
 
 @jax.custom_vjp
 def dense(x: jt.Float[jax.Array, "*batch D"], weight: jt.Float[jax.Array, "D F"]) -> jax.Array:
-    """`x @ weight` for a weight of any float type, in the type of `x`.
+    """`x @ weight` for a weight of any float type, in the type of `x`, accumulated in float32.
 
-    JAX makes the gradient of a weight as `(dy.T @ x).T`. Where `dy` is the wider operand, as in the first
-    half of a feed-forward layer, its transpose is a copy of the largest array there is, which costs a CPU
-    more than the product; `x.T @ dy` is then the same number of operations without it.
+    The gradient of the weight is `x.T @ dy`, where JAX would make `(dy.T @ x).T`.
     """
-    return x @ weight.astype(x.dtype)
+    return product(x, weight.astype(x.dtype)).astype(x.dtype)
 
 
 def _forward(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -23,11 +22,9 @@ def _forward(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 def _backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, weight = saved
     flat_x, flat_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    if x.shape[-1] <= dy.shape[-1]:
-        d_weight = jnp.dot(flat_x.T, flat_dy, preferred_element_type=jnp.float32)
-    else:
-        d_weight = jnp.dot(flat_dy.T, flat_x, preferred_element_type=jnp.float32).T
-    return dy @ weight.astype(dy.dtype).T, d_weight.astype(weight.dtype)
+    d_weight = product_of_columns(flat_x, flat_dy)
+    d_x = product_with_rows(flat_dy, weight.astype(dy.dtype))
+    return d_x.astype(x.dtype).reshape(x.shape), d_weight.astype(weight.dtype)
 
 
 dense.defvjp(_forward, _backward)

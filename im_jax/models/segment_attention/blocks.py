@@ -130,7 +130,7 @@ def _row_backward(
     transpose of anything as large as they are."""
     length, groups, size = key.shape
     queries, d_mixes = _by_group(_scaled(query), groups), _by_group(d_mixed, groups)
-    keys, values = key.transpose(1, 0, 2), value.transpose(1, 0, 2)
+    keys, values, key_columns = key.transpose(1, 0, 2), value.transpose(1, 0, 2), key.transpose(1, 2, 0)
     # Every score's gradient is p * (d_p - sum over keys of p * d_p), and that sum is mixed . d_mixed.
     means = jnp.sum(d_mixes.astype(jnp.float32) * _by_group(mixed, groups).astype(jnp.float32), axis=-1)
     d_keys, d_values = (jnp.zeros((groups, length, size), jnp.float32) for _ in range(2))
@@ -147,7 +147,7 @@ def _row_backward(
         d_scores, weights = (x.reshape(*shape[:2], -1) for x in (d_scores, weights.astype(value.dtype)))
         d_values = d_values.at[:, first:end].add(_product(weights, d_some))
         d_keys = d_keys.at[:, first:end].add(_product(d_scores, some))
-        part = _product(keys[:, first:end].mT, d_scores)
+        part = _product(key_columns[:, :, first:end], d_scores)
         d_queries.append(part.reshape(groups, size, -1, end - start))
     d_query = jnp.concatenate(d_queries, axis=-1) / math.sqrt(size)
     d_query = d_query.transpose(3, 0, 2, 1).reshape(query.shape)
