@@ -84,7 +84,10 @@ class RopeScaling:
 
 @dataclass
 class ModelConfig:
-    """A Llama-family decoder. With `path`, the architecture is read from the checkpoint instead."""
+    """A decoder: of the Llama family, or GPT-2's by `norm`, `mlp`, `positions` and `biases`.
+
+    With `path`, the architecture is read from the checkpoint instead.
+    """
 
     path: str = ""
     """Directory of a Hugging Face Llama or Mistral checkpoint, or a llama2.c `.bin`; empty: from scratch."""
@@ -98,7 +101,15 @@ class ModelConfig:
     """Size of one head; None: `embed_dim / num_heads`."""
     mlp_dim: int = 352
     max_positions: int = 2048
-    """Longest sequence the model is meant for."""
+    """Longest sequence the model is meant for; rows of the table of `learned` positions."""
+    norm: str = "rms"
+    """`rms`: RMSNorm; `layer`: LayerNorm, which has a scale and a bias."""
+    mlp: str = "swiglu"
+    """Feed-forward. `swiglu`: gated, three matrices; `gelu`: two matrices, GELU (tanh form) between."""
+    positions: str = "rotary"
+    """`rotary`: keys and queries are turned; `learned`: a table is added to the embedding."""
+    biases: str = "none"
+    """Which linear maps of attention and feed-forward have biases: `none` or `all`."""
     rope_theta: float = 10000.0
     rope_scaling: RopeScaling = field(default_factory=RopeScaling)
     norm_eps: float = 1e-5
@@ -171,7 +182,7 @@ class OptimizerConfig:
     """Global gradient norm to clip at; 0 never clips."""
     weight_decay: float = 0.0
     decay_mask: str = "matrices"
-    """What weight decay acts on: `matrices` (no norms, no embeddings) or `all`."""
+    """What weight decay acts on: `matrices` (no norms, biases or embeddings) or `all`."""
 
 
 @dataclass

@@ -142,7 +142,12 @@ def check_model(model: ModelConfig) -> None:
             f"model.rope_scaling.low_freq_factor={scaling.low_freq_factor} must be below "
             f"model.rope_scaling.high_freq_factor={scaling.high_freq_factor}"
         )
-    if (model.head_dim or model.embed_dim // model.num_heads) % 2:
+    if model.positions == "learned" and scaling.kind != "none":
+        raise ConfigError(
+            f"model.rope_scaling.kind={scaling.kind!r} has no effect with model.positions='learned'; "
+            "set it to none"
+        )
+    if model.positions == "rotary" and (model.head_dim or model.embed_dim // model.num_heads) % 2:
         raise ConfigError("model.head_dim must be even: rotary positions turn pairs of its components")
 
 

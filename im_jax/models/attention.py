@@ -11,14 +11,14 @@ from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.dense import dense
-from im_jax.models.layers import matrix, residual_matrix
+from im_jax.models.layers import add_bias, make_bias, matrix, residual_matrix
 from im_jax.models.segment_attention import segment_attention
 from im_jax.models.segment_attention.masks import in_reach
 from im_jax.models.sharding import ShardingRules, constrain
 
 
 class Cache(NamedTuple):
-    """Keys (turned by their positions) and values of earlier tokens; slot s holds position s."""
+    """Keys (turned by rotary positions) and values of earlier tokens; slot s holds position s."""
 
     key: jt.Float[jax.Array, "*layers B S G K"]
     value: jt.Float[jax.Array, "*layers B S G K"]
@@ -27,8 +27,8 @@ class Cache(NamedTuple):
 class Context(NamedTuple):
     """What all layers share about the tokens: computed once, outside the scan."""
 
-    cos: jt.Float32[jax.Array, "B L 1 half_K"]
-    sin: jt.Float32[jax.Array, "B L 1 half_K"]
+    rotation: rotary.Tables | None
+    """None where positions are not rotary."""
     positions: jt.Int[jax.Array, "B L"]
     segments: jt.Int[jax.Array, "B L"]
     """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
@@ -56,6 +56,10 @@ class Attention(nnx.Module):
         self.key = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
         self.value = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
         self.output = residual_matrix((heads, size, embed), ("heads", "head_dim", "embed"), config, rngs)
+        self.query_bias = make_bias((heads, size), ("heads", "head_dim"), config)
+        self.key_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
+        self.value_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
+        self.output_bias = make_bias((embed,), ("norm",), config)
         self.sliding_window = config.sliding_window
         self.implementation = config.attention
         self.rules = rules
@@ -64,11 +68,12 @@ class Attention(nnx.Module):
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: Cache | None = None
     ) -> tuple[jt.Float[jax.Array, "B L D"], Cache | None]:
         """Attends within segments; with a cache, stores keys and values at their positions and reads it."""
-        query = self._heads(x, self.query, "heads")
-        key = self._heads(x, self.key, "kv_heads")
-        value = self._heads(x, self.value, "kv_heads")
-        query = rotary.rotate(query, context.cos, context.sin)
-        key = rotary.rotate(key, context.cos, context.sin)
+        query = self._heads(x, self.query, self.query_bias, "heads")
+        key = self._heads(x, self.key, self.key_bias, "kv_heads")
+        value = self._heads(x, self.value, self.value_bias, "kv_heads")
+        if context.rotation is not None:
+            query = rotary.rotate(query, *context.rotation)
+            key = rotary.rotate(key, *context.rotation)
         if cache is None:
             mixed = segment_attention(
                 query,
@@ -86,16 +91,19 @@ class Attention(nnx.Module):
             # Softmax is float32 inside; implementation None leaves the choice of kernel to JAX.
             mixed = jax.nn.dot_product_attention(query, *cache, mask=mask, implementation=None)
         output = self.output[...]
-        return dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1])), cache
+        written = dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1]))
+        return add_bias(written, self.output_bias), cache
 
-    def _heads(self, x: jax.Array, weight: nnx.Param[jax.Array], axis: str) -> jax.Array:
+    def _heads(
+        self, x: jax.Array, weight: nnx.Param[jax.Array], bias: nnx.Param[jax.Array] | None, axis: str
+    ) -> jax.Array:
         embed, heads, size = weight[...].shape
         projected = dense(x, weight[...].reshape(embed, heads * size)).reshape(*x.shape[:2], heads, size)
-        return constrain(projected, ("batch", "length", axis, "head_dim"), self.rules)
+        return constrain(add_bias(projected, bias), ("batch", "length", axis, "head_dim"), self.rules)
 
 
 def head_dim(config: ModelConfig) -> int:
-    """Size of one head: as configured, else the model dimension shared out; must be even (rotary)."""
+    """Size of one head: as configured, else the model dimension shared out; even if positions are rotary."""
     size = config.head_dim
     if size is None:
         if config.embed_dim % config.num_heads:
@@ -104,6 +112,6 @@ def head_dim(config: ModelConfig) -> int:
                 f"{config.num_heads}; change one of them or set model.head_dim"
             )
         size = config.embed_dim // config.num_heads
-    if size % 2:
+    if size % 2 and config.positions == "rotary":
         raise ConfigError(f"model.head_dim {size} is odd; rotary positions turn pairs, so make it even")
     return size

@@ -7,7 +7,7 @@ from typing import Any
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models import huggingface, llama2c
+from im_jax.models import huggingface, llama2c, stored
 from im_jax.models.decoder import Params
 
 
@@ -19,10 +19,12 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
 
     Raises:
         ConfigError: `path` is no checkpoint, or `vocab_size` is set and not the checkpoint's.
-        CheckpointError: the checkpoint cannot be read or is of another architecture.
+        CheckpointError: the checkpoint cannot be read or is of another architecture, or `model` asks for
+            parts of GPT-2, which no checkpoint has.
     """
     if not model.path:
         return model
+    stored.check_family(model, model.path)
     fields = _format(model.path).read_config(model.path)
     if model.vocab_size not in (None, fields["vocab_size"]):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A Llama-family decoder: flax.nnx modules inside, functions of a plain pytree at the edge.
+"""The decoder (Llama family or GPT-2): flax.nnx modules inside, functions of a plain pytree at the edge.
 
 Parameters are a nested dict of arrays; those of the blocks are stacked along a leading `layers` axis and
 scanned over. Everything below `class Decoder` is what the rest of the package uses:
@@ -23,11 +23,13 @@ from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.attention import Attention, Cache, Context, head_dim
-from im_jax.models.layers import MLP, RMSNorm, matrix
+from im_jax.models.layers import make_norm, matrix
+from im_jax.models.mlp import make_mlp
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
 Params = dict[str, Any]
-"""Nested dict of arrays: `embedding` [V, D], `layers`, `final_norm`, and `head` [D, V] if untied."""
+"""Nested dict of arrays: `embedding` [V, D], `layers`, `final_norm`, `head` [D, V] if untied, and
+`position_embedding` [max_positions, D] if positions are learned."""
 
 DEFAULT_RULES: Final = ShardingRules()
 
@@ -39,10 +41,10 @@ class Block(nnx.Module):
     """One layer: attention, then feed-forward, each behind a norm and added to the residual stream."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        self.attention_norm = RMSNorm(config)
+        self.attention_norm = make_norm(config)
         self.attention = Attention(config, rules, rngs=rngs)
-        self.mlp_norm = RMSNorm(config)
-        self.mlp = MLP(config, rules, rngs=rngs)
+        self.mlp_norm = make_norm(config)
+        self.mlp = make_mlp(config, rules, rngs=rngs)
         self.rules = rules
 
     def __call__(
@@ -63,12 +65,20 @@ class Decoder(nnx.Module):
         shape = (config.vocab_size, config.embed_dim)
         self.embedding = matrix(shape, ("vocab", "embed"), config, rngs)
         self.layers = _stacked_blocks(config, rules, rngs)
-        self.final_norm = RMSNorm(config)
+        self.final_norm = make_norm(config)
         if not config.tie_embeddings:
             self.head = matrix(shape[::-1], ("embed", "vocab"), config, rngs)
-        self.frequencies = tuple(
-            rotary.frequencies(head_dim(config), config.rope_theta, config.rope_scaling).tolist()
-        )
+        self.frequencies: tuple[float, ...] | None = None
+        match config.positions:
+            case "rotary":
+                self.frequencies = tuple(
+                    rotary.frequencies(head_dim(config), config.rope_theta, config.rope_scaling).tolist()
+                )
+            case "learned":
+                shape = (config.max_positions, config.embed_dim)
+                self.position_embedding = matrix(shape, ("positions", "embed"), config, rngs)
+            case _:
+                raise ConfigError(f"model.positions is {config.positions!r}; it can be rotary or learned")
         self.num_layers = config.num_layers
         self.compute_dtype = config.compute_dtype
         self.remat = config.remat
@@ -113,11 +123,9 @@ class Decoder(nnx.Module):
     def _run(
         self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache | None
     ) -> tuple[jax.Array, Any]:
-        context = Context(*rotary.tables(positions, self.frequencies), positions, segments)
-        # Gathered over fsdp before the lookup, which stays local to a shard of the vocabulary.
-        embedding = self.embedding[...].astype(self.compute_dtype)
-        embedding = constrain(embedding, ("vocab", "act_embed"), self.rules)
-        x = constrain(embedding[tokens], _HIDDEN_AXES, self.rules)
+        rotation = None if self.frequencies is None else rotary.tables(positions, self.frequencies)
+        context = Context(rotation, positions, segments)
+        x = self._embed(tokens, positions)
         graph, stacked = nnx.split(self.layers)
 
         def layer(x: jax.Array, inputs: tuple[Any, Cache | None]) -> tuple[jax.Array, Cache | None]:
@@ -127,6 +135,17 @@ class Decoder(nnx.Module):
         layers = _rematerialised(layer, self.remat)
         x, cache = jax.lax.scan(layers, x, (stacked, cache), unroll=_unroll(self.num_layers, cache))
         return self.final_norm(x), cache
+
+    def _embed(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
+        # Gathered over fsdp before the lookup, which stays local to a shard of the vocabulary.
+        embedding = self.embedding[...].astype(self.compute_dtype)
+        embedding = constrain(embedding, ("vocab", "act_embed"), self.rules)
+        x = embedding[tokens]
+        if hasattr(self, "position_embedding"):
+            # Looked up in the parameters' type, in which the gradients of all segments are then added up.
+            table = constrain(self.position_embedding[...], ("positions", "act_embed"), self.rules)
+            x = (x + table[positions]).astype(self.compute_dtype)
+        return constrain(x, _HIDDEN_AXES, self.rules)
 
 
 def _stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:
@@ -179,7 +198,7 @@ def init_params(config: ModelConfig, key: jax.Array) -> Params:
     """New parameters; jit it with `param_shardings` as `out_shardings` to make them in place.
 
     Matrices are normal with standard deviation 0.02, those that write to the residual stream smaller by
-    sqrt(2 * num_layers), norms 1. Values depend on the key alone, whatever the sharding.
+    sqrt(2 * num_layers), scales of norms 1, biases 0. Values depend on the key alone, whatever the sharding.
     """
     return nnx.to_pure_dict(nnx.state(Decoder(config, DEFAULT_RULES, rngs=nnx.Rngs(key))))
 
@@ -255,7 +274,10 @@ def flops_per_token(config: ModelConfig, length: int) -> int:
     `remat` is not counted.
     """
     shapes = abstract_params(config)
-    matrices = [array for array in jax.tree.leaves(shapes["layers"]) if len(array.shape) > 2]
+    layers = traverse_util.flatten_dict(shapes["layers"])
+    axes = traverse_util.flatten_dict(logical_axes(config)["layers"])
+    # Every matrix reads or writes the model dimension; norms and biases name theirs otherwise.
+    matrices = [array for path, array in layers.items() if "embed" in axes[path]]
     # The embedding stands in for the head: of the same size, and there whether or not they are tied.
     weights = sum(math.prod(array.shape) for array in (*matrices, shapes["embedding"]))
     return 6 * weights + 12 * config.num_layers * config.num_heads * head_dim(config) * length

@@ -57,10 +57,15 @@ def greedy(
         rules: sharding of activations under the mesh that `jax.set_mesh` set.
 
     Raises:
-        ValueError: a length is not in 1 to L.
+        ValueError: a length is not in 1 to L, or the model has learned no positions that far.
     """
     if np.min(lengths) < 1 or np.max(lengths) > tokens.shape[1]:
         raise ValueError(f"lengths must be between 1 and L={tokens.shape[1]}; they are {np.asarray(lengths)}")
+    if config.positions == "learned" and tokens.shape[1] + max_new_tokens > config.max_positions:
+        raise ValueError(
+            f"L={tokens.shape[1]} and max_new_tokens={max_new_tokens} exceed the {config.max_positions} "
+            "learned positions of the model (model.max_positions); shorten one of them"
+        )
     graph = decoder_graph(config, rules)
     prompts, stop = jnp.asarray(tokens, jnp.int32), jnp.asarray(stop_ids, jnp.int32)
     return _greedy(graph, params, prompts, jnp.asarray(lengths, jnp.int32), stop, max_new_tokens)

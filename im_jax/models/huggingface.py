@@ -105,7 +105,11 @@ def save_params(params: Params, config: ModelConfig, directory: str | Path) -> N
     """Writes `config.json` and `model.safetensors`, in the parameters' own type.
 
     All parameters must be addressable by this process, and fit in its memory.
+
+    Raises:
+        CheckpointError: the model is not of the Llama family.
     """
+    stored.check_family(config, directory)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_config_json(config), indent=2) + "\n"

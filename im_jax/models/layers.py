@@ -1,15 +1,13 @@
-"""The small parts of a block: parameters with their logical axes, RMSNorm, and the feed-forward."""
+"""The small parts that all of the decoder is made of: parameters with their logical axes, and norms."""
 
 import math
 
 import jax
 import jax.numpy as jnp
-import jaxtyping as jt
 from flax import nnx
 
 from im_jax.config import ModelConfig
-from im_jax.models.dense import dense
-from im_jax.models.sharding import ShardingRules, constrain
+from im_jax.errors import ConfigError
 
 INIT_STDDEV = 0.02
 """Of every matrix, as in GPT-2 and Llama."""
@@ -38,6 +36,40 @@ def residual_matrix(
     return matrix(shape, logical_axes, config, rngs, INIT_STDDEV / math.sqrt(2 * config.num_layers))
 
 
+def make_bias(
+    shape: tuple[int, ...], logical_axes: tuple[str, ...], config: ModelConfig
+) -> nnx.Param[jax.Array] | None:
+    """What is added behind a matrix, 0 at first; None where the model has no biases."""
+    match config.biases:
+        case "none":
+            return None
+        case "all":
+            return nnx.Param(jnp.zeros(shape, config.param_dtype), logical_axes=logical_axes)
+        case _:
+            raise ConfigError(f"model.biases is {config.biases!r}; it can be none or all")
+
+
+def add_bias(x: jax.Array, bias: nnx.Param[jax.Array] | None) -> jax.Array:
+    """`x` plus a bias of its last dimensions, if there is one.
+
+    It is added in float32, and so the bias's gradient is summed in float32.
+    """
+    if bias is None:
+        return x
+    return (x.astype(jnp.float32) + bias[...].astype(jnp.float32)).astype(x.dtype)
+
+
+def make_norm(config: ModelConfig) -> "RMSNorm | LayerNorm":
+    """The norm that the model asks for."""
+    match config.norm:
+        case "rms":
+            return RMSNorm(config)
+        case "layer":
+            return LayerNorm(config)
+        case _:
+            raise ConfigError(f"model.norm is {config.norm!r}; it can be rms or layer")
+
+
 class RMSNorm(nnx.Module):
     """Root-mean-square normalisation (arXiv:1910.07467), float32 inside."""
 
@@ -51,23 +83,17 @@ class RMSNorm(nnx.Module):
         return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
 
 
-class MLP(nnx.Module):
-    """SwiGLU feed-forward (arXiv:2002.05202)."""
+class LayerNorm(nnx.Module):
+    """Layer normalisation (arXiv:1607.06450), float32 inside."""
 
-    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        shape, axes = (config.embed_dim, config.mlp_dim), ("embed", "mlp")
-        self.gate = matrix(shape, axes, config, rngs)
-        self.up = matrix(shape, axes, config, rngs)
-        self.down = residual_matrix(shape[::-1], axes[::-1], config, rngs)
-        self.rules = rules
+    def __init__(self, config: ModelConfig) -> None:
+        self.scale = nnx.Param(jnp.ones(config.embed_dim, config.param_dtype), logical_axes=("norm",))
+        self.bias = nnx.Param(jnp.zeros(config.embed_dim, config.param_dtype), logical_axes=("norm",))
+        self.eps = config.norm_eps
 
-    def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        gate, up = dense(x, self.gate[...]), dense(x, self.up[...])
-        inner = constrain(_gated(gate, up), ("batch", "length", "mlp"), self.rules)
-        return dense(inner, self.down[...])
-
-
-@jax.checkpoint
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-    """SwiGLU's product; the backward pass computes the sigmoid again, which is cheaper than keeping it."""
-    return jax.nn.silu(gate) * up
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide = x.astype(jnp.float32)
+        wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
+        scaled = wide * self.scale[...].astype(jnp.float32) + self.bias[...].astype(jnp.float32)
+        return scaled.astype(x.dtype)

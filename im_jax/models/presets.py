@@ -13,6 +13,26 @@ def small() -> ModelConfig:
     return ModelConfig(num_layers=4, embed_dim=256, num_heads=8, num_kv_heads=4, mlp_dim=688)
 
 
+def gpt2_rewrites() -> ModelConfig:
+    """GPT-2 of 6 layers, 4 heads and width 256, as trained on string rewrites (arXiv:2402.10891).
+
+    4.7 million parameters beside the embedding and the table of positions.
+    """
+    return ModelConfig(
+        num_layers=6,
+        embed_dim=256,
+        num_heads=4,
+        num_kv_heads=4,
+        mlp_dim=1024,
+        max_positions=1024,
+        norm="layer",
+        mlp="gelu",
+        positions="learned",
+        biases="all",
+        tie_embeddings=True,
+    )
+
+
 def tinyllama_1b() -> ModelConfig:
     """TinyLlama 1.1B (arXiv:2401.02385)."""
     return ModelConfig(

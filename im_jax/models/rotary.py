@@ -14,6 +14,9 @@ import numpy as np
 from im_jax.config import RopeScaling
 from im_jax.errors import ConfigError
 
+Tables = tuple[jt.Float32[jax.Array, "B L 1 half_K"], jt.Float32[jax.Array, "B L 1 half_K"]]
+"""Cosine and sine of the angle of each token's pairs."""
+
 
 def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64[np.ndarray, " half_K"]:
     """Angle per position of each pair, in radians.
@@ -43,9 +46,7 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64
             )
 
 
-def tables(
-    positions: jt.Int[jax.Array, "B L"], pair_frequencies: tuple[float, ...]
-) -> tuple[jt.Float32[jax.Array, "B L 1 half_K"], jt.Float32[jax.Array, "B L 1 half_K"]]:
+def tables(positions: jt.Int[jax.Array, "B L"], pair_frequencies: tuple[float, ...]) -> Tables:
     """Cosine and sine of every pair's angle; one table serves all heads and layers."""
     angles = positions[:, :, None, None].astype(jnp.float32) * jnp.asarray(pair_frequencies, jnp.float32)
     return jnp.cos(angles), jnp.sin(angles)

@@ -25,6 +25,7 @@ _CONFIG_FIELDS: Final = {
     "mlp": "model.mlp_dim",
     "vocab": "model.vocab_size",
     "layers": "model.num_layers",
+    "positions": "model.max_positions",
 }
 
 
@@ -41,6 +42,7 @@ class ShardingRules:
     embed: MeshAxes = "fsdp"
     norm: MeshAxes = None  # vectors of the model dimension: too small to be worth gathering
     layers: MeshAxes = None  # scanned over
+    positions: MeshAxes = None  # rows of the table of learned positions, which every device looks up
 
     # Both. Megatron: heads, feed-forward and vocabulary are split, so a layer needs two all-reduces.
     heads: MeshAxes = "tensor"

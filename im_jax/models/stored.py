@@ -2,12 +2,14 @@
 
 Files hold one `[out, in]` matrix per layer under Hugging Face's names; the decoder has `[in, out]`,
 heads apart, stacked over layers. `LAYOUT` is the one table between the two, `read_params` and
-`write_params` go by it. (llama2.c files are read as if their tensors had these names.)
+`write_params` go by it; it is the Llama family's, and `check_family` refuses others. (llama2.c files are
+read as if their tensors had these names.)
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import jax
@@ -73,6 +75,21 @@ LAYOUT: Final[dict[str, Stored]] = {
     "head": Stored("lm_head.weight", (1, 0)),
 }
 """Parameter, by its path in the tree -> its tensors."""
+_FAMILY: Final = {"norm": "rms", "mlp": "swiglu", "positions": "rotary", "biases": "none"}
+
+
+def check_family(config: ModelConfig, where: str | Path) -> None:
+    """Stop at a model that is not of the Llama family: checkpoints have no place for its parameters.
+
+    Raises:
+        CheckpointError: names the checkpoint, the field and what it must be.
+    """
+    for name, value in _FAMILY.items():
+        if getattr(config, name) != value:
+            raise CheckpointError(
+                f"{where}: checkpoints are read and written for the Llama family only, but model.{name} is "
+                f"{getattr(config, name)!r}; it must be {value!r}"
+            )
 
 
 def file_shapes(config: ModelConfig) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -79,10 +79,10 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
 
 
 def is_matrix(params: optax.Params) -> optax.Params:
-    """True for the weights of linear maps; False for norm scales and the embedding table."""
+    """True for the weights of linear maps; False for norms, biases, and tables that are looked up."""
 
     def decayed(path: tuple[jax.tree_util.KeyEntry, ...], _: jax.Array) -> bool:
         names = jax.tree_util.keystr(path)
-        return "norm" not in names and "embed" not in names
+        return not any(part in names for part in ("norm", "bias", "embed"))
 
     return jax.tree_util.tree_map_with_path(decayed, params)

@@ -11,10 +11,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from im_jax.config import ModelConfig
 from im_jax.models import decoder, decoding
 from im_jax.models.sharding import ShardingRules
-from tests.models.reference import SMALL, random_params
+from tests.models.reference import SMALL, random_params, variant
 
 UNTIED = dataclasses.replace(SMALL, num_kv_heads=2)
 TIED = dataclasses.replace(UNTIED, tie_embeddings=True)
+GPT2 = dataclasses.replace(variant("gpt2"), max_positions=18)
 # Every row holds two examples and padding.
 LENGTHS = (4, 5, 3)
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 48, (8, sum(LENGTHS))))
@@ -68,4 +69,7 @@ if __name__ == "__main__":
     check_logits_and_gradients(UNTIED, mesh_of(2, 2, 2))
     check_logits_and_gradients(TIED, mesh_of(1, 4, 2))
     check_decoding(TIED, mesh_of(1, 4, 2))
+    check_initial_values(GPT2, mesh_of(2, 2, 2))
+    check_logits_and_gradients(GPT2, mesh_of(2, 2, 2))
+    check_decoding(GPT2, mesh_of(1, 4, 2))
     print(f"same on {jax.device_count()} devices")

@@ -1,4 +1,4 @@
-"""A Llama-family decoder once more, in float64 NumPy: the oracle that needs no other library.
+"""The decoder once more, in float64 NumPy: the oracle that needs no other library.
 
 Written for reading: one sequence, one head, one query at a time, rotary positions as complex numbers.
 """
@@ -37,10 +37,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "eps": {"norm_eps": 0.1},
 }
 
+# What GPT-2 does otherwise, each alone among the parts of the Llama family, then all of it.
+GPT2_VARIANTS: dict[str, dict[str, Any]] = {
+    "layer_norm": {"norm": "layer"},
+    "gelu": {"mlp": "gelu"},
+    "learned": {"positions": "learned", "max_positions": 16},
+    "biases": {"biases": "all", "num_kv_heads": 2},
+    "gpt2": {
+        "norm": "layer",
+        "mlp": "gelu",
+        "positions": "learned",
+        "biases": "all",
+        "max_positions": 16,
+        "tie_embeddings": True,
+    },
+}
+
 
 def variant(name: str) -> ModelConfig:
     """The small model, changed as the variant says."""
-    return dataclasses.replace(SMALL, **VARIANTS[name])
+    return dataclasses.replace(SMALL, **(VARIANTS | GPT2_VARIANTS)[name])
 
 
 def random_params(config: ModelConfig, seed: int = 0) -> Params:
@@ -59,17 +75,30 @@ def reference_logits(params: Params, config: ModelConfig, tokens: np.ndarray) ->
     """Logits [L, V] in float64 of one sequence, tokens [L] at positions 0, 1, ..."""
     params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
     x = params["embedding"][tokens]
+    if config.positions == "learned":
+        x = x + params["position_embedding"][: len(tokens)]
     for layer in range(config.num_layers):
         block = jax.tree.map(lambda stacked, i=layer: stacked[i], params["layers"])
         x = x + _attention(_norm(x, block["attention_norm"], config), block["attention"], config)
-        y = _norm(x, block["mlp_norm"], config)
-        gate = y @ block["mlp"]["gate"]
-        x = x + (gate / (1 + np.exp(-gate)) * (y @ block["mlp"]["up"])) @ block["mlp"]["down"]
+        x = x + _mlp(_norm(x, block["mlp_norm"], config), block["mlp"], config)
     head = params["embedding"].T if config.tie_embeddings else params["head"]
     return _norm(x, params["final_norm"], config) @ head
 
 
+def _mlp(x: np.ndarray, weights: Params, config: ModelConfig) -> np.ndarray:
+    up = x @ weights["up"] + weights.get("up_bias", 0)
+    if config.mlp == "gelu":
+        inner = up / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (up + 0.044715 * up**3)))
+    else:
+        gate = x @ weights["gate"] + weights.get("gate_bias", 0)
+        inner = gate / (1 + np.exp(-gate)) * up
+    return inner @ weights["down"] + weights.get("down_bias", 0)
+
+
 def _norm(x: np.ndarray, norm: Params, config: ModelConfig) -> np.ndarray:
+    if config.norm == "layer":
+        deviation = np.sqrt(x.var(-1, keepdims=True) + config.norm_eps)
+        return norm["scale"] * (x - x.mean(-1, keepdims=True)) / deviation + norm["bias"]
     return norm["scale"] * x / np.sqrt((x**2).mean(-1, keepdims=True) + config.norm_eps)
 
 
@@ -78,18 +107,25 @@ def _attention(x: np.ndarray, weights: Params, config: ModelConfig) -> np.ndarra
     window = config.sliding_window or length
     for head in range(config.num_heads):
         group = head * config.num_kv_heads // config.num_heads
-        query = _turned(x @ weights["query"][:, head], config)
-        key = _turned(x @ weights["key"][:, group], config)
-        value = x @ weights["value"][:, group]
+        query = _turned(_projected(x, "query", head, weights), config)
+        key = _turned(_projected(x, "key", group, weights), config)
+        value = _projected(x, "value", group, weights)
         for i in range(length):
             seen = slice(max(0, i - window + 1), i + 1)
             score = key[seen] @ query[i] / np.sqrt(query.shape[1])
             weight = np.exp(score - score.max())
             out[i] += (weight / weight.sum()) @ value[seen] @ weights["output"][head]
-    return out
+    return out + weights.get("output_bias", 0)
+
+
+def _projected(x: np.ndarray, name: str, head: int, weights: Params) -> np.ndarray:
+    projected = x @ weights[name][:, head]
+    return projected + weights[f"{name}_bias"][head] if f"{name}_bias" in weights else projected
 
 
 def _turned(x: np.ndarray, config: ModelConfig) -> np.ndarray:
+    if config.positions == "learned":
+        return x
     half = x.shape[1] // 2
     frequencies = np.array([_frequency(pair / half, config) for pair in range(half)])
     pairs = x[:, :half] + 1j * x[:, half:]
