@@ -28,11 +28,61 @@ class FieldNames:
 
 
 @dataclass
+class RewritesConfig:
+    """Examples of rewriting a string by a rule `x -> y`; read where `data.source` is `rewrites`.
+
+    The input's leftmost x is replaced by y; an input without x is the answer itself, a no-op. Fields that
+    hold several values are joined by commas.
+    """
+
+    num_rules: int = 1000
+    """Different rules in training: the diversity of instructions."""
+    num_examples: int = 100_000
+    """Training examples in all, over all rules."""
+    alphabet: str = "abcdefghijklmnopqrstuvwxyz"
+    left_length: int = 20
+    """Letters of x."""
+    right_length: int = 20
+    """Letters of y; 0: rules that delete."""
+    input_length: int = 50
+    occurrences: str = "1"
+    """How often x stands in inputs that have it: numbers, mixed in equal shares."""
+    no_op_fraction: float = 0.0
+    """Share of inputs without x, alike for every rule."""
+    allocation: str = "uniform"
+    """Examples per rule: `uniform`; `long_tail`: random weights; `long_tail_by_rank`: weights by rank."""
+    alpha: float = 1.0
+    """Shape of the long tail: weights have the density alpha x^(alpha - 1)."""
+    families: str = "free"
+    """What both sides of a rule are made of: some of `free`, `repeated`, `periodic`, `mirrored`."""
+    k: str = "1"
+    """How restricted the families are: a string of L letters has L / k free ones."""
+    unseen: str = "rule"
+    """What test rules share with no training rule: the `rule`, its `left` or `right` side, or `both`."""
+    num_test_rules: int = 1000
+    num_test_examples: int = 2000
+    """Of unseen rules, and as many of training rules on new inputs."""
+    test_occurrences: str = ""
+    """As `occurrences`, in tests; empty: the same."""
+    test_no_op_fraction: float | None = None
+    """As `no_op_fraction`, in tests; None: the same."""
+    test_families: str = ""
+    """As `families`, in tests; empty: the same."""
+    test_k: str = ""
+    """As `k`, in tests; empty: the same."""
+    prompt: str = "{left}>{right}:{input}"
+    """How rule and input are written as an instruction."""
+    eval_batch_size: int = 512
+    """Answers that are decoded at a time."""
+
+
+@dataclass
 class DataConfig:
     """Which examples are trained on, and how they become rows of tokens."""
 
     source: str = "generated"
-    """`generated`: the embedded instruction set; `jsonl`: JSON Lines files; `tfds`: a TFDS data set."""
+    """`generated`: the embedded instruction set; `jsonl`: JSON Lines files; `tfds`: a TFDS data set;
+    `rewrites`: string rewrites, made as they are read."""
     path: str = ""
     """jsonl: a file (plain or .gz), or several joined by commas. tfds: the TFDS data directory."""
     name: str = ""
@@ -42,6 +92,7 @@ class DataConfig:
     fields: FieldNames = field(default_factory=FieldNames)
     num_generated: int = 2000
     """generated: number of examples."""
+    rewrites: RewritesConfig = field(default_factory=RewritesConfig)
     seed: int = 0
     """Seed of generated examples and of the choice of held-out ones: equal for runs that are compared."""
     template: str = "tulu"
@@ -272,10 +323,16 @@ REDUCTIONS: Final = ("token_mean", "example_mean", "nonzero_count", "sum")
 TEMPLATES: Final = ("tulu", "chatml", "llama2", "llama3", "alpaca", "plain")
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "data.source": ("generated", "jsonl", "tfds"),
+    "data.source": ("generated", "jsonl", "tfds", "rewrites"),
     "data.truncation": ("right", "keep_output", "drop"),
     "data.packing": ("best_fit", "none"),
     "data.on_bad_example": ("stop", "skip"),
+    "data.rewrites.allocation": ("uniform", "long_tail", "long_tail_by_rank"),
+    "data.rewrites.unseen": ("rule", "left", "right", "both"),
+    "model.norm": ("rms", "layer"),
+    "model.mlp": ("swiglu", "gelu"),
+    "model.positions": ("rotary", "learned"),
+    "model.biases": ("none", "all"),
     "model.rope_scaling.kind": ("none", "linear", "llama3"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "model.param_dtype": ("float32", "bfloat16"),

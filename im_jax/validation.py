@@ -20,6 +20,7 @@ _AT_LEAST: Final = {
     "data.num_generated": 1,
     "data.max_length": 2,
     "data.workers": 1,
+    "data.rewrites.eval_batch_size": 1,
     "model.vocab_size": 2,
     "model.num_layers": 1,
     "model.embed_dim": 1,

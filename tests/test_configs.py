@@ -12,8 +12,14 @@ from im_jax import validation
 from im_jax.config import CHOICES, Config, flatten, to_json
 from tests.conftest import REPOSITORY
 
-CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
+FOLDER = REPOSITORY / "configs"
+CONFIGS = sorted([*FOLDER.glob("*.py"), *(FOLDER / "rewrites").glob("*.py")])
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def record(path: Path) -> Path:
+    """Where it is written what a file resolves to."""
+    return GOLDEN / path.relative_to(FOLDER).with_suffix(".json")
 
 
 def load(path: Path) -> Config:
@@ -24,16 +30,16 @@ def load(path: Path) -> Config:
     return module.get_config()
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_shipped_configuration_is_valid_and_as_recorded(path: Path) -> None:
     config = load(path)
     validation.check(config)
-    recorded = (GOLDEN / f"{path.stem}.json").read_text(encoding="utf-8")
+    recorded = record(path).read_text(encoding="utf-8")
     assert to_json(config) == recorded, "if the change is meant: python -m tests.test_configs"
 
 
 def test_every_record_belongs_to_a_configuration() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.json")} == {path.stem for path in CONFIGS}
+    assert {*GOLDEN.rglob("*.json")} == {record(path) for path in CONFIGS}
 
 
 def test_every_choice_and_bound_is_of_a_field_that_exists() -> None:
@@ -43,6 +49,6 @@ def test_every_choice_and_bound_is_of_a_field_that_exists() -> None:
 
 
 if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
     for config_path in CONFIGS:
-        (GOLDEN / f"{config_path.stem}.json").write_text(to_json(load(config_path)), encoding="utf-8")
+        record(config_path).parent.mkdir(parents=True, exist_ok=True)
+        record(config_path).write_text(to_json(load(config_path)), encoding="utf-8")

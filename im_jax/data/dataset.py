@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jaxtyping as jt
 import numpy as np
@@ -18,6 +18,18 @@ class ExampleView(NamedTuple):
     tokens: jt.Int32[np.ndarray, " T"]
     classes: jt.UInt8[np.ndarray, " T"]
     weights: jt.Float32[np.ndarray, " T"]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Encoded examples by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ExampleView: ...
+
+    def fingerprint(self) -> str:
+        """Equal for equal examples in equal order."""
 
 
 @dataclass(frozen=True)

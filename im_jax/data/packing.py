@@ -6,6 +6,7 @@ random-access, and the position in the data is a single number.
 
 import bisect
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import jaxtyping as jt
 import numpy as np
@@ -62,6 +63,19 @@ def padded_plan(num_examples: int) -> list[list[int]]:
     return [[i] for i in range(num_examples)]
 
 
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows by number: the same number, the same row, in any order and any process."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Batch:
+        """A row, each field `[L]`."""
+
+    def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
+        """Several rows, each field `[B, L]`."""
+
+
 class Rows:
     """Random access to the rows of a plan.
 
@@ -89,6 +103,10 @@ class Rows:
             end = at.stop
         return row
 
+    def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
+        """See `RowSource.batch`."""
+        return stack([self[int(number)] for number in numbers])
+
     @staticmethod
     def empty(length: int) -> Batch:
         """A row of padding."""
@@ -99,3 +117,8 @@ class Rows:
             positions=np.zeros(length, np.int32),
             message_weights=np.ones(length, np.float32),
         )
+
+
+def stack(rows: list[Batch]) -> Batch:
+    """Rows `[L]` as one batch `[B, L]`."""
+    return Batch(*(np.stack(field) for field in zip(*rows, strict=True)))

@@ -13,14 +13,14 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.batch import Batch
-from im_jax.data.packing import Rows
+from im_jax.data.packing import Rows, RowSource, stack
 
 _PASSES: Final = 2**31
 """As good as endless; Grain's own endless repetition overflows its length at a batch size of 1."""
 
 
 def train_iterator(
-    rows: Rows, *, seed: int, batch_size: int, local: range, workers: int
+    rows: RowSource, *, seed: int, batch_size: int, local: range, workers: int
 ) -> "grain.DatasetIterator[Batch]":
     """An endless iterator of training batches, reshuffled each pass over the rows.
 
@@ -36,7 +36,7 @@ def train_iterator(
     """
 
     def build(numbers: jt.Int[np.ndarray, " B"]) -> Batch:
-        return stack([rows[int(numbers[i])] for i in local])
+        return rows.batch(numbers[local.start : local.stop : local.step])
 
     numbers = grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES)
     steps = numbers.batch(batch_size).map(build)
@@ -44,13 +44,8 @@ def train_iterator(
     return iter(steps.to_iter_dataset(options))
 
 
-def eval_batches(rows: Rows, *, length: int, batch_size: int, local: range) -> Iterator[Batch]:
+def eval_batches(rows: RowSource, *, length: int, batch_size: int, local: range) -> Iterator[Batch]:
     """All rows once, in order; the last batch is filled up with padding rows."""
     for start in range(0, len(rows), batch_size):
         numbers = (start + i for i in local)
         yield stack([rows[n] if n < len(rows) else Rows.empty(length) for n in numbers])
-
-
-def stack(rows: list[Batch]) -> Batch:
-    """Rows `[L]` as one batch `[B, L]`."""
-    return Batch(*(np.stack(field) for field in zip(*rows, strict=True)))

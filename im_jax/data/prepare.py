@@ -2,17 +2,20 @@
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import Config, DataConfig
 from im_jax.data.conversation import Conversation
-from im_jax.data.dataset import EncodedDataset
+from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.jsonl import JsonlSource, split_paths
-from im_jax.data.packing import Rows, best_fit_plan, padded_plan
-from im_jax.data.sources import Source, make_source
+from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
+from im_jax.data.rewrites import RewriteSource, RewriteTask, make_tasks
+from im_jax.data.rewrites.prepare import bulk_parts
+from im_jax.data.sources import Source, make_source, refuse_files
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
@@ -28,14 +31,14 @@ class Prepared:
 
     tokenizer: Tokenizer
     template: Template
-    train: EncodedDataset
-    heldout: EncodedDataset
-    train_rows: Rows
-    heldout_rows: Rows
+    train: Dataset
+    heldout: Dataset
+    train_rows: RowSource
+    heldout_rows: RowSource
     report: DataReport
     """Counts over the source, examples held out of it included."""
     heldout_report: DataReport | None
-    """Counts over `eval.path`, where held-out examples have a file of their own."""
+    """Counts over held-out examples that are not from the source: of `eval.path`, or of unseen rules."""
 
     def fingerprint(self) -> str:
         """Changes with any example that is trained or evaluated on."""
@@ -69,34 +72,92 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
         ConfigError: fields contradict each other.
     """
     template = make_template(config.data.template, tokenizer)
-    report = DataReport()
-
-    def encode(source: Source, counts: DataReport) -> list[EncodedExample]:
-        return _encode_source(source, counts, template, tokenizer, config.data, class_weights)
-
-    examples = encode(make_source(config.data), report)
+    encoder = _Encoder(config, template, tokenizer, class_weights)
+    if config.data.source == "rewrites":
+        return _prepare_rewrites(config, encoder)
+    examples, report = encoder.encode(make_source(config.data))
     heldout_report = None
     if config.eval.path and config.eval.num_examples:
-        heldout_report = DataReport()
         source = JsonlSource(
             split_paths(config.eval.path), config.data.fields, config.data.on_bad_example, field="eval.path"
         )
-        heldout = encode(source, heldout_report)[: config.eval.num_examples]
+        heldout, heldout_report = encoder.encode(source)
+        heldout = heldout[: config.eval.num_examples]
         if not heldout:
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     else:
         examples, heldout = _hold_out(examples, config)
-    train, held = EncodedDataset.from_examples(examples), EncodedDataset.from_examples(heldout)
+    train, held = (_Part.of_examples(part, config.data) for part in (examples, heldout))
+    return _prepared(encoder, train, held, report, heldout_report)
+
+
+def _prepare_rewrites(config: Config, encoder: "_Encoder") -> Prepared:
+    """Training examples, and held-out ones of rules that training never sees."""
+    if config.eval.path:
+        raise ConfigError(
+            f"eval.path={config.eval.path}, but data.source=rewrites holds out unseen rules; leave it empty"
+        )
+    refuse_files(config.data)
+    tasks = make_tasks(config.data.rewrites, config.data.seed)
+    held_out = min(config.eval.num_examples, len(tasks["test"]))
+    train, report = encoder.rewrites("train", tasks["train"], len(tasks["train"]))
+    held, heldout_report = encoder.rewrites("test", tasks["test"], held_out)
+    return _prepared(encoder, train, held, report, heldout_report)
+
+
+class _Part(NamedTuple):
+    """Training or held-out examples, and their rows."""
+
+    dataset: Dataset
+    rows: RowSource
+
+    @classmethod
+    def of_examples(cls, examples: list[EncodedExample], data: DataConfig) -> "_Part":
+        dataset = EncodedDataset.from_examples(examples)
+        return cls(dataset, _rows(dataset, data))
+
+
+def _prepared(
+    encoder: "_Encoder", train: _Part, held: _Part, report: DataReport, heldout_report: DataReport | None
+) -> Prepared:
     return Prepared(
-        tokenizer,
-        template,
-        train,
-        held,
-        _rows(train, config.data),
-        _rows(held, config.data),
+        encoder.tokenizer,
+        encoder.template,
+        train.dataset,
+        held.dataset,
+        train.rows,
+        held.rows,
         report,
         heldout_report,
     )
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """From the examples of a source to encoded ones that are kept, and counts of all."""
+
+    config: Config
+    template: Template
+    tokenizer: Tokenizer
+    class_weights: jt.Float32[np.ndarray, " C"]
+
+    def encode(self, source: Source) -> tuple[list[EncodedExample], DataReport]:
+        """Encode a source."""
+        report = DataReport()
+        kept = _encode_source(
+            source, report, self.template, self.tokenizer, self.config.data, self.class_weights
+        )
+        return kept, report
+
+    def rewrites(self, name: str, task: RewriteTask, count: int) -> tuple[_Part, DataReport]:
+        """The first `count` examples of a task: made when they are read, where a letter is a token."""
+        parts = bulk_parts(self.config, task, name, count, self.template, self.tokenizer, self.class_weights)
+        if parts is not None:
+            dataset, rows, report = parts
+            return _Part(dataset, rows), report
+        source = RewriteSource(task, self.config.data.rewrites.prompt, name, count)
+        examples, report = self.encode(source)
+        return _Part.of_examples(examples, self.config.data), report
 
 
 def _encode_source(

@@ -7,6 +7,7 @@ from im_jax.config import CHOICES, DataConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.data.rewrites import RewriteSource, make_tasks
 from im_jax.errors import ConfigError
 
 
@@ -34,12 +35,14 @@ def make_source(data: DataConfig) -> Source:
         choices = ", ".join(CHOICES["data.source"])
         raise ConfigError(f"data.source is {data.source!r}; set one of {choices}")
     if data.source == "generated":
-        _refuse(data, "path", "set --config.data.source=jsonl (or tfds) to read it")
-        _refuse(data, "name", "set --config.data.source=tfds to read it")
-        _refuse(data, "split", "only a TFDS data set has splits")
+        refuse_files(data)
         if data.num_generated < 1:
             raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
         return GeneratedSource(data.num_generated, data.seed)
+    if data.source == "rewrites":
+        refuse_files(data)
+        tasks = make_tasks(data.rewrites, data.seed)
+        return RewriteSource(tasks["train"], data.rewrites.prompt, "train")
     if data.source == "jsonl":
         _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
         _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
@@ -52,6 +55,13 @@ def make_source(data: DataConfig) -> Source:
     from im_jax.data.tfds_source import TfdsSource  # here, since importing TFDS takes about a second
 
     return TfdsSource(data.name, data.path, data.split, data.fields, data.on_bad_example)
+
+
+def refuse_files(data: DataConfig) -> None:
+    """Stop if a source that makes its examples is told of files, which it would ignore."""
+    _refuse(data, "path", "set --config.data.source=jsonl (or tfds) to read it")
+    _refuse(data, "name", "set --config.data.source=tfds to read it")
+    _refuse(data, "split", "only a TFDS data set has splits")
 
 
 def _refuse(data: DataConfig, field: str, advice: str) -> None:

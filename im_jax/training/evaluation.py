@@ -5,7 +5,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from im_jax.config import Config
-from im_jax.data.packing import Rows
+from im_jax.data.packing import RowSource
 from im_jax.data.pipeline import eval_batches
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.policy import LossPolicy
@@ -20,7 +20,7 @@ class Evaluator:
     """Measures parameters on held-out rows; compiled once."""
 
     def __init__(
-        self, config: Config, policy: LossPolicy, rows: Rows, mesh: Mesh, rules: ShardingRules
+        self, config: Config, policy: LossPolicy, rows: RowSource, mesh: Mesh, rules: ShardingRules
     ) -> None:
         self._step = jax.jit(make_eval_step(config.model, rules=rules))
         self._rows, self._mesh, self._policy = rows, mesh, policy

@@ -1,0 +1,81 @@
+"""What the fields of `data.rewrites` must be, alone and together."""
+
+from im_jax.config import RewritesConfig
+from im_jax.data.rewrites.allocation import ALLOCATIONS
+from im_jax.data.rewrites.families import FAMILIES
+from im_jax.data.rewrites.rules import UNSEEN, Kind
+from im_jax.errors import ConfigError
+
+
+def check(config: RewritesConfig) -> None:
+    """Raises ConfigError, naming the field, its value and what could stand there."""
+    if len(set(config.alphabet)) != len(config.alphabet) or len(config.alphabet) < 2:
+        raise _error("alphabet", config.alphabet, "it must be two or more letters, each once")
+    if len(config.alphabet) > 256:
+        raise _error("alphabet", config.alphabet, "it can have 256 letters at most")
+    positive = ("num_rules", "num_examples", "left_length", "input_length", "num_test_rules")
+    for name in (*positive, "num_test_examples"):
+        if getattr(config, name) < 1:
+            raise _error(name, getattr(config, name), "set it to 1 or more")
+    if config.right_length < 0:
+        raise _error("right_length", config.right_length, "set it to 0 (rules that delete) or more")
+    for name in ("num_examples", "num_test_examples"):
+        if getattr(config, name) >= 2**31:
+            raise _error(name, getattr(config, name), "set it below 2^31")
+    if config.left_length > config.input_length:
+        raise _error(
+            "left_length", config.left_length, f"an input of {config.input_length} letters cannot hold it"
+        )
+    for name in ("no_op_fraction", "test_no_op_fraction"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value <= 1:
+            raise _error(name, value, "it is a share, from 0 to 1")
+    if config.allocation not in ALLOCATIONS:
+        raise _error("allocation", config.allocation, f"set one of {', '.join(ALLOCATIONS)}")
+    if config.unseen not in UNSEEN:
+        raise _error("unseen", config.unseen, f"set one of {', '.join(UNSEEN)}")
+    if not config.alpha > 0:
+        raise _error("alpha", config.alpha, "set it above 0")
+    _check_kinds(config)
+
+
+def _check_kinds(config: RewritesConfig) -> None:
+    for prefix in ("", "test_"):
+        families = getattr(config, f"{prefix}families") or config.families
+        for family, k in kinds_of(families, getattr(config, f"{prefix}k") or config.k):
+            for name in ("left_length", "right_length"):
+                if family != "free" and getattr(config, name) % k:
+                    raise _error(
+                        f"{prefix}k", k, f"{name} is {getattr(config, name)}, which it does not divide"
+                    )
+
+
+def kinds_of(families: str, k: str) -> tuple[Kind, ...]:
+    """Every family with every k; free strings have no k.
+
+    Raises:
+        ConfigError: an unknown family, or a k that is no number.
+    """
+    names = [name.strip() for name in families.split(",")]
+    for name in names:
+        if name not in FAMILIES:
+            raise _error("families", families, f"{name!r} is none; name some of {', '.join(FAMILIES)}")
+    values = numbers_of("k", k, least=1)
+    kinds = [Kind(name, value) for name in names for value in (values if name != "free" else (1,))]
+    return tuple(dict.fromkeys(kinds))
+
+
+def numbers_of(name: str, text: str, least: int = 1) -> tuple[int, ...]:
+    """Whole numbers joined by commas.
+
+    Raises:
+        ConfigError: there is something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and part.isascii() and int(part) >= least for part in parts):
+        raise _error(name, text, f"write whole numbers from {least} on, joined by commas")
+    return tuple(int(part) for part in parts)
+
+
+def _error(name: str, value: object, advice: str) -> ConfigError:
+    return ConfigError(f"data.rewrites.{name}={value!r}: {advice}")

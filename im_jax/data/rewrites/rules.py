@@ -1,0 +1,137 @@
+"""Distinct rules, and others that are not among them."""
+
+from typing import Final, NamedTuple
+
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.data.rewrites.families import source_letters
+from im_jax.data.rewrites.random_access import below, draw
+from im_jax.errors import ConfigError
+
+UNSEEN: Final = ("rule", "left", "right", "both")
+"""What no training rule has of a test rule: the pair, its left side, its right side, or neither side."""
+_ROUNDS: Final = 50
+"""Draws of as many rules as are missing, before the kinds are taken to hold no more."""
+
+
+class Kind(NamedTuple):
+    """Where the sides of a rule come from."""
+
+    family: str
+    k: int
+
+
+class Rules(NamedTuple):
+    """I rules `left -> right`, all different."""
+
+    left: jt.UInt8[np.ndarray, "I X"]
+    right: jt.UInt8[np.ndarray, "I Y"]
+    kinds: jt.Int64[np.ndarray, " I"]
+    """Index of each rule's kind among those it was drawn from."""
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def draw_rules(
+    kinds: tuple[Kind, ...],
+    count: int,
+    *,
+    letters: int,
+    lengths: tuple[int, int],
+    seed: int,
+    stream: int,
+    seen: Rules | None = None,
+    unseen: str = "rule",
+) -> Rules:
+    """`count` different rules, of each kind as many as of any other.
+
+    Both sides of a rule are of its kind, and differ from each other. Of one kind, a larger draw begins with
+    the rules of a smaller one.
+
+    Args:
+        kinds: each with a `k` that divides both lengths.
+        count: rules, in all.
+        letters: size of the alphabet.
+        lengths: of the left and the right side.
+        seed: of the task.
+        stream: which of its sequences.
+        seen: rules that the new ones must not repeat.
+        unseen: in what; see `UNSEEN`.
+
+    Raises:
+        ConfigError: there are not that many.
+    """
+    taken = _Taken(seen, unseen)
+    parts = []
+    for number, kind in enumerate(kinds):
+        wanted = count // len(kinds) + (number < count % len(kinds))
+        sides = _draw_kind(kind, wanted, letters, lengths, seed, stream + number, taken)
+        parts.append(Rules(*sides, np.full(wanted, number, np.int64)))
+    # Dealt out in turn, so that the frequent rules of a long tail are of all kinds.
+    order = np.argsort(np.concatenate([np.arange(len(part)) for part in parts]), kind="stable")
+    return Rules(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
+
+
+class _Taken:
+    """What new rules must differ from; grows with what is accepted."""
+
+    def __init__(self, seen: Rules | None, unseen: str) -> None:
+        self._pairs: set[bytes] = set()
+        self._left: set[bytes] = set()
+        self._right: set[bytes] = set()
+        if seen is not None:
+            self._pairs = set(_as_bytes(np.concatenate([seen.left, seen.right], axis=1)))
+            self._left = set(_as_bytes(seen.left)) if unseen in ("left", "both") else set()
+            self._right = set(_as_bytes(seen.right)) if unseen in ("right", "both") else set()
+
+    def accept(self, left: np.ndarray, right: np.ndarray, most: int) -> list[int]:
+        """Indices of the first `most` rules that are new, which they then are no longer."""
+        accepted: list[int] = []
+        pairs = _as_bytes(np.concatenate([left, right], axis=1))
+        for i, (x, y, pair) in enumerate(zip(_as_bytes(left), _as_bytes(right), pairs, strict=True)):
+            if len(accepted) == most:
+                break
+            if x != y and pair not in self._pairs and x not in self._left and y not in self._right:
+                self._pairs.add(pair)
+                accepted.append(i)
+        return accepted
+
+
+def _draw_kind(
+    kind: Kind,
+    wanted: int,
+    letters: int,
+    lengths: tuple[int, int],
+    seed: int,
+    stream: int,
+    taken: _Taken,
+) -> tuple[np.ndarray, np.ndarray]:
+    free = [length if kind.family == "free" else length // kind.k for length in lengths]
+    sources = [source_letters(kind.family, length, kind.k) for length in lengths]
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    missing, drawn = wanted, 0
+    for _ in range(_ROUNDS):
+        if not missing:
+            break
+        base = below(draw(seed, stream, np.arange(drawn, drawn + missing), sum(free)), letters)
+        drawn += missing
+        left, right = base[:, : free[0]][:, sources[0]], base[:, free[0] :][:, sources[1]]
+        new = taken.accept(left, right, missing)
+        parts.append((left[new], right[new]))
+        missing -= len(new)
+    if missing:
+        raise ConfigError(
+            f"data.rewrites: found only {wanted - missing} of {wanted} different rules of the family "
+            f"{kind.family} with k = {kind.k}, sides of {lengths[0]} and {lengths[1]} letters out of "
+            f"{letters}; ask for fewer rules, or for longer sides, more letters or a smaller k"
+        )
+    empty = tuple(np.zeros((0, length), np.int64) for length in lengths)
+    left, right = (np.concatenate(column).astype(np.uint8) for column in zip(empty, *parts, strict=True))
+    return left, right
+
+
+def _as_bytes(rows: np.ndarray) -> list[bytes]:
+    narrow = np.ascontiguousarray(rows, np.uint8)
+    return [row.tobytes() for row in narrow]
