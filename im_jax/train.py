@@ -30,6 +30,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.sharding import ShardingRules
+from im_jax.rewrites import evaluation as rewrites
 from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
@@ -124,6 +125,10 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
             reporter.flush()
             heldout = evaluate(state.params, last_step)
             reporter.write(heldout)
+            answers: Row = {}
+            if config.data.source == "rewrites":
+                answers = rewrites.evaluate(state.params, config, tokenizer, data.template, mesh, rules)
+                reporter.write({"step": last_step, "split": "rewrites"} | answers)
 
     if heldout is not None:
         console.print(heldout_table(heldout, policy))
@@ -135,9 +140,12 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
         "parameters": decoder.num_params(config.model),
         "devices": jax.device_count(),
         "seconds": round(time.perf_counter() - began, 1),
+        "fingerprint": fingerprint,
         "data": data.report.as_dict(),
         "heldout": finite_or_none(heldout),
     }
+    if answers:
+        summary["rewrites"] = answers
     write_summary(workdir, summary)
     return summary
 

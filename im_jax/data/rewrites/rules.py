@@ -12,7 +12,8 @@ from im_jax.errors import ConfigError
 UNSEEN: Final = ("rule", "left", "right", "both")
 """What no training rule has of a test rule: the pair, its left side, its right side, or neither side."""
 _ROUNDS: Final = 50
-"""Draws of as many rules as are missing, before the kinds are taken to hold no more."""
+"""Draws of all rules that are missing, before their kind is taken to hold no more."""
+_LEAST_DRAWN: Final = 1000
 
 
 class Kind(NamedTuple):
@@ -115,8 +116,10 @@ def _draw_kind(
     for _ in range(_ROUNDS):
         if not missing:
             break
-        base = below(draw(seed, stream, np.arange(drawn, drawn + missing), sum(free)), letters)
-        drawn += missing
+        # More than are missing: where there are hardly any other rules, few draws find one.
+        items = np.arange(drawn, drawn + max(missing, _LEAST_DRAWN))
+        base = below(draw(seed, stream, items, sum(free)), letters)
+        drawn += len(items)
         left, right = base[:, : free[0]][:, sources[0]], base[:, free[0] :][:, sources[1]]
         new = taken.accept(left, right, missing)
         parts.append((left[new], right[new]))

@@ -1,0 +1,128 @@
+"""Accuracy of greedy answers to rewrite examples: of unseen rules, and of training rules on new inputs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from im_jax.config import Config
+from im_jax.data.encoding import encode_prompt, stop_tokens
+from im_jax.data.rewrites import Examples, RewriteSource, RewriteTask, make_tasks
+from im_jax.data.templates import Template
+from im_jax.data.tokenizers import Tokenizer
+from im_jax.models.decoder import Params
+from im_jax.models.decoding import greedy
+from im_jax.models.sharding import ShardingRules
+from im_jax.rewrites.scoring import Example, score
+from im_jax.training.mesh import batch_sharding
+
+PARTS = {"unseen": "test", "train_rules": "train_rules"}
+"""What is measured, by its name in metrics, and the task of `make_tasks` that it is measured on."""
+_SPARE = 4
+"""Tokens that an answer may be too long by before it is cut: enough to see that it is."""
+
+
+def evaluate(
+    params: Params,
+    config: Config,
+    tokenizer: Tokenizer,
+    template: Template,
+    mesh: Mesh,
+    rules: ShardingRules,
+) -> dict[str, Any]:
+    """Scores of a model, as `PART/NAME`; see `im_jax.rewrites.scoring.score` for the names.
+
+    `effective_rules` is the number of equally frequent rules that training was as diverse as.
+
+    Call it under `jax.set_mesh(mesh)`, on all processes.
+    """
+    tasks = make_tasks(config.data.rewrites, config.data.seed)
+    row: dict[str, Any] = {"effective_rules": tasks["train"].effective_rules}
+    for name, part in PARTS.items():
+        task = tasks[part]
+        examples = examples_of(task, task.examples(np.arange(len(task))))
+        source = RewriteSource(task, config.data.rewrites.prompt, part)
+        prompts = [
+            encode_prompt(source.of_example(example.left, example.right, example.input), template, tokenizer)
+            for example in examples
+        ]
+        longest = max(len(tokenizer.encode(example.answer).ids) for example in examples)
+        answers = decode(params, config, prompts, longest, tokenizer, template, mesh, rules)
+        row |= {f"{name}/{key}": value for key, value in score(examples, answers).items()}
+    return row
+
+
+def examples_of(task: RewriteTask, arrays: Examples) -> list[Example]:
+    """Examples as strings."""
+    return [
+        Example(
+            left=task.text(arrays.left[i]),
+            right=task.text(arrays.right[i]),
+            input=task.text(arrays.input[i]),
+            answer=task.text(arrays.answer[i, : arrays.answer_length[i]]),
+            occurrences=int(arrays.occurrences[i]),
+            family=task.family(int(arrays.rule[i])),
+        )
+        for i in range(len(arrays.rule))
+    ]
+
+
+def decode(
+    params: Params,
+    config: Config,
+    prompts: Sequence[np.ndarray],
+    longest: int,
+    tokenizer: Tokenizer,
+    template: Template,
+    mesh: Mesh,
+    rules: ShardingRules,
+) -> list[str]:
+    """The greedy answer to each prompt, in batches of equal shape: one compilation.
+
+    Args:
+        longest: tokens of the longest right answer; what is given may be a little longer.
+    """
+    stop = stop_tokens(template, tokenizer)
+    width = max(map(len, prompts))
+    new = min(longest + len(stop) + _SPARE, config.model.max_positions - width)
+    size = _batch_size(len(prompts), config, mesh)
+    ends = stop if len(stop) == 1 else []
+    answers: list[str] = []
+    for start in range(0, len(prompts), size):
+        some = prompts[start : start + size]
+        tokens = np.zeros((size, width), np.int32)
+        lengths = np.ones(size, np.int32)
+        for row, prompt in enumerate(some):
+            tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+        sharding = batch_sharding(mesh)
+        placed = [jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for x in (tokens, lengths)]
+        decoded = greedy(params, config.model, placed[0], lengths, new, ends, rules)
+        rows, stops = (_everywhere(x) for x in decoded)
+        for row, prompt in enumerate(some):
+            answers.append(answer_of(rows[row, len(prompt) : stops[row]].tolist(), stop, tokenizer))
+    return answers
+
+
+def _batch_size(prompts: int, config: Config, mesh: Mesh) -> int:
+    """Prompts at a time: as configured, a multiple of the devices that share them."""
+    devices = int(np.prod([mesh.shape[axis] for axis in ("replica", "fsdp")]))
+    wanted = min(prompts, config.data.rewrites.eval_batch_size)
+    return -(-wanted // devices) * devices
+
+
+def _everywhere(x: jax.Array) -> np.ndarray:
+    """A global array on this process."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    replicated = jax.sharding.NamedSharding(x.sharding.mesh, jax.sharding.PartitionSpec())  # type: ignore[attr-defined]
+    return np.asarray(jax.jit(lambda y: y, out_shardings=replicated)(x).addressable_data(0))
+
+
+def answer_of(tokens: list[int], stop: list[int], tokenizer: Tokenizer) -> str:
+    """Text before the stop; without a stop, all of it with a mark, for then the answer did not end."""
+    for at in range(len(tokens) - len(stop) + 1):
+        if tokens[at : at + len(stop)] == stop:
+            return tokenizer.decode(tokens[:at])
+    return tokenizer.decode(tokens) + "\N{HORIZONTAL ELLIPSIS}"
