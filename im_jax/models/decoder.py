@@ -23,6 +23,7 @@ from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.attention import Attention, Cache, Context, head_dim
+from im_jax.models.embedding import look_up
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.mlp import make_mlp
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
@@ -137,10 +138,7 @@ class Decoder(nnx.Module):
         return self.final_norm(x), cache
 
     def _embed(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
-        # Gathered over fsdp before the lookup, which stays local to a shard of the vocabulary.
-        embedding = self.embedding[...].astype(self.compute_dtype)
-        embedding = constrain(embedding, ("vocab", "act_embed"), self.rules)
-        x = embedding[tokens]
+        x = look_up(self.embedding[...], tokens, self.compute_dtype, self.rules)
         if hasattr(self, "position_embedding"):
             # Looked up in the parameters' type, in which the gradients of all segments are then added up.
             table = constrain(self.position_embedding[...], ("positions", "act_embed"), self.rules)
