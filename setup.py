@@ -40,6 +40,7 @@ setuptools.setup(
         "jax>=0.10",
         "jaxtyping",
         "jinja2",
+        "matplotlib",
         "ml-collections>=1.1",
         "numpy",
         "optax",

@@ -7,6 +7,7 @@ import pathlib
 import re
 import sys
 import traceback
+import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -19,6 +20,7 @@ from im_jax.config import Config, flatten
 from im_jax.errors import ConfigError, UserError
 
 DefineFlags = Callable[[flags.FlagValues], None]
+ReadConfig = Callable[[pathlib.Path, flags.FlagValues], Config]
 
 
 class CommandLine(NamedTuple):
@@ -33,10 +35,20 @@ class CommandLine(NamedTuple):
         return self.flags[name].value
 
 
-def run(main: Callable[[CommandLine], None], define_flags: DefineFlags) -> None:
+def read_config(path: pathlib.Path, _: flags.FlagValues) -> Config:
+    """What `get_config()` of a file returns."""
+    config = use_file(path, lambda module: module.get_config())
+    if not isinstance(config, Config):
+        raise ConfigError(f"{path}: get_config() must return an im_jax.config.Config, not {type(config)}")
+    return config
+
+
+def run(
+    main: Callable[[CommandLine], None], define_flags: DefineFlags, read: ReadConfig = read_config
+) -> None:
     """Parse `sys.argv`, run a command, and exit: 0, or 2 with one line when the user can mend it."""
     try:
-        main(parse(sys.argv, define_flags))
+        main(parse(sys.argv, define_flags, read))
     except UserError as error:
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)
@@ -45,8 +57,13 @@ def run(main: Callable[[CommandLine], None], define_flags: DefineFlags) -> None:
         sys.exit(130)
 
 
-def parse(argv: Sequence[str], define_flags: DefineFlags) -> CommandLine:
+def parse(argv: Sequence[str], define_flags: DefineFlags, read: ReadConfig = read_config) -> CommandLine:
     """Flags and a checked configuration from a command line (program name first).
+
+    Args:
+        argv: the program's name, then its arguments.
+        define_flags: adds the command's own flags.
+        read: gives the configuration in a file, before overrides; it may ask the command's own flags.
 
     Raises:
         ConfigError: anything about the command line or the configuration that cannot work.
@@ -57,7 +74,7 @@ def parse(argv: Sequence[str], define_flags: DefineFlags) -> CommandLine:
         _print_help(values)
     path, rest = _take_config_path(argv)
     _check_override_names(rest)
-    config = _load_config(path)
+    config = read(path, _own_flags(rest, define_flags))
     try:
         config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=rest)
         positional = values(rest)[1:]
@@ -148,15 +165,27 @@ def _take_config_path(argv: Sequence[str]) -> tuple[pathlib.Path, list[str]]:
     return path, rest
 
 
-def _load_config(path: pathlib.Path) -> Config:
-    """What `get_config()` of a file returns."""
+def _own_flags(argv: Sequence[str], define_flags: DefineFlags) -> flags.FlagValues:
+    """The command's own flags alone: those of fields are known once the file is read."""
+    values = flags.FlagValues()
+    define_flags(values)
+    values.set_gnu_getopt(True)  # read on behind the value in `--config.FIELD VALUE`
+    try:
+        values(list(argv), known_only=True)
+    except flags.Error as error:
+        raise ConfigError(_flag_error(str(error))) from error
+    return values
+
+
+def use_file(path: pathlib.Path, use: Callable[[types.ModuleType], Any]) -> Any:
+    """Run a Python file and give its module to `use`; whatever goes wrong is one line with file and line."""
     spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None:
         raise ConfigError(f"--config={path} is not a Python file; give one with a function get_config()")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        return use(module)
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # whatever the file does wrong is the user's to see
@@ -168,9 +197,6 @@ def _load_config(path: pathlib.Path) -> Config:
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f"{path}:{line}" if line else str(path)
         raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise ConfigError(f"{path}: get_config() must return an im_jax.config.Config, not {type(config)}")
-    return config
 
 
 def _check_override_names(argv: Sequence[str]) -> None:

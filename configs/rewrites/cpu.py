@@ -1,4 +1,4 @@
-"""String rewrites on a laptop: a small GPT-2 that learns to follow rules it has never seen, in a minute or two."""
+"""String rewrites on a laptop: a small GPT-2 learns to follow rules that it has never seen, in two minutes."""
 
 from im_jax.config import Config
 from im_jax.rewrites import experiments

@@ -3,13 +3,11 @@
 import dataclasses
 import datetime
 import json
-import os
-import pathlib
 import platform
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from im_jax import machine
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
 from im_jax.bench.statistics import Row, matmul_rate, rows
@@ -32,8 +30,8 @@ def header(command: str, rounds: int) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu": machine.processor(),
+        "cores": machine.cores(),
         "python": platform.python_version(),
         "rounds": rounds,
     }
@@ -163,11 +161,3 @@ def _differences(row: Row) -> str:
 def _not_timed(outcomes: Sequence[Outcome]) -> list[str]:
     lines = [f"- {o.name}: {o.status}: {o.reason}" for o in outcomes if o.status != "ready"]
     return ["\n".join(lines)] if lines else []
-
-
-def _cpu() -> str:
-    """Model of the processor."""
-    path = pathlib.Path("/proc/cpuinfo")
-    if path.is_file() and (found := re.search(r"model name\s*: (.+)", path.read_text(encoding="utf-8"))):
-        return found.group(1)
-    return platform.processor() or platform.machine()

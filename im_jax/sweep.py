@@ -1,0 +1,134 @@
+"""Run a grid of configurations, and report mean and spread over seeds.
+
+    python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=NAME]
+        [--dry_run | --report_only] [--config.FIELD=VALUE ...]
+
+Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
+finished runs, goes on with the one that was stopped, and tries failed ones again. In WORKDIR: results.jsonl,
+table.csv, report.md, figures/, runs/. The exit code is 1 if a run failed.
+"""
+
+import dataclasses
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from rich.console import Console
+
+from im_jax import command_line
+from im_jax.config import Config
+from im_jax.errors import ConfigError
+from im_jax.sweeps import running
+from im_jax.sweeps.cells import Cell
+from im_jax.sweeps.checks import check_overrides, checked_cells
+from im_jax.sweeps.definition import KeepCheckpoints, Sweep
+from im_jax.sweeps.loading import load_sweep
+from im_jax.sweeps.process import start_worker
+from im_jax.sweeps.progress import Progress
+from im_jax.sweeps.report import write_report
+from im_jax.sweeps.results import ResultsFile, Status
+
+
+def main(arguments: command_line.CommandLine) -> None:
+    console = Console()
+    sweep, cells = read_sweep(arguments)
+    workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments))
+    results = ResultsFile(workdir / "results.jsonl")
+    for message in results.damaged:
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
+    if arguments.flag("dry_run"):
+        return show_cells(cells, results, console)
+    if not arguments.flag("report_only"):
+        run(sweep, cells, workdir, console)
+        results = ResultsFile(workdir / "results.jsonl")
+    elif not len(results):
+        raise ConfigError(f"{workdir}/results.jsonl has no rows to report; run the sweep first")
+    write_report(sweep, cells, results, workdir, command(sys.argv[1:]))
+    console.print(f"{workdir / 'report.md'} is written", highlight=False, soft_wrap=True)
+    if not arguments.flag("report_only"):
+        exit_if_failed(cells, results, workdir)
+
+
+def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
+    """The sweep with the flags applied, and its cells, all of them checked."""
+    path = arguments.config_path
+    sweep = load_sweep(path, arguments.flag("tier"))
+    try:
+        check_overrides(sweep, arguments.config)
+        sweep = dataclasses.replace(sweep, base=arguments.config)
+        return sweep, checked_cells(sweep)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def run(sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, console: Console) -> None:
+    """Run what is not finished yet."""
+    with running.alone(workdir):
+        results = ResultsFile(workdir / "results.jsonl")
+        for cell in running.recover(cells, results, workdir):
+            console.print(f"{cell.name} had finished before its row was written", highlight=False)
+        waiting = running.unfinished(cells, results)
+        skipped = len(cells) - len(waiting)
+        console.print(f"{len(cells)} runs, {skipped} of them finished before", highlight=False)
+        if waiting and sweep.keep_checkpoints is KeepCheckpoints.NONE:
+            console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
+        try:
+            with start_worker() as worker, Progress(console, len(cells), skipped, sweep.measures) as progress:
+                running.run_cells(waiting, results, workdir, worker.run, progress, sweep.keep_checkpoints)
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on from here")
+            raise
+
+
+def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) -> None:
+    """List all cells with their hashes and what is known of them."""
+    for cell in cells:
+        row = results.get(cell.hash)
+        status = "to run" if row is None else row.status.value
+        console.print(f"{cell.hash}  {status:8}  {cell.name}", highlight=False, markup=False, soft_wrap=True)
+    waiting = len(running.unfinished(cells, results))
+    console.print(f"{len(cells)} runs, {len(cells) - waiting} finished, {waiting} to run", highlight=False)
+
+
+def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
+    """Name the failed runs on standard error, and exit with code 1 if there are any."""
+    failed = [c for c in cells if (row := results.get(c.hash)) and row.status is Status.FAILED]
+    for cell in failed:
+        row = results.get(cell.hash)
+        log = cell.directory(workdir) / "log.txt"
+        print(f"failed: {cell.name}: {row.error if row else ''} (log: {log})", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} runs failed; the same command tries them again", file=sys.stderr)
+        sys.exit(1)
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command line that runs the sweep."""
+    kept = [argument for argument in arguments if argument.lstrip("-").partition("=")[0] != "report_only"]
+    return shlex.join(["python", "-m", "im_jax.sweep", *kept])
+
+
+def default_workdir(arguments: command_line.CommandLine) -> pathlib.Path:
+    """The same for the same sweep and tier, so that it goes on where it stopped."""
+    parts = [arguments.config_path.stem, arguments.flag("tier")]
+    return pathlib.Path("runs") / "-".join(filter(None, parts))
+
+
+def read_base(path: pathlib.Path, values: flags.FlagValues) -> Config:
+    """The configuration that flags change."""
+    return load_sweep(path, values["tier"].value).base
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("workdir", None, "Where to write; runs/FILE-TIER if not given.", flag_values=values)
+    flags.DEFINE_string(
+        "tier", None, "Which of the sizes in the file; its default if not given.", flag_values=values
+    )
+    flags.DEFINE_bool("dry_run", False, "List the runs and what is finished, and stop.", flag_values=values)
+    flags.DEFINE_bool("report_only", False, "Write the report from the rows there are.", flag_values=values)
+
+
+if __name__ == "__main__":
+    command_line.run(main, define_flags, read_base)

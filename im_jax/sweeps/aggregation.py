@@ -1,0 +1,110 @@
+"""Mean and standard deviation over seeds, and differences between pairs that share a seed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from im_jax.sweeps.cells import Cell
+from im_jax.sweeps.definition import Labels, Measure, Sweep
+from im_jax.sweeps.results import Result, ResultsFile, Status
+
+
+class Statistic(NamedTuple):
+    """Of one number over seeds."""
+
+    n: int
+    mean: float | None
+    """None where there is no number."""
+    sd: float | None
+    """Of a sample, with n - 1 in the denominator; None below two numbers."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one combination of points, over seeds."""
+
+    labels: Labels
+    results: Mapping[int, Result | None]
+    """By seed; None where the run has not ended yet."""
+
+    def finished(self) -> dict[int, Result]:
+        """The runs that finished, by seed."""
+        rows = self.results.items()
+        return {seed: row for seed, row in rows if row is not None and row.status is Status.FINISHED}
+
+    def statistic(self, measure: Measure) -> Statistic:
+        """Of the runs that finished and have the number."""
+        values = [measured(result, measure) for result in self.finished().values()]
+        return statistic([value for value in values if value is not None])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two combinations that differ in one axis alone, compared seed by seed."""
+
+    labels: Labels
+    """The points that both share."""
+    first: Group
+    second: Group
+
+    def statistic(self, measure: Measure) -> Statistic:
+        """Of the first minus the second, over seeds that both have."""
+        first, second = self.first.finished(), self.second.finished()
+        differences = []
+        for seed in first.keys() & second.keys():
+            values = measured(first[seed], measure), measured(second[seed], measure)
+            if values[0] is not None and values[1] is not None:
+                differences.append(values[0] - values[1])
+        return statistic(differences)
+
+    def same_data(self) -> bool:
+        """Whether in each pair both saw the same examples."""
+        first, second = self.first.finished(), self.second.finished()
+        return all(
+            first[seed].summary.get("fingerprint") == second[seed].summary.get("fingerprint")
+            for seed in first.keys() & second.keys()
+        )
+
+
+def measured(result: Result, measure: Measure) -> float | None:
+    """A measure of a run; None if the run has no such number."""
+    value = result.summary.get(measure.name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def statistic(values: Sequence[float]) -> Statistic:
+    """Mean and sample standard deviation."""
+    if not values:
+        return Statistic(0, None, None)
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Statistic(len(values), float(np.mean(values)), sd)
+
+
+def group(cells: Sequence[Cell], results: ResultsFile) -> list[Group]:
+    """Cells over their seeds, in the order of the first seed."""
+    found: dict[tuple[str, ...], tuple[Labels, dict[int, Result | None]]] = {}
+    for cell in cells:
+        _, by_seed = found.setdefault(tuple(cell.labels.values()), (cell.labels, {}))
+        by_seed[cell.seed] = results.get(cell.hash)
+    return [Group(labels, by_seed) for labels, by_seed in found.values()]
+
+
+def pair(sweep: Sweep, groups: Sequence[Group]) -> list[Pairs]:
+    """Pairs along the series axis, if that has exactly two points; else none."""
+    axis = sweep.plot.series if sweep.plot else ""
+    if not axis or len(sweep.axes[axis]) != 2:
+        return []
+    first, second = sweep.axes[axis]
+    by_labels = {tuple(g.labels.items()): g for g in groups}
+    pairs = []
+    for one in (g for g in groups if g.labels[axis] == first):
+        other = by_labels.get(tuple({**one.labels, axis: second}.items()))
+        if other is not None:
+            shared = {name: label for name, label in one.labels.items() if name != axis}
+            pairs.append(Pairs(shared, one, other))
+    return pairs

@@ -1,0 +1,59 @@
+"""From a sweep to its cells: one run configuration for each combination of points, and each seed."""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from im_jax.config import Config
+from im_jax.sweeps.definition import Labels, Sweep
+from im_jax.sweeps.overrides import config_hash, with_overrides
+
+_LONGEST_NAME: Final = 100
+"""Characters of labels in the name of a directory."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep."""
+
+    labels: Labels
+    seed: int
+    config: Config
+    hash: str
+
+    @property
+    def name(self) -> str:
+        """For a reader: `policy=im, examples=100, seed=0`."""
+        return ", ".join([*(f"{axis}={label}" for axis, label in self.labels.items()), f"seed={self.seed}"])
+
+    def directory(self, workdir: pathlib.Path) -> pathlib.Path:
+        """Where it runs. One with its hash is found again, also when labels have changed since."""
+        runs = workdir / "runs"
+        found = sorted(runs.glob(f"*-{self.hash}"))
+        readable = re.sub(r"[^\w.+-]", "_", "-".join([*self.labels.values(), f"seed{self.seed}"]))
+        return found[0] if found else runs / f"{readable[:_LONGEST_NAME]}-{self.hash}"
+
+
+def combinations(sweep: Sweep) -> list[dict[str, str]]:
+    """The combinations of labels that the sweep wants, the last axis changing fastest."""
+    product = itertools.product(*sweep.axes.values())
+    labels = [dict(zip(sweep.axes, points, strict=True)) for points in product]
+    return [combination for combination in labels if sweep.where(combination)]
+
+
+def expand(sweep: Sweep) -> list[Cell]:
+    """All cells in the order in which they run: every combination once before the next seed."""
+    return list(_cells(sweep, combinations(sweep)))
+
+
+def _cells(sweep: Sweep, wanted: Sequence[Labels]) -> Iterator[Cell]:
+    for seed in sweep.seeds:
+        for labels in wanted:
+            overrides = dict.fromkeys(sweep.seed_fields, seed)
+            for axis, label in labels.items():
+                overrides |= sweep.axes[axis][label]
+            config = with_overrides(sweep.base, overrides)
+            yield Cell(labels, seed, config, config_hash(config))

@@ -1,0 +1,97 @@
+"""The numbers of a report as tables: Markdown for readers, CSV for programs."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from im_jax.sweeps.aggregation import Group, Pairs, Statistic
+from im_jax.sweeps.definition import Sweep
+
+NOTHING = "-"
+"""Where there is no number."""
+
+
+def means_table(sweep: Sweep, groups: Sequence[Group]) -> str:
+    """Mean ± standard deviation of each measure, a row for each combination of points."""
+    statistics = [[group.statistic(measure) for measure in sweep.measures] for group in groups]
+    columns = [_column(list(column)) for column in zip(*statistics, strict=True)]
+    lines = [
+        [*group.labels.values(), f"{len(group.finished())} of {len(group.results)}", *numbers]
+        for group, numbers in zip(groups, zip(*columns, strict=True), strict=True)
+    ]
+    return markdown([*sweep.axes, "runs", *(measure.heading for measure in sweep.measures)], lines)
+
+
+def pairs_table(sweep: Sweep, pairs: Sequence[Pairs]) -> str:
+    """Mean ± standard deviation of the differences, a row for each pair of combinations."""
+    statistics = [[p.statistic(measure) for measure in sweep.measures] for p in pairs]
+    columns = [_column(list(column), sign="+") for column in zip(*statistics, strict=True)]
+    lines = [
+        [*p.labels.values(), str(max(s.n for s in row)), *numbers]
+        for p, row, numbers in zip(pairs, statistics, zip(*columns, strict=True), strict=True)
+    ]
+    names = [measure.title or measure.name for measure in sweep.measures]
+    return markdown([*pairs[0].labels, "pairs", *names], lines)
+
+
+def as_csv(sweep: Sweep, groups: Sequence[Group], pairs: Sequence[Pairs]) -> str:
+    """All statistics, one a line, with full precision. Differences name both points of their axis."""
+    lines: list[list[object]] = [[*sweep.axes, "measure", "n", "mean", "sd"]]
+    for group in groups:
+        for measure in sweep.measures:
+            lines.append([*group.labels.values(), measure.name, *_blank(group.statistic(measure))])
+    for p in pairs:
+        for measure in sweep.measures:
+            points = [
+                label if label == other else f"{label} - {other}"
+                for label, other in zip(p.first.labels.values(), p.second.labels.values(), strict=True)
+            ]
+            lines.append([*points, measure.name, *_blank(p.statistic(measure))])
+    return to_csv(lines)
+
+
+def to_csv(lines: Sequence[Sequence[object]]) -> str:
+    """Lines of cells as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, aligned for those who read it as text."""
+    cells = [[_escaped(cell) for cell in line] for line in [titles, *lines]]
+    widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(titles))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in [cells[0], rule, *cells[1:]]
+    )
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")
+
+
+def _blank(values: Statistic) -> list[object]:
+    return ["" if value is None else value for value in values]
+
+
+def _column(statistics: Sequence[Statistic], sign: str = "") -> list[str]:
+    """Means and deviations with as many decimals as the column's deviations are worth: two digits of them."""
+    deviations = sorted(s.sd for s in statistics if s.sd)
+    scale = deviations[len(deviations) // 2] if deviations else _typical(statistics) / 100
+    decimals = min(max(1 - math.floor(math.log10(scale)), 0), 10) if scale else 0
+    return [_cell(s, decimals, sign) for s in statistics]
+
+
+def _typical(statistics: Sequence[Statistic]) -> float:
+    means = [abs(s.mean) for s in statistics if s.mean]
+    return min(means) if means else 0.0
+
+
+def _cell(statistic: Statistic, decimals: int, sign: str) -> str:
+    if statistic.mean is None:
+        return NOTHING
+    mean = f"{statistic.mean:{sign}.{decimals}f}"
+    return mean if statistic.sd is None else f"{mean} ± {statistic.sd:.{decimals}f}"

@@ -1,0 +1,161 @@
+"""Mistakes in a sweep: one line that names the axis, the point and the field, before anything runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from im_jax.errors import ConfigError
+from im_jax.sweeps.checks import check_overrides, checked_cells
+from im_jax.sweeps.definition import Measure, Plot, Reference, Scale, over
+from im_jax.sweeps.loading import load_sweep
+from im_jax.sweeps.overrides import with_overrides
+from tests.conftest import REPOSITORY
+from tests.sweeps.small import LOSS, small_sweep
+
+SWEEPS = sorted((REPOSITORY / "configs" / "sweeps").glob("*.py"))
+POLICIES = over("loss.policy", "im", "it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"axes": {"policy": over("loss.polcy", "im")}},
+            "axis policy, point im: loss.polcy: no such field; did you mean loss.policy?",
+        ),
+        (
+            {"axes": {"policy": {"im": {"policy": "im"}}}},
+            "axis policy, point im: policy: no such field; did you mean loss.policy?",
+        ),
+        (
+            {"axes": {"policy": {"im": {"log": "im"}}}},
+            "axis policy, point im: log is a group; set one of its fields: log.every, log.tensorboard, log.wandb_project",
+        ),
+        (
+            {"axes": {"policy": over("loss.policy", "im", "imm")}},
+            "axis policy, point imm: loss.policy='imm' is not one of it, im, it_released, im_released, all, last_turn; did you mean im?",
+        ),
+        (
+            {"axes": {"policy": POLICIES, "length": over("train.steps", 5, "6")}},
+            "axis length, point 6: train.steps='6' is str; it must be int",
+        ),
+        (
+            {"axes": {"policy": POLICIES, "rate": over("optimizer.learning_rate", -1.0)}},
+            "axis rate, point -1.0: optimizer.learning_rate=-1.0 must be in (0, inf)",
+        ),
+        (
+            {"axes": {"batch": over("train.batch_size", 4, 6), "cut": over("train.accumulate", 2, 4)}},
+            "axis batch, point 6; axis cut, point 4: train.batch_size=6 is not divisible by train.accumulate=4",
+        ),
+        (
+            {"axes": {"policy": POLICIES, "loss": over("loss.policy", "all")}},
+            "axis loss, point all: loss.policy is set by axis policy already; one must decide it",
+        ),
+        (
+            {"axes": {"policy": over("seed", 1, 2)}},
+            "axis policy, point 1: seed is set by the sweep's seed already; one must decide it",
+        ),
+        ({"axes": {"seed": over("data.seed", 1, 2)}}, "axis seed: seeds are no axis; set Sweep.seeds"),
+        ({"axes": {"policy": {}}}, "axis policy: give its points as {label: {field: value}}, or by over()"),
+        (
+            {"axes": {"policy": {"im": "im"}}},
+            "axis policy, point im: a point is a text and a mapping, as 'im': {'loss.policy': 'im'}",
+        ),
+        ({"seeds": ()}, "seeds=(): give one or more different whole numbers"),
+        ({"seeds": (1, 1)}, "seeds=(1, 1): give one or more different whole numbers"),
+        ({"seeds": (1.0,)}, "seeds=(1.0,): give one or more different whole numbers"),
+        ({"seeds": (-1,)}, "policy=im, examples=40, seed=-1: seed=-1 must be 0 or more"),
+        ({"seeds": 3}, "seeds=3 is int; it must be Sequence"),
+        ({"plot": "policy"}, "plot='policy' is str; it must be Plot or None"),
+        ({"measures": ["seconds"]}, "measures holds 'seconds', which is str; it must be Measure"),
+        ({"seed_fields": ()}, "seed_fields is empty; name what a seed sets, such as ('seed',)"),
+        ({"seed_fields": ("sed",)}, "seed_fields: sed: no such field; did you mean seed"),
+        ({"measures": ()}, "measures are none: give one or more, each once"),
+        ({"measures": (LOSS, LOSS)}, "measures are heldout.nll/assistant, heldout.nll/assistant: give one or more, each once"),
+        ({"plot": Plot(x="example")}, "plot.x='example' is no axis; did you mean examples?"),
+        ({"plot": Plot(x="examples", series="p")}, "plot.series='p' is no axis; choose from policy, examples"),
+        ({"plot": Plot(x="examples", series="examples")}, "plot.x and plot.series are both examples; choose two axes"),
+        (
+            {"plot": Plot(x="policy", x_scale=Scale.LOG)},
+            "plot.x_scale is log, but not every label of axis policy is a number above 0",
+        ),
+        (
+            {"plot": Plot(x="examples", references=[Reference("Table 2", "loss", {})])},
+            "reference 'Table 2': 'loss' is no measure; choose from heldout.nll/assistant",
+        ),
+        (
+            {"plot": Plot(x="examples", series="policy", references=[Reference("Table 2", LOSS.name, {}, "all")])},
+            "reference 'Table 2': series 'all' is no point; choose from im, it",
+        ),
+        (
+            {"plot": Plot(x="policy", references=[Reference("Table 2", LOSS.name, {"all": 1.0})])},
+            "reference 'Table 2': 'all' is no place on the axis policy",
+        ),
+        ({"where": lambda _: False}, "where() is true for no combination of points; there is nothing to run"),
+        (
+            {"axes": {"every": over("log.every", 1, 2)}, "plot": None},
+            "every=1, seed=0 and every=2, seed=0 are the same run; make them differ in a field that decides results, or leave one out by where()",
+        ),
+        (
+            {"axes": {"cluster": over("mesh.distributed", "require")}, "plot": None},
+            "axis cluster, point require: mesh.distributed=require: a sweep runs in one process; set it to off",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    changes = {"plot": None, **changes} if "axes" in changes else changes
+    with pytest.raises(ConfigError) as caught:
+        checked_cells(small_sweep(**changes))
+    assert str(caught.value).startswith(message)
+
+
+def test_reference_between_the_points_of_a_numeric_axis_is_fine() -> None:
+    references = [Reference("Table 2", LOSS.name, {"60": 1.0}, "im")]
+    assert checked_cells(small_sweep(plot=Plot(x="examples", series="policy", references=references)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "owner"),
+    [("loss.policy", "all", "axis policy"), ("seed", 4, "the sweep's seed")],
+)
+def test_a_flag_that_no_run_would_heed_is_refused(field: str, value: Any, owner: str) -> None:
+    sweep = small_sweep()
+    with pytest.raises(ConfigError) as caught:
+        check_overrides(sweep, with_overrides(sweep.base, {field: value}))
+    assert str(caught.value) == f"--config.{field} has no effect: {owner} sets it; leave it out"
+    check_overrides(sweep, with_overrides(sweep.base, {"train.steps": 3}))
+
+
+@pytest.mark.parametrize(
+    ("body", "tier", "message"),
+    [
+        ("x = 1\n", None, " has no get_sweep(); files in configs/sweeps/ do, others are for im_jax.train"),
+        ("def get_sweep():\n    return 3\n", None, ": get_sweep() must return an im_jax.sweeps.definition.Sweep, not int"),
+        ("def get_sweep():\n    return nothing\n", None, ":2: NameError: name 'nothing' is not defined"),
+        ("def get_sweep():\n    return 3\n", "cpu", "--tier=cpu: PATH has no tiers; leave it out"),
+        ("TIERS = ('smoke', 'cpu')\ndef get_sweep(tier='cpu'):\n    return 3\n", "cpuu", "--tier=cpuu: PATH has smoke, cpu"),
+        ("TIERS = ('smoke',)\ndef get_sweep():\n    return 3\n", None, ": a file with tiers has both TIERS = (NAME, ...) and get_sweep(tier: str = NAME)"),
+    ],
+)  # fmt: skip
+def test_broken_file_is_one_line(tmp_path: Path, body: str, tier: str | None, message: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(body)
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, tier)
+    expected = message.replace("PATH", str(path)) if "PATH" in message else f"{path}{message}"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_tier_of_a_shipped_sweep_is_valid(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tiers = [tier for tier in ("smoke", "cpu", "full") if f'"{tier}"' in text]
+    for tier in tiers or [None]:
+        cells = checked_cells(load_sweep(path, tier))
+        assert len(cells) == len({cell.hash for cell in cells})
+
+
+def test_measures_are_named_by_their_titles_with_unit_and_direction() -> None:
+    assert LOSS.heading == "loss of answers (nats, lower is better)"
+    assert Measure("seconds").heading == "seconds"

@@ -1,0 +1,99 @@
+"""The command as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SWEEP = """
+from im_jax.sweeps.definition import over
+from tests.sweeps.small import small_sweep
+
+TIERS = ("small", "broken")
+
+
+def get_sweep(tier: str = "small"):
+    sweep = small_sweep(seeds=(0,))
+    if tier == "broken":
+        sweep.axes["examples"]["lost"] = {"data.source": "jsonl", "data.path": "nowhere.jsonl"}
+    return sweep
+"""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sweep") / "small.py"
+    path.write_text(SWEEP)
+    return path
+
+
+def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "im_jax.sweep", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+
+
+def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: Path) -> None:
+    arguments = (f"--config={path}", f"--workdir={tmp_path}", "--config.log.every=3")
+    listed = sweep(*arguments, "--dry_run")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.splitlines()[-1] == "4 runs, 0 finished, 4 to run"
+    assert list(tmp_path.iterdir()) == []
+
+    failed = sweep(*arguments, "--tier=broken")
+    assert failed.returncode == 1
+    assert "failed: policy=im, examples=lost, seed=0: " in failed.stderr and "nowhere.jsonl" in failed.stderr
+    assert failed.stderr.splitlines()[-1] == "2 runs failed; the same command tries them again"
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["finished", "finished", "failed"] * 2
+    metrics = (next(tmp_path.glob("runs/im-40-*")) / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in metrics] == [1, 3, 6, 6], "the flag reached the runs"
+    assert "## Failed runs" in (tmp_path / "report.md").read_text()
+    directories = sorted(p.name[:-9] for p in (tmp_path / "runs").iterdir())
+    assert directories == [f"{policy}-{n}-seed0" for policy in ("im", "it") for n in ("40", "80", "lost")]
+    assert not list(tmp_path.glob("runs/*/checkpoints/*")), "finished runs keep none by default"
+
+    (tmp_path / "report.md").unlink()
+    done = sweep(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 4 of them finished before" in done.stdout and "begins" not in done.stdout
+    text = (tmp_path / "report.md").read_text()
+    assert (
+        f"- Command: `python -m im_jax.sweep --config={path} --workdir={tmp_path} --config.log.every=3`"
+        in text
+    )
+    assert "- Runs: 4: 4 finished, 0 failed, 0 not run yet" in text
+    assert "In every pair both runs saw the same examples" in text
+    assert (tmp_path / "figures" / "heldout.nll_assistant.png").is_file()
+
+    (tmp_path / "report.md").unlink()
+    again = sweep(*arguments, "--report_only")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "report.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "error: no configuration given; set --config=FILE"),
+        (("--config=configs/cpu_debug.py",), "configs/cpu_debug.py has no get_sweep(); files in configs/sweeps/ do"),
+        (("--config=SWEEP", "--tier=large"), "error: --tier=large: SWEEP has small, broken\n"),
+        (
+            ("--config=SWEEP", "--config.loss.policy=all"),
+            "error: SWEEP: --config.loss.policy has no effect: axis policy sets it; leave it out\n",
+        ),
+        (
+            ("--config=SWEEP", "--config.mesh.fsdp", "1", "--tier=small", "--config.loss.polcy=im"),
+            "error: config.loss.polcy: no such field; did you mean config.loss.policy",
+        ),
+        (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no rows to report; run the sweep first\n"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(path: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = sweep(*(argument.replace("SWEEP", str(path)) for argument in arguments))
+    assert done.returncode == 2
+    assert message.replace("SWEEP", str(path)) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
