@@ -1,4 +1,4 @@
-"""String rewrites on a laptop: a small GPT-2 learns to follow rules that it has never seen, in two minutes."""
+"""String rewrites on a laptop: a small GPT-2 learns to follow unseen rules in about two minutes."""
 
 from im_jax.config import Config
 from im_jax.rewrites import experiments
