@@ -70,28 +70,24 @@ def _small(layers: int, width: int) -> ModelConfig:
     )
 
 
-def _smoke() -> tuple[RewritesConfig, ModelConfig, TrainConfig, float]:
-    rewrites = RewritesConfig(
-        num_examples=1000,
+def _short(examples: int, test_rules: int, test_examples: int) -> RewritesConfig:
+    """Strings of 6 letters, rules of 2."""
+    return RewritesConfig(
+        num_examples=examples,
         left_length=2,
         right_length=2,
         input_length=6,
-        num_test_rules=50,
-        num_test_examples=100,
+        num_test_rules=test_rules,
+        num_test_examples=test_examples,
     )
-    return rewrites, _small(1, 32), TrainConfig(steps=30, batch_size=32), 3e-3
+
+
+def _smoke() -> tuple[RewritesConfig, ModelConfig, TrainConfig, float]:
+    return _short(1000, 50, 100), _small(1, 32), TrainConfig(steps=30, batch_size=32), 3e-3
 
 
 def _cpu() -> tuple[RewritesConfig, ModelConfig, TrainConfig, float]:
-    rewrites = RewritesConfig(
-        num_examples=100_000,
-        left_length=2,
-        right_length=2,
-        input_length=6,
-        num_test_rules=500,
-        num_test_examples=1000,
-    )
-    return rewrites, _small(2, 64), TrainConfig(steps=2000, batch_size=128), 3e-3
+    return _short(100_000, 500, 1000), _small(2, 64), TrainConfig(steps=2000, batch_size=128), 3e-3
 
 
 def _full() -> tuple[RewritesConfig, ModelConfig, TrainConfig, float]:
