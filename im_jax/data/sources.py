@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
 
-from im_jax.config import CHOICES, DataConfig
+from im_jax.config import CHOICES, DataConfig, RewritesConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource, split_paths
@@ -34,6 +34,11 @@ def make_source(data: DataConfig) -> Source:
     if data.source not in CHOICES["data.source"]:
         choices = ", ".join(CHOICES["data.source"])
         raise ConfigError(f"data.source is {data.source!r}; set one of {choices}")
+    if data.source != "rewrites" and data.rewrites != RewritesConfig():
+        raise ConfigError(
+            f"fields of data.rewrites are set but data.source is {data.source}; set "
+            "--config.data.source=rewrites to use them"
+        )
     if data.source == "generated":
         refuse_files(data)
         if data.num_generated < 1:

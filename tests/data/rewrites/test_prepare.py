@@ -162,3 +162,8 @@ def test_a_file_of_heldout_examples_is_refused() -> None:
     config.eval = dataclasses.replace(config.eval, path="heldout.jsonl")
     with pytest.raises(ConfigError, match="holds out unseen rules"):
         prepared(config)
+
+
+def test_fields_that_the_source_would_ignore_are_refused() -> None:
+    with pytest.raises(ConfigError, match="set --config.data.source=rewrites to use them"):
+        prepared(config_of({"source": "generated"}))
