@@ -165,5 +165,5 @@ def test_a_file_of_heldout_examples_is_refused() -> None:
 
 
 def test_fields_that_the_source_would_ignore_are_refused() -> None:
-    with pytest.raises(ConfigError, match="set --config.data.source=rewrites to use them"):
+    with pytest.raises(ConfigError, match="to use them"):
         prepared(config_of({"source": "generated"}))
