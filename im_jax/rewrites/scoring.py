@@ -64,8 +64,8 @@ def score(examples: Sequence[Example], given: Sequence[str]) -> dict[str, Any]:
     Returns:
         `accuracy`; `has_op` and `no_op`, accuracy on inputs with and without the left side;
         `occurrences_N`, where inputs have several numbers; `family_F`, where rules are of several families;
-        `errors/KIND`, shares of all answers; `copying`, the accuracy of always giving the input back; and
-        `examples`. Groups without an example are left out.
+        `errors/KIND`, shares of all answers, those of kinds that did not occur being 0; `copying`, the
+        accuracy of always giving the input back; and `examples`. Groups without an example are left out.
     """
     kinds = [kind_of(example, answer) for example, answer in zip(examples, given, strict=True)]
     right = [kind is Kind.RIGHT for kind in kinds]
@@ -87,7 +87,7 @@ def score(examples: Sequence[Example], given: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {name: accuracy(group) for name, group in groups.items() if any(group)}
     counted = Counter(kinds)
     errors = [kind for kind in Kind if kind is not Kind.RIGHT]
-    row |= {f"errors/{kind}": counted[kind] / len(kinds) for kind in errors if counted[kind]}
+    row |= {f"errors/{kind}": counted[kind] / len(kinds) for kind in errors}
     row["copying"] = sum(example.input == example.answer for example in examples) / len(examples)
     row["examples"] = len(examples)
     return row

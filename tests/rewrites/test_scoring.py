@@ -47,7 +47,11 @@ def test_shares_are_of_their_groups() -> None:
         "family_free": 2 / 3,
         "family_mirrored_k2": 1 / 2,
         "errors/copied": 1 / 5,
+        "errors/wrong_place": 0,
+        "errors/wrong_string": 0,
+        "errors/rewritten": 0,
         "errors/wrong_length": 1 / 5,
+        "errors/other": 0,
         "copying": 2 / 5,
         "examples": 5,
     }
