@@ -1,7 +1,7 @@
 """Run a grid of configurations, and report mean and spread over seeds.
 
     python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=NAME]
-        [--dry_run | --report_only] [--config.FIELD=VALUE ...]
+        [--workers=N] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
 
 Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
 finished runs, goes on with the one that was stopped, and tries failed ones again. In WORKDIR: results.jsonl,
@@ -25,15 +25,17 @@ from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import KeepCheckpoints, Sweep
 from im_jax.sweeps.loading import load_sweep
-from im_jax.sweeps.process import start_worker
+from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.report import write_report
 from im_jax.sweeps.results import ResultsFile, Status
+from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
 
 
 def main(arguments: command_line.CommandLine) -> None:
     console = Console()
     sweep, cells = read_sweep(arguments)
+    cores = shares(arguments.flag("workers"))
     workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments))
     results = ResultsFile(workdir / "results.jsonl")
     for message in results.damaged:
@@ -41,7 +43,7 @@ def main(arguments: command_line.CommandLine) -> None:
     if arguments.flag("dry_run"):
         return show_cells(cells, results, console)
     if not arguments.flag("report_only"):
-        run(sweep, cells, workdir, console)
+        run(sweep, cells, workdir, cores, console)
         results = ResultsFile(workdir / "results.jsonl")
     elif not len(results):
         raise ConfigError(f"{workdir}/results.jsonl has no rows to report; run the sweep first")
@@ -63,8 +65,10 @@ def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def run(sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, console: Console) -> None:
-    """Run what is not finished yet."""
+def run(
+    sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, cores: Sequence[Cores], console: Console
+) -> None:
+    """Run what is not finished yet, with a worker for each of `cores`."""
     with running.alone(workdir):
         results = ResultsFile(workdir / "results.jsonl")
         for cell in running.recover(cells, results, workdir):
@@ -74,9 +78,14 @@ def run(sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, console: Con
         console.print(f"{len(cells)} runs, {skipped} of them finished before", highlight=False)
         if waiting and sweep.keep_checkpoints is KeepCheckpoints.NONE:
             console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
+        if waiting:
+            check_no_accelerator(len(cores))
+        others = [measure for measure in sweep.every_measure() if measure not in sweep.measures]
+        progress = Progress(console, len(cells), skipped, sweep.measures, others, len(cores))
         try:
-            with start_worker() as worker, Progress(console, len(cells), skipped, sweep.measures) as progress:
-                running.run_cells(waiting, results, workdir, worker.run, progress, sweep.keep_checkpoints)
+            with start_workers(cores) as workers, progress:
+                runs = [worker.run for worker in workers]
+                running.run_cells(waiting, results, workdir, runs, progress, sweep.keep_checkpoints)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on from here")
             raise
@@ -125,6 +134,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Where to write; runs/FILE-TIER if not given.", flag_values=values)
     flags.DEFINE_string(
         "tier", None, "Which of the sizes in the file; its default if not given.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "workers", 1, "How many runs go on at a time, each with its share of the cores.", flag_values=values
     )
     flags.DEFINE_bool("dry_run", False, "List the runs and what is finished, and stop.", flag_values=values)
     flags.DEFINE_bool("report_only", False, "Write the report from the rows there are.", flag_values=values)

@@ -1,12 +1,24 @@
-"""The process that trains the runs of a sweep, one after another; `python -m im_jax.sweep` starts it.
+"""A process that trains runs of a sweep, one after another; `python -m im_jax.sweep` starts it.
 
-    python -m im_jax.sweep_worker
+    python -m im_jax.sweep_worker [CORE,CORE,...]
 
-It is a door of its own because it is where a sweep meets `train`: see im_jax/sweeps/worker.py.
+With cores, it uses these alone. It is a door of its own because it is where a sweep meets `train`: see
+im_jax/sweeps/worker.py.
 """
 
-from im_jax.sweeps import worker
-from im_jax.train import train
+import os
+import sys
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        os.sched_setaffinity(0, map(int, arguments[0].split(",")))
+    # Only now: libraries make a thread for each core that they may use, some of them when imported.
+    from im_jax.sweeps import worker
+    from im_jax.train import train
+
+    worker.serve(train)
+
 
 if __name__ == "__main__":
-    worker.serve(train)
+    main(sys.argv[1:])

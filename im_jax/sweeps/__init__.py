@@ -1,1 +1,1 @@
-"""Sweeps: a grid of run configurations, run one after another, and what comes out of them."""
+"""Sweeps: a grid of run configurations, run one after another or side by side, and what comes of them."""

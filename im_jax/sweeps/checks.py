@@ -1,14 +1,14 @@
 """Checks of a sweep before its first run: each failure names the axis, the point and the field."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from im_jax import validation
 from im_jax.config import Config, flatten
 from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell, combinations, expand
-from im_jax.sweeps.definition import KeepCheckpoints, Measure, Plot, Scale, Sweep, number
+from im_jax.sweeps.definition import KeepCheckpoints, Measure, Plot, Profile, Sweep
+from im_jax.sweeps.drawing_checks import check_drawing
 from im_jax.sweeps.overrides import check_field
 
 _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -17,6 +17,7 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "base": (Config,),
     "axes": (Mapping,),
     "measures": (Sequence,),
+    "profiles": (Sequence,),
     "seeds": (Sequence,),
     "seed_fields": (Sequence,),
     "plot": (Plot, type(None)),
@@ -35,8 +36,7 @@ def checked_cells(sweep: Sweep) -> list[Cell]:
     _check_seeds(sweep)
     _check_axes(sweep)
     _check_measures(sweep)
-    if sweep.plot is not None:
-        _check_plot(sweep, sweep.plot)
+    check_drawing(sweep)
     if not combinations(sweep):
         raise ConfigError("where() is true for no combination of points; there is nothing to run")
     cells = expand(sweep)
@@ -70,11 +70,12 @@ def _check_types(sweep: Sweep) -> None:
         if not isinstance(value, kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
             raise ConfigError(f"{name}={value!r} is {type(value).__name__}; it must be {wanted}")
-    for measure in sweep.measures:
-        if not isinstance(measure, Measure):
-            raise ConfigError(
-                f"measures holds {measure!r}, which is {type(measure).__name__}; it must be Measure"
-            )
+    for name, values, kind in (("measures", sweep.measures, Measure), ("profiles", sweep.profiles, Profile)):
+        for value in values:
+            if not isinstance(value, kind):
+                raise ConfigError(
+                    f"{name} holds {value!r}, which is {type(value).__name__}; it must be {kind.__name__}"
+                )
 
 
 def _check_seeds(sweep: Sweep) -> None:
@@ -113,34 +114,12 @@ def _check_measures(sweep: Sweep) -> None:
         raise ConfigError(f"measures are {', '.join(names) or 'none'}: give one or more, each once")
 
 
-def _check_plot(sweep: Sweep, plot: Plot) -> None:
-    for role, axis in (("x", plot.x), ("series", plot.series)):
-        if axis not in sweep.axes and (axis or role == "x"):
-            raise ConfigError(f"plot.{role}={axis!r} is no axis; {_choice(axis, sweep.axes)}")
-    if plot.x == plot.series:
-        raise ConfigError(f"plot.x and plot.series are both {plot.x}; choose two axes")
-    numbers = [number(label) for label in sweep.axes[plot.x]]
-    if plot.x_scale is Scale.LOG and not all(value is not None and value > 0 for value in numbers):
-        raise ConfigError(f"plot.x_scale is log, but not every label of axis {plot.x} is a number above 0")
-    for reference in plot.references:
-        where = f"reference {reference.title!r}"
-        names = [measure.name for measure in sweep.measures]
-        if reference.measure not in names:
-            raise ConfigError(f"{where}: {reference.measure!r} is no measure; {_choice('', names)}")
-        series = sweep.axes[plot.series] if plot.series else {}
-        if reference.series and reference.series not in series:
-            raise ConfigError(f"{where}: series {reference.series!r} is no point; {_choice('', series)}")
-        for label in reference.points:
-            if label not in sweep.axes[plot.x] and (None in numbers or number(label) is None):
-                raise ConfigError(f"{where}: {label!r} is no place on the axis {plot.x}")
-
-
 def _check_cell(sweep: Sweep, cell: Cell) -> None:
     """Check a cell's configuration, and blame the points that set the fields that the error names."""
     try:
         validation.check(cell.config)
         if cell.config.mesh.distributed == "require":
-            raise ConfigError("mesh.distributed=require: a sweep runs in one process; set it to off")
+            raise ConfigError("mesh.distributed=require: a run of a sweep is one process; set it to off")
     except ConfigError as error:
         guilty = [
             f"axis {axis}, point {label}"
@@ -166,8 +145,3 @@ def _named(where: str, check: Any, value: Any) -> None:
         check(value)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-
-
-def _choice(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(known) or 'none'}"

@@ -6,7 +6,7 @@ A file in `configs/sweeps/` returns a `Sweep` from `get_sweep()`. `im_jax.sweeps
 import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from im_jax.config import Config
@@ -35,7 +35,7 @@ class Better(enum.Enum):
 
 
 class Scale(enum.Enum):
-    """How an x axis is divided."""
+    """How an x axis is divided; linear after all where a number that was measured is not above 0."""
 
     LINEAR = "linear"
     LOG = "log"
@@ -67,17 +67,49 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """A row of numbers of each run, such as accuracy by number of occurrences.
+
+    The report has a table and a figure of it. The figure has a line for each point of `Plot.series`, and
+    panels for the other axes; without a series, a line for each combination of points.
+    """
+
+    title: str
+    x: str
+    """What the row goes along: `occurrences`."""
+    points: Mapping[str, str]
+    """Name in `summary.json` by label on the x axis: `{"5": "rewrites.unseen/occurrences_5"}`."""
+    unit: str = ""
+    better: Better = Better.NEITHER
+    x_scale: Scale = Scale.LINEAR
+
+    @property
+    def heading(self) -> str:
+        """Title with what is in brackets behind it."""
+        return Measure("", self.title, self.unit, self.better).heading
+
+    def measures(self) -> list[Measure]:
+        """The numbers of the row, each as a measure of its own."""
+        return [
+            Measure(name, f"{self.title}: {self.x} {label}", self.unit, self.better)
+            for label, name in self.points.items()
+        ]
+
+
+@dataclass(frozen=True)
 class Reference:
     """Numbers from elsewhere, drawn beside one's own."""
 
     title: str
     """Where they are from, down to the table or figure."""
     measure: str
-    """Name of the measure that they are to be compared with."""
+    """Name of the measure, or title of the profile, that they are to be compared with."""
     points: Mapping[str, float]
-    """Value by label of the x axis."""
+    """Value by label of the x axis; where x is measured, by number on it."""
     series: str = ""
     """Label of the series that they belong to; empty: to none."""
+    panel: Labels = field(default_factory=dict)
+    """Points of axes that become panels, to be drawn in those alone: `{"examples": "100"}`; empty: in all."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +122,8 @@ class Plot:
     """Name of the axis that has a line for each point; empty: one line. Two points are compared in pairs."""
     x_scale: Scale = Scale.LINEAR
     references: Sequence[Reference] = ()
+    x_measure: Measure | None = None
+    """A number of the runs that points of `x` are drawn at, its mean over seeds; None: at their labels."""
 
 
 def every_cell(_: Labels) -> bool:
@@ -116,6 +150,16 @@ class Sweep:
     where: Callable[[Labels], bool] = every_cell
     """Which combinations are run: all for which this is true."""
     keep_checkpoints: KeepCheckpoints = KeepCheckpoints.NONE
+    profiles: Sequence[Profile] = ()
+
+    def every_measure(self) -> list[Measure]:
+        """All numbers of a run that the report needs, each once: measures, the x of the plot, profiles."""
+        x = [self.plot.x_measure] if self.plot and self.plot.x_measure else []
+        row = [measure for profile in self.profiles for measure in profile.measures()]
+        by_name: dict[str, Measure] = {}
+        for measure in [*self.measures, *x, *row]:
+            by_name.setdefault(measure.name, measure)
+        return list(by_name.values())
 
 
 def number(label: str) -> float | None:

@@ -1,16 +1,14 @@
-"""Figures of a sweep: a measure over the x axis, a line a series, bars of one deviation over seeds."""
+"""Figures of a sweep: numbers over an x axis, a line a series, bars of one deviation over seeds."""
 
 import pathlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from im_jax.sweeps.aggregation import Group
-from im_jax.sweeps.definition import Measure, Plot, Reference, Scale, Sweep, number
+from im_jax.sweeps.charts import Chart, Line, file_name
+from im_jax.sweeps.definition import Scale, number
 from im_jax.sweeps.results import write_whole
 from im_jax.sweeps.tables import to_csv
 
@@ -22,105 +20,54 @@ _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F
 """Okabe and Ito's, which all readers can tell apart."""
 
 
-@dataclass
-class Line:
-    """What is drawn as one line."""
-
-    title: str
-    series: str
-    reference: bool
-    x: list[str] = field(default_factory=list)
-    n: list[int] = field(default_factory=list)
-    mean: list[float] = field(default_factory=list)
-    sd: list[float | None] = field(default_factory=list)
-
-
-Panels = dict[str, list[Line]]
-"""Lines by the title of their panel."""
-
-
-def draw(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> list[pathlib.Path]:
-    """Draw each measure that any run has, and write its numbers beside it. Returns the pictures."""
-    if sweep.plot is None:
-        return []
+def draw(chart: Chart, directory: pathlib.Path) -> pathlib.Path | None:
+    """Draw a chart and write its numbers beside it. Returns the picture; None if there is nothing to draw."""
+    if chart.is_empty():
+        return None
     directory.mkdir(exist_ok=True)
-    pictures = []
-    for measure in sweep.measures:
-        panels = lines_of(sweep, sweep.plot, measure, groups)
-        if not any(line.mean for lines in panels.values() for line in lines if not line.reference):
-            continue
-        picture = directory / (re.sub(r"[^\w.+-]", "_", measure.name) + ".png")
-        figure_of(sweep, sweep.plot, measure, panels).savefig(picture, dpi=150)
-        write_whole(picture.with_suffix(".csv"), _numbers(panels))
-        pictures.append(picture)
-    return pictures
+    picture = directory / file_name(chart.name)
+    figure_of(chart).savefig(picture, dpi=150)
+    write_whole(picture.with_suffix(".csv"), _numbers(chart))
+    return picture
 
 
-def lines_of(sweep: Sweep, plot: Plot, measure: Measure, groups: Sequence[Group]) -> Panels:
-    """The lines of a figure, by panel."""
-    panels: dict[str, dict[str, Line]] = {}
-    for group in groups:
-        others = [f"{axis}={p}" for axis, p in group.labels.items() if axis not in (plot.x, plot.series)]
-        lines = panels.setdefault(", ".join(others), {})
-        series = group.labels.get(plot.series, "")
-        line = lines.setdefault(series, Line(series or sweep.title, series, reference=False))
-        statistic = group.statistic(measure)
-        if statistic.mean is not None:
-            line.x.append(group.labels[plot.x])
-            line.n.append(statistic.n)
-            line.mean.append(statistic.mean)
-            line.sd.append(statistic.sd)
-    references = [_reference(r) for r in plot.references if r.measure == measure.name]
-    return {title: [*lines.values(), *references] for title, lines in panels.items()}
-
-
-def _reference(reference: Reference) -> Line:
-    title = f"{reference.series}, {reference.title}" if reference.series else reference.title
-    x, means = list(reference.points), [float(value) for value in reference.points.values()]
-    return Line(title, reference.series, True, x, [1] * len(x), means, [None] * len(x))
-
-
-def _numbers(panels: Panels) -> str:
-    lines: list[list[object]] = [["panel", "line", "kind", "x", "n", "mean", "sd"]]
-    for panel, drawn in panels.items():
-        for line in drawn:
+def _numbers(chart: Chart) -> str:
+    lines: list[list[object]] = [["panel", "line", "kind", "point", "x", "n", "mean", "sd"]]
+    for panel in chart.panels:
+        for line in panel.lines:
             kind = "reference" if line.reference else "measured"
-            for x, n, mean, sd in zip(line.x, line.n, line.mean, line.sd, strict=True):
-                counted = "" if line.reference else n
-                lines.append([panel, line.title, kind, x, counted, mean, "" if sd is None else sd])
+            # None is an empty cell.
+            lines += [[panel.title, line.title, kind, *point] for point in line.points]
     return to_csv(lines)
 
 
-def figure_of(sweep: Sweep, plot: Plot, measure: Measure, panels: Panels) -> Figure:
-    """A figure of one measure, a panel beside the other."""
-    columns = min(len(panels), _PANELS_IN_A_ROW)
-    rows = -(-len(panels) // columns)
+def figure_of(chart: Chart) -> Figure:
+    """A figure of a chart, a panel beside the other."""
+    columns = min(len(chart.panels), _PANELS_IN_A_ROW)
+    rows = -(-len(chart.panels) // columns)
     with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         # Without pyplot, which keeps figures, and a backend that may need a display, for the whole process.
         figure = Figure(figsize=(5.6 * columns, 4.0 * rows), layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-        for at, (title, lines) in enumerate(panels.items()):
-            _panel(axes[at], sweep, plot, lines)
-            axes[at].set(title=title, xlabel=plot.x, ylabel="" if at % columns else measure.heading)
-        for ax in axes[len(panels) :]:
+        for at, panel in enumerate(chart.panels):
+            _draw_panel(axes[at], chart, panel.lines)
+            axes[at].set(title=panel.title, xlabel=chart.x, ylabel="" if at % columns else chart.y)
+        for ax in axes[len(chart.panels) :]:
             ax.remove()
     return figure
 
 
-def _panel(ax: Any, sweep: Sweep, plot: Plot, lines: Sequence[Line]) -> None:
-    labels = list(sweep.axes[plot.x])
-    numeric = all(number(label) is not None for label in labels)
-    log = numeric and plot.x_scale is Scale.LOG
-    places = {label: float(at) for at, label in enumerate(labels)}
-    if numeric:
-        places = {x: float(x) for x in [*labels, *(x for line in lines for x in line.x)]}
-    series = list(sweep.axes[plot.series]) if plot.series else [""]
+def _draw_panel(ax: Any, chart: Chart, lines: Sequence[Line]) -> None:
+    places, numeric = _places(chart)
+    log = numeric and chart.x_scale is Scale.LOG and all(place > 0 for place in places.values())
     for at, line in enumerate(lines):
-        colour = _COLOURS[series.index(line.series) % len(_COLOURS)] if line.series in series else "0.4"
+        known = line.series in chart.series
+        colour = _COLOURS[chart.series.index(line.series) % len(_COLOURS)] if known else "0.4"
+        x = [places[point.x] for point in line.points]
         ax.errorbar(
-            _aside([places[x] for x in line.x], list(places.values()), at - (len(lines) - 1) / 2, log),
-            line.mean,
-            None if line.reference else [sd or 0.0 for sd in line.sd],
+            _aside(x, list(places.values()), at - (len(lines) - 1) / 2, log),
+            [point.mean for point in line.points],
+            None if line.reference else [point.sd or 0.0 for point in line.points],
             label=line.title,
             color=colour,
             capsize=3,
@@ -130,12 +77,21 @@ def _panel(ax: Any, sweep: Sweep, plot: Plot, lines: Sequence[Line]) -> None:
         )
     if log:
         ax.set_xscale("log")
-    if len(labels) <= _MOST_TICKS or not numeric:
-        ax.set_xticks([places[label] for label in labels], labels)
+    if chart.labels and (len(chart.labels) <= _MOST_TICKS or not numeric):
+        ax.set_xticks([places[label] for label in chart.labels], chart.labels)
         ax.minorticks_off()
     ax.grid(alpha=0.3)
-    if plot.series or len(lines) > 1:
-        ax.legend(title=plot.series or None, frameon=False)
+    if chart.legend or len(lines) > 1:
+        ax.legend(title=chart.legend or None, frameon=False)
+
+
+def _places(chart: Chart) -> tuple[dict[str, float], bool]:
+    """The place of each x of any panel, and whether these are numbers; else they are side by side."""
+    if not all(number(label) is not None for label in chart.labels):
+        return {label: float(at) for at, label in enumerate(chart.labels)}, False
+    lines = [line for panel in chart.panels for line in panel.lines]
+    drawn = [point.x for line in lines for point in line.points]
+    return {x: float(x) for x in [*chart.labels, *drawn]}, True
 
 
 def _aside(x: Sequence[float], places: Sequence[float], steps: float, log: bool) -> list[float]:

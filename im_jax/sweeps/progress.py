@@ -1,4 +1,4 @@
-"""What a user sees of a sweep while it goes on: a line for each run that ends, and a bar over the grid."""
+"""What a user sees of a sweep while it goes on: a line for each run that ends, and bars for the others."""
 
 import contextlib
 import difflib
@@ -6,11 +6,11 @@ import json
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.cells import Cell
@@ -21,58 +21,80 @@ _TAIL: Final = 4096
 """Bytes at the end of metrics.jsonl that are sure to hold its last line."""
 
 
+class _Going(NamedTuple):
+    """A run that is going on."""
+
+    directory: pathlib.Path
+    began: float
+    bar: TaskID
+
+
 class Progress(contextlib.AbstractContextManager["Progress"]):
     """Progress over a whole grid."""
 
-    def __init__(self, console: Console, total: int, skipped: int, measures: Sequence[Measure]) -> None:
-        self._console, self._total, self._skipped, self._measures = console, total, skipped, measures
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        skipped: int,
+        measures: Sequence[Measure],
+        others: Sequence[Measure] = (),
+        workers: int = 1,
+    ) -> None:
+        """Of `measures` each run's are shown; `others` should be in its summary too.
+
+        `workers` is the number of runs that go on at a time.
+        """
+        self._console, self._total, self._skipped, self._workers = console, total, skipped, workers
+        self._measures, self._others = measures, others
         self._finished = self._failed = 0
         self._seconds = 0.0
-        self._cell: Cell | None = None
-        self._directory, self._began = pathlib.Path(), 0.0
-        self._bar = Bar(
-            TextColumn("sweep"),
+        self._going: dict[str, _Going] = {}
+        self._bars = Bars(
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total, completed=skipped, text="")
+        self._grid = self._bars.add_task("sweep", total=total, completed=skipped, text="")
 
     def __enter__(self) -> "Progress":
-        self._bar.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bars.stop()
 
     def start(self, cell: Cell, directory: pathlib.Path) -> None:
         """Take note of a run that begins."""
-        self._cell, self._directory, self._began = cell, directory, time.perf_counter()
-        if self._bar.disable and not self._finished + self._failed:
-            self._print(f"{self._place()}: {cell.name} begins")
+        bar = self._bars.add_task("step", total=cell.config.train.steps or None, text=cell.name)
+        self._going[cell.hash] = _Going(directory, time.perf_counter(), bar)
+        if self._bars.disable and not self._finished + self._failed:
+            self._print(f"{self._place(len(self._going))}: {cell.name} begins")
         self.look()
 
     def look(self) -> None:
-        """Show how far the run is."""
-        if self._bar.disable or self._cell is None:
+        """Show how far the runs are."""
+        if self._bars.disable:
             return
-        step, steps = _last_step(self._directory / "metrics.jsonl"), self._cell.config.train.steps
-        at = f"step {step}{f'/{steps}' if steps else ''}" if step else "starting"
-        failed = f"{self._failed} failed  " if self._failed else ""
-        text = f"{failed}{self._cell.name}: {at}  {self._time_left(time.perf_counter() - self._began)}"
-        self._bar.update(self._task, text=text)
+        for going in self._going.values():
+            self._bars.update(going.bar, completed=_last_step(going.directory / "metrics.jsonl"))
+        failed = [f"{self._failed} failed"] if self._failed else []
+        text = "  ".join(filter(None, [*failed, self._time_left()]))
+        self._bars.update(self._grid, completed=self._done(), text=text)
 
     def end(self, cell: Cell, result: Result) -> None:
         """Show a run that has ended."""
+        self._bars.remove_task(self._going.pop(cell.hash).bar)
         self._seconds += result.seconds
         self._finished += result.status is Status.FINISHED
         self._failed += result.status is Status.FAILED
-        line = f"{self._place(0)}: {cell.name}  {result.status.value} in {result.seconds:.0f} s"
+        line = f"{self._place()}: {cell.name}  {result.status.value} in {result.seconds:.0f} s"
         if result.status is Status.FAILED:
             self._print(f"{line}: {result.error}")
-            return self._advance()
+            return self.look()
         if self._finished == 1:
             self._name_missing(result)
         numbers = [
@@ -80,20 +102,16 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             for measure in self._measures
             if (value := measured(result, measure)) is not None
         ]
-        self._print("  ".join([line, *numbers, self._time_left() if self._bar.disable else ""]).rstrip())
-        return self._advance()
+        self._print("  ".join([line, *numbers, self._time_left() if self._bars.disable else ""]).rstrip())
+        return self.look()
 
     def _name_missing(self, result: Result) -> None:
         """Say early what the report will not have."""
-        for measure in self._measures:
+        for measure in [*self._measures, *self._others]:
             if measure.name not in result.summary:
                 near = difflib.get_close_matches(measure.name, list(result.summary), n=3)
                 hint = f"; did you mean {' or '.join(near)}?" if near else ""
                 self._print(f"the summary of a run has no {measure.name}{hint}")
-
-    def _advance(self) -> None:
-        self._cell = None
-        self._bar.update(self._task, completed=self._done(), text=self._time_left())
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -101,25 +119,28 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def _done(self) -> int:
         return self._skipped + self._finished + self._failed
 
-    def _place(self, ahead: int = 1) -> str:
+    def _place(self, ahead: int = 0) -> str:
         return f"[{self._done() + ahead}/{self._total}]"
 
-    def _time_left(self, since: float = 0.0) -> str:
-        """By the mean time of the runs so far."""
+    def _time_left(self) -> str:
+        """By the mean time of the runs so far, of which the workers share what is left."""
         ran = self._finished + self._failed
         left = self._total - self._done()
         if not ran or not left:
             return ""
-        seconds = max(self._seconds / ran * left - since, 0.0)
+        mean, now = self._seconds / ran, time.perf_counter()
+        waiting = mean * (left - len(self._going))
+        going = sum(max(mean - (now - run.began), 0.0) for run in self._going.values())
+        seconds = (waiting + going) / min(self._workers, left)
         minutes = round(seconds / 60)
         if minutes < 1:
             return "less than a minute left"
         return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"
 
 
-def _last_step(path: pathlib.Path) -> int | None:
-    """The step of the last whole line of a metrics.jsonl."""
+def _last_step(path: pathlib.Path) -> int:
+    """The step of the last whole line of a metrics.jsonl; 0 while there is none."""
     with contextlib.suppress(OSError, ValueError, LookupError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         return int(json.loads(file.read().splitlines()[-1])["step"])
-    return None
+    return 0

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from im_jax.config import Config, flatten
-from im_jax.sweeps import figures, tables
-from im_jax.sweeps.aggregation import Pairs, group, measured, pair
+from im_jax.sweeps import charts, figures, tables
+from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.results import Result, ResultsFile, Status, write_whole
@@ -20,7 +20,6 @@ def write_report(
     groups = group(cells, results)
     pairs = pair(sweep, groups)
     rows = [row for cell in cells if (row := results.get(cell.hash)) is not None]
-    pictures = figures.draw(sweep, groups, workdir / "figures")
     write_whole(workdir / "table.csv", tables.as_csv(sweep, groups, pairs))
     sections = [
         f"# {sweep.title}",
@@ -30,7 +29,8 @@ def write_report(
         tables.means_table(sweep, groups),
         _meaning(sweep, rows),
         *_paired(sweep, pairs),
-        *(f"![{path.stem}](figures/{path.name})" for path in pictures),
+        *_pictures(sweep, groups, workdir / "figures"),
+        *_profiles(sweep, groups, workdir / "figures"),
         *_failures(cells, results),
         "## Configuration",
         _axes(sweep),
@@ -64,7 +64,8 @@ def _hardware(machine: Mapping[str, Any]) -> str:
     if not machine:
         return ""
     devices = f"{machine['devices']} x {machine['device']}"
-    return f"{devices}; {machine['processor']}, {machine['cores']} cores"
+    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
+    return f"{devices}; {machine['processor']}, {cores} a run"
 
 
 def _versions(machine: Mapping[str, Any]) -> str:
@@ -77,7 +78,7 @@ def _meaning(sweep: Sweep, rows: Sequence[Result]) -> str:
         f"{' and '.join(f'`{field}`' for field in sweep.seed_fields)}."
     ]
     finished = [row for row in rows if row.status is Status.FINISHED]
-    for measure in sweep.measures:
+    for measure in sweep.every_measure():
         without = [row for row in finished if measured(row, measure) is None]
         if without:
             lines.append(
@@ -97,6 +98,25 @@ def _paired(sweep: Sweep, pairs: Sequence[Pairs]) -> Iterator[str]:
     if different:
         seen = f"In {different} of {len(pairs)} lines the two runs of a pair saw different examples."
     yield f"Mean ± standard deviation of the difference between the two runs that share a seed. {seen}"
+
+
+def _pictures(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> Iterator[str]:
+    if sweep.plot is not None:
+        for measure in sweep.measures:
+            yield _picture(charts.of_measure(sweep, sweep.plot, measure, groups), directory)
+
+
+def _profiles(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> Iterator[str]:
+    for profile in sweep.profiles:
+        yield f"## {profile.heading}"
+        yield tables.profile_table(sweep, profile, groups)
+        yield _picture(charts.of_profile(sweep, profile, groups), directory)
+
+
+def _picture(chart: charts.Chart, directory: pathlib.Path) -> str:
+    """Draws it; empty where there is nothing to draw."""
+    path = figures.draw(chart, directory)
+    return f"![{path.stem}](figures/{path.name})" if path else ""
 
 
 def _failures(cells: Sequence[Cell], results: ResultsFile) -> Iterator[str]:

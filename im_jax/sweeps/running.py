@@ -1,13 +1,16 @@
 """Running the cells of a sweep: what is done is skipped, what stopped goes on, a failure stops no other."""
 
+import collections
 import contextlib
 import fcntl
 import json
 import pathlib
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Final
 
 from im_jax.config import Config
 from im_jax.errors import ConfigError
@@ -18,6 +21,9 @@ from im_jax.sweeps.results import Result, ResultsFile, Status, flat_summary
 
 RunConfig = Callable[[Config, pathlib.Path, Callable[[], None]], dict[str, Any]]
 """Runs a configuration in a directory: see `im_jax.sweeps.process.Worker.run`."""
+
+_LOOK_SECONDS: Final = 0.5
+"""How often a waiting sweep looks at how far the runs are."""
 
 
 def unfinished(cells: Sequence[Cell], results: ResultsFile) -> list[Cell]:
@@ -44,22 +50,59 @@ def run_cells(
     cells: Sequence[Cell],
     results: ResultsFile,
     workdir: pathlib.Path,
-    run: RunConfig,
+    runs: Sequence[RunConfig],
     progress: Progress,
     keep: KeepCheckpoints,
 ) -> None:
-    """Run cells one after another, and write each one's row when it ends."""
-    for cell in cells:
-        directory = cell.directory(workdir)
-        directory.mkdir(parents=True, exist_ok=True)
-        progress.start(cell, directory)
-        began = time.perf_counter()
-        answer = run(cell.config, directory, progress.look)
-        result = _result(cell, answer, time.perf_counter() - began)
-        results.put(result)
-        if result.status is Status.FINISHED and keep is KeepCheckpoints.NONE:
-            shutil.rmtree(directory / "checkpoints", ignore_errors=True)
-        progress.end(cell, result)
+    """Run cells in order, as many at a time as there are `runs`, and write each one's row when it ends.
+
+    A thread waits for each run; all else is done by the thread that calls. If that one is interrupted, no run
+    is waited for any more, and those that were going on have no row.
+    """
+    left, idle = collections.deque(cells), list(runs)
+    going: dict[Future[Result], tuple[Cell, RunConfig]] = {}
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(runs)) as threads:
+        try:
+            while left or going:
+                while left and idle:
+                    cell, run = left.popleft(), idle.pop(0)
+                    directory = cell.directory(workdir)
+                    directory.mkdir(parents=True, exist_ok=True)
+                    progress.start(cell, directory)
+                    going[threads.submit(_attempt, run, cell, directory, stop)] = cell, run
+                ended, _ = wait(going, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    cell, run = going.pop(future)
+                    idle.append(run)
+                    _end(cell, future.result(), results, workdir, keep)
+                    progress.end(cell, future.result())
+                progress.look()
+        finally:
+            stop.set()
+
+
+class _StopWaitingError(Exception):
+    """The sweep ends before the run does."""
+
+
+def _attempt(run: RunConfig, cell: Cell, directory: pathlib.Path, stop: threading.Event) -> Result:
+    def go_on() -> None:
+        if stop.is_set():
+            raise _StopWaitingError
+
+    began = time.perf_counter()
+    answer = run(cell.config, directory, go_on)
+    return _result(cell, answer, time.perf_counter() - began)
+
+
+def _end(
+    cell: Cell, result: Result, results: ResultsFile, workdir: pathlib.Path, keep: KeepCheckpoints
+) -> None:
+    """Write the row of a run that ended, and clear up behind it."""
+    results.put(result)
+    if result.status is Status.FINISHED and keep is KeepCheckpoints.NONE:
+        shutil.rmtree(cell.directory(workdir) / "checkpoints", ignore_errors=True)
 
 
 def _result(cell: Cell, answer: dict[str, Any], seconds: float) -> Result:

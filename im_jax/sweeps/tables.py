@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from im_jax.sweeps.aggregation import Group, Pairs, Statistic
-from im_jax.sweeps.definition import Sweep
+from im_jax.sweeps.definition import Measure, Profile, Sweep
 
 NOTHING = "-"
 """Where there is no number."""
@@ -14,13 +14,25 @@ NOTHING = "-"
 
 def means_table(sweep: Sweep, groups: Sequence[Group]) -> str:
     """Mean ± standard deviation of each measure, a row for each combination of points."""
-    statistics = [[group.statistic(measure) for measure in sweep.measures] for group in groups]
-    columns = [_column(list(column)) for column in zip(*statistics, strict=True)]
     lines = [
         [*group.labels.values(), f"{len(group.finished())} of {len(group.results)}", *numbers]
-        for group, numbers in zip(groups, zip(*columns, strict=True), strict=True)
+        for group, numbers in zip(groups, _means(groups, sweep.measures), strict=True)
     ]
     return markdown([*sweep.axes, "runs", *(measure.heading for measure in sweep.measures)], lines)
+
+
+def profile_table(sweep: Sweep, profile: Profile, groups: Sequence[Group]) -> str:
+    """Mean ± standard deviation of a profile, a row for each combination of points."""
+    numbers = _means(groups, profile.measures())
+    lines = [[*group.labels.values(), *row] for group, row in zip(groups, numbers, strict=True)]
+    return markdown([*sweep.axes, *(f"{profile.x} {label}" for label in profile.points)], lines)
+
+
+def _means(groups: Sequence[Group], measures: Sequence[Measure]) -> list[tuple[str, ...]]:
+    """A row for each group, a column for each measure."""
+    statistics = [[group.statistic(measure) for measure in measures] for group in groups]
+    columns = [_column(list(column)) for column in zip(*statistics, strict=True)]
+    return list(zip(*columns, strict=True))
 
 
 def pairs_table(sweep: Sweep, pairs: Sequence[Pairs]) -> str:
@@ -39,10 +51,10 @@ def as_csv(sweep: Sweep, groups: Sequence[Group], pairs: Sequence[Pairs]) -> str
     """All statistics, one a line, with full precision. Differences name both points of their axis."""
     lines: list[list[object]] = [[*sweep.axes, "measure", "n", "mean", "sd"]]
     for group in groups:
-        for measure in sweep.measures:
+        for measure in sweep.every_measure():
             lines.append([*group.labels.values(), measure.name, *_blank(group.statistic(measure))])
     for p in pairs:
-        for measure in sweep.measures:
+        for measure in sweep.every_measure():
             points = [
                 label if label == other else f"{label} - {other}"
                 for label, other in zip(p.first.labels.values(), p.second.labels.values(), strict=True)

@@ -34,10 +34,14 @@ def small_sweep(**changes: Any) -> Sweep:
         seeds=(0, 1),
         plot=Plot(x="examples", series="policy"),
     )
+    return unchecked(sweep, **changes)
+
+
+def unchecked(made: Any, **changes: Any) -> Any:
+    """Set fields past the type checks of the tests: a user's file may hold anything."""
     for name, value in changes.items():
-        # Past the type checks of the tests: a user's file may hold anything.
-        object.__setattr__(sweep, name, value)
-    return sweep
+        object.__setattr__(made, name, value)
+    return made
 
 
 def loss_of(config: Config) -> float:
@@ -69,6 +73,7 @@ def run_small(
     cells: list[Cell] | None = None,
     keep: KeepCheckpoints = KeepCheckpoints.NONE,
     console: Console | None = None,
+    workers: int = 1,
 ) -> ResultsFile:
     """Run a sweep's cells as the command does."""
     cells = expand(small_sweep()) if cells is None else cells
@@ -76,6 +81,7 @@ def run_small(
     recover(cells, results, workdir)
     waiting = unfinished(cells, results)
     skipped = len(cells) - len(waiting)
-    with Progress(console or Console(quiet=True), len(cells), skipped, [LOSS]) as progress:
-        run_cells(waiting, results, workdir, runner.run, progress, keep)
+    progress = Progress(console or Console(quiet=True), len(cells), skipped, [LOSS], workers=workers)
+    with progress:
+        run_cells(waiting, results, workdir, [runner.run] * workers, progress, keep)
     return ResultsFile(workdir / "results.jsonl")

@@ -7,13 +7,14 @@ import pytest
 
 from im_jax.errors import ConfigError
 from im_jax.sweeps.checks import check_overrides, checked_cells
-from im_jax.sweeps.definition import Measure, Plot, Reference, Scale, over
+from im_jax.sweeps.definition import Measure, Plot, Profile, Reference, Scale, over
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.overrides import with_overrides
 from tests.conftest import REPOSITORY
-from tests.sweeps.small import LOSS, small_sweep
+from tests.sweeps.small import LOSS, small_sweep, unchecked
 
 SWEEPS = sorted((REPOSITORY / "configs" / "sweeps").glob("*.py"))
+LOSSES = Profile("losses by step", "step", {"1": "loss/1", "10": "loss/10"})
 POLICIES = over("loss.policy", "im", "it")
 
 
@@ -82,7 +83,7 @@ POLICIES = over("loss.policy", "im", "it")
         ),
         (
             {"plot": Plot(x="examples", references=[Reference("Table 2", "loss", {})])},
-            "reference 'Table 2': 'loss' is no measure; choose from heldout.nll/assistant",
+            "reference 'Table 2': 'loss' is no measure and no profile; choose from heldout.nll/assistant",
         ),
         (
             {"plot": Plot(x="examples", series="policy", references=[Reference("Table 2", LOSS.name, {}, "all")])},
@@ -92,6 +93,46 @@ POLICIES = over("loss.policy", "im", "it")
             {"plot": Plot(x="policy", references=[Reference("Table 2", LOSS.name, {"all": 1.0})])},
             "reference 'Table 2': 'all' is no place on the axis policy",
         ),
+        ({"plot": unchecked(Plot(x="policy"), x_measure="seconds")}, "plot.x_measure='seconds' is str; it must be Measure or None"),
+        (
+            {"plot": Plot(x="policy", x_measure=Measure("seconds"), references=[Reference("Table 2", LOSS.name, {"im": 1.0})])},
+            "reference 'Table 2': 'im' is no place on the axis policy, which is measured; give a number",
+        ),
+        (
+            {"plot": Plot(x="policy", series="examples", references=[Reference("Table 2", LOSS.name, {}, panel={"policy": "im"})])},
+            "reference 'Table 2': panel 'policy' is no axis that has panels; choose from none",
+        ),
+        (
+            {"plot": Plot(x="policy", references=[Reference("Table 2", LOSS.name, {}, panel={"examples": "400"})])},
+            "reference 'Table 2': panel examples='400' is no point; did you mean 40?",
+        ),
+        ({"profiles": ["seconds"]}, "profiles holds 'seconds', which is str; it must be Profile"),
+        ({"profiles": [Profile("", "step", {"1": "a"})]}, "profile '' with x='step': give it a title, and a name of its x axis"),
+        ({"profiles": [Profile("loss", "step", {})]}, "profile 'loss': give its points as {label: name in summary.json}"),
+        (
+            {"profiles": [unchecked(Profile("loss", "step", {}), points={1: "loss/1"})]},
+            "profile 'loss', point 1: a point is two texts, as '5': 'rewrites.unseen/occurrences_5'",
+        ),
+        (
+            {"profiles": [Profile("loss", "step", {"0": "loss/0"}, x_scale=Scale.LOG)]},
+            "profile 'loss': x_scale is log, but not every label of step is a number above 0",
+        ),
+        (
+            {"profiles": [Profile("heldout.nll_assistant", "step", {"0": "loss/0"})]},
+            "profile 'heldout.nll_assistant': its figure would be heldout.nll_assistant.png, as that of measure 'heldout.nll/assistant'; rename it",
+        ),
+        (
+            {"profiles": [LOSSES], "plot": Plot(x="policy", references=[Reference("Table 2", "losses by stp", {})])},
+            "reference 'Table 2': 'losses by stp' is no measure and no profile; did you mean losses by step?",
+        ),
+        (
+            {"profiles": [LOSSES], "plot": Plot(x="policy", references=[Reference("Table 2", "losses by step", {"1": 2.0, "last": 1.0})])},
+            "reference 'Table 2': 'last' is no place on the axis step",
+        ),
+        (
+            {"profiles": [LOSSES], "plot": Plot(x="policy", references=[Reference("Table 2", "losses by step", {}, series="im")])},
+            "reference 'Table 2': series 'im' is no point; choose from policy=im, examples=40, policy=im, examples=80",
+        ),
         ({"where": lambda _: False}, "where() is true for no combination of points; there is nothing to run"),
         (
             {"axes": {"every": over("log.every", 1, 2)}, "plot": None},
@@ -99,7 +140,7 @@ POLICIES = over("loss.policy", "im", "it")
         ),
         (
             {"axes": {"cluster": over("mesh.distributed", "require")}, "plot": None},
-            "axis cluster, point require: mesh.distributed=require: a sweep runs in one process; set it to off",
+            "axis cluster, point require: mesh.distributed=require: a run of a sweep is one process; set it to off",
         ),
     ],
 )  # fmt: skip
@@ -113,6 +154,21 @@ def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
 def test_reference_between_the_points_of_a_numeric_axis_is_fine() -> None:
     references = [Reference("Table 2", LOSS.name, {"60": 1.0}, "im")]
     assert checked_cells(small_sweep(plot=Plot(x="examples", series="policy", references=references)))
+
+
+def test_where_x_is_measured_its_labels_are_no_places() -> None:
+    reference = Reference("Table 2", LOSS.name, {"12.5": 1.0})
+    plot = Plot(x="policy", x_scale=Scale.LOG, x_measure=Measure("seconds"), references=[reference])
+    assert checked_cells(small_sweep(plot=plot))
+
+
+def test_references_of_a_profile_are_at_its_own_labels_for_its_own_lines() -> None:
+    profile = {"profiles": [LOSSES]}
+    reference = Reference("Table 2", LOSSES.title, {"5": 1.0}, "it", panel={"examples": "40"})
+    plot = Plot(x="examples", series="policy", references=[reference])
+    assert checked_cells(small_sweep(plot=plot, **profile))
+    together = Reference("Table 2", LOSSES.title, {"1": 1.0}, "policy=it, examples=40")
+    assert checked_cells(small_sweep(plot=Plot(x="examples", references=[together]), **profile))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
 """The command as a user types it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from im_jax import machine
 from tests.conftest import REPOSITORY
+
+needs_two_cores = pytest.mark.skipif((machine.cores() or 1) < 2, reason="two workers need two cores")
 
 SWEEP = """
 from im_jax.sweeps.definition import over
@@ -75,6 +81,44 @@ def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: P
     assert (tmp_path / "report.md").is_file()
 
 
+@needs_two_cores
+def test_two_workers_have_half_of_the_cores_each(path: Path, tmp_path: Path) -> None:
+    done = sweep(f"--config={path}", f"--workdir={tmp_path}", "--workers=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" begins") == 2
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["finished"] * 4
+    assert {row["machine"]["cores"] for row in rows} == {(machine.cores() or 1) // 2}
+    assert len({row["hash"] for row in rows}) == 4
+    assert "- Runs: 4: 4 finished, 0 failed" in (tmp_path / "report.md").read_text()
+
+
+@needs_two_cores
+def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "im_jax.sweep", f"--config={path}", f"--workdir={tmp_path}"]
+    going = subprocess.Popen(
+        [*command, "--workers=2", "--config.train.steps=1000000"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a group of its own, as that of a terminal's command
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert len(list(tmp_path.glob("runs/*/metrics.jsonl"))) == 2
+        os.killpg(going.pid, signal.SIGINT)
+        output, _ = going.communicate(timeout=60)
+        assert going.returncode == 130
+        assert "stopped; the same command goes on from here" in output
+        assert not (tmp_path / "results.jsonl").exists()
+        with pytest.raises(ProcessLookupError):  # nobody is left in the group
+            os.killpg(going.pid, 0)
+    finally:
+        going.kill()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -89,6 +133,8 @@ def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: P
             ("--config=SWEEP", "--config.mesh.fsdp", "1", "--tier=small", "--config.loss.polcy=im"),
             "error: config.loss.polcy: no such field; did you mean config.loss.policy",
         ),
+        (("--config=SWEEP", "--workers=0"), "error: --workers=0: give 1 or more\n"),
+        (("--config=SWEEP", "--workers=100000"), "error: --workers=100000: there are "),
         (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no rows to report; run the sweep first\n"),
     ],
 )  # fmt: skip

@@ -8,8 +8,9 @@ import pytest
 
 from im_jax.sweeps.aggregation import group
 from im_jax.sweeps.cells import expand
+from im_jax.sweeps.charts import of_measure
 from im_jax.sweeps.definition import Plot, Reference, Scale, over
-from im_jax.sweeps.figures import figure_of, lines_of
+from im_jax.sweeps.figures import figure_of
 from im_jax.sweeps.report import write_report
 from tests.sweeps.small import LOSS, CountingRunner, run_small, small_sweep
 
@@ -103,7 +104,7 @@ def test_figure_shows_every_point(x: str, scale: Scale, tmp_path: Path) -> None:
     sweep = small_sweep(plot=Plot(x=x, series=series, x_scale=scale))
     groups = group(expand(sweep), run_small(tmp_path, CountingRunner(), expand(sweep)))
     assert sweep.plot is not None
-    figure = figure_of(sweep, sweep.plot, LOSS, lines_of(sweep, sweep.plot, LOSS, groups))
+    figure = figure_of(of_measure(sweep, sweep.plot, LOSS, groups))
     figure.draw_without_rendering()
     (ax,) = figure.axes
     drawn = np.array([line.get_xydata() for line, *_ in ax.containers])

@@ -2,18 +2,24 @@
 
 import io
 import json
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from im_jax.config import Config
 from im_jax.errors import ConfigError
+from im_jax.sweeps import progress as progress_module
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.definition import KeepCheckpoints, Measure
 from im_jax.sweeps.progress import Progress
-from im_jax.sweeps.results import ResultsFile, Status
+from im_jax.sweeps.results import Result, ResultsFile, Status
 from im_jax.sweeps.running import alone, run_cells
-from tests.sweeps.small import CountingRunner, loss_of, run_small, small_sweep
+from tests.sweeps.small import LOSS, CountingRunner, loss_of, run_small, small_sweep
 
 CELLS = expand(small_sweep())
 
@@ -52,6 +58,53 @@ def test_a_failure_stops_no_other_run_and_is_tried_again(tmp_path: Path) -> None
     rows = [results.get(cell.hash) for cell in CELLS]
     assert [row.status for row in rows if row is not None] == [Status.FINISHED] * 8
     assert len(results) == 8
+
+
+def test_runs_go_on_side_by_side_and_a_failure_stops_no_other(tmp_path: Path) -> None:
+    both = threading.Barrier(2)  # two threads pass it together, or none does
+    runner = CountingRunner(fails=lambda config: config.loss.policy == "it" and config.seed == 0)
+
+    class Meeting:
+        def run(self, config: Config, directory: Path, waiting: Callable[[], None]) -> dict[str, Any]:
+            both.wait(timeout=60)
+            return runner.run(config, directory, waiting)
+
+    results = run_small(tmp_path, Meeting(), workers=2)
+    assert len(runner.asked) == 8
+    rows = [results.get(cell.hash) for cell in CELLS]
+    assert [row.status.value for row in rows if row is not None] == (
+        ["finished"] * 2 + ["failed"] * 2 + ["finished"] * 4
+    )
+    assert [row.summary.get("heldout.nll/assistant") for row in rows[4:] if row is not None] == [
+        loss_of(cell.config) for cell in CELLS[4:]
+    ]
+
+
+def test_interruption_ends_the_wait_for_all_runs_and_writes_no_row(tmp_path: Path) -> None:
+    class Endless:
+        began = 0
+        given_up = 0
+
+        def run(self, config: Config, directory: Path, waiting: Callable[[], None]) -> dict[str, Any]:
+            self.began += 1
+            try:
+                while True:
+                    waiting()
+                    time.sleep(0.01)
+            finally:
+                self.given_up += 1
+
+    runner = Endless()
+
+    class Interrupted(Progress):
+        def look(self) -> None:
+            if runner.began == 2:
+                raise KeyboardInterrupt
+
+    results = ResultsFile(tmp_path / "results.jsonl")
+    with Interrupted(Console(quiet=True), 8, 0, [], workers=2) as progress, pytest.raises(KeyboardInterrupt):
+        run_cells(CELLS, results, tmp_path, [runner.run] * 2, progress, KeepCheckpoints.NONE)
+    assert (runner.began, runner.given_up, len(results)) == (2, 2, 0)
 
 
 def test_new_cells_are_added_to_what_is_there(tmp_path: Path) -> None:
@@ -104,14 +157,55 @@ def test_lines_tell_how_far_the_sweep_is(tmp_path: Path) -> None:
     assert lines[-1] == "[8/8]: policy=it, examples=80, seed=1  failed in 0 s: the loss is inf"
 
 
+def test_time_left_is_shared_by_the_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now)
+    with Progress(Console(quiet=True), 8, 0, [LOSS], workers=2) as progress:
+        for cell in CELLS[:2]:
+            progress.start(cell, tmp_path)
+        now = 600.0
+        for cell in CELLS[:2]:
+            progress.end(cell, Result(cell.labels, cell.seed, cell.hash, Status.FINISHED, 600.0))
+        for cell in CELLS[2:4]:
+            progress.start(cell, tmp_path)
+        assert progress._time_left() == "about 30 min left"  # six of ten minutes, two at a time
+        now = 840.0
+        assert progress._time_left() == "about 26 min left"
+        now = 6000.0
+        assert progress._time_left() == "about 20 min left"  # four to begin; two end any moment
+
+
+def test_terminal_shows_all_runs_that_are_going_on(tmp_path: Path) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=120)
+    with Progress(console, 8, 0, [LOSS], workers=2) as progress:
+        for at, cell in enumerate(CELLS[:2]):
+            (tmp_path / str(at)).mkdir()
+            (tmp_path / str(at) / "metrics.jsonl").write_text(f'{{"step": {at + 2}}}\n')
+            progress.start(cell, tmp_path / str(at))
+        progress.look()
+        progress._bars.refresh()
+        shown = text.getvalue()
+        assert "0/8" in shown
+        assert "2/6" in shown and "policy=im, examples=40, seed=0" in shown
+        assert "3/6" in shown and "policy=im, examples=80, seed=0" in shown
+        for cell in CELLS[:2]:
+            progress.end(cell, Result(cell.labels, cell.seed, cell.hash, Status.FAILED, 1.0, "killed"))
+        text.truncate(0)
+        progress._bars.refresh()
+        assert "2/8" in text.getvalue() and "2 failed" in text.getvalue()
+        assert "examples=40" not in text.getvalue()
+
+
 def test_measure_that_no_run_has_is_named_at_once(tmp_path: Path) -> None:
     text = io.StringIO()
-    measures = [Measure("heldout.nll/asistant")]
-    with Progress(Console(file=text), 8, 0, measures) as progress:
+    measures, others = [Measure("heldout.nll/asistant")], [Measure("heldout.nll/user")]
+    with Progress(Console(file=text), 8, 0, measures, others) as progress:
         results = ResultsFile(tmp_path / "results.jsonl")
-        run_cells(CELLS, results, tmp_path, CountingRunner().run, progress, KeepCheckpoints.NONE)
-    message = "the summary of a run has no heldout.nll/asistant; did you mean heldout.nll/assistant?"
-    assert text.getvalue().splitlines().count(message) == 1
+        run_cells(CELLS, results, tmp_path, [CountingRunner().run], progress, KeepCheckpoints.NONE)
+    for name in ("asistant", "user"):
+        message = f"the summary of a run has no heldout.nll/{name}; did you mean heldout.nll/assistant?"
+        assert text.getvalue().splitlines().count(message) == 1
 
 
 def test_two_sweeps_do_not_share_a_directory(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from im_jax.config import Config
 from im_jax.sweeps import process
 from im_jax.sweeps.overrides import with_overrides
-from im_jax.sweeps.process import Worker, start_worker
+from im_jax.sweeps.process import Worker, start_workers
 from im_jax.train import train
 from tests.conftest import REPOSITORY
 from tests.training.tiny import tiny_config
@@ -39,7 +39,7 @@ def losses(directory: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    with start_worker() as started:
+    with start_workers([None]) as (started,):
         yield started
 
 
@@ -139,9 +139,9 @@ def test_worker_ends_with_the_process_that_asks(tmp_path: Path) -> None:
     """Also when that one is killed, in the middle of a run."""
     script = (
         "import pathlib, sys\n"
-        "from im_jax.sweeps.process import start_worker\n"
+        "from im_jax.sweeps.process import start_workers\n"
         "from tests.sweeps.test_worker import config\n"
-        "with start_worker() as worker:\n"
+        "with start_workers([None]) as (worker,):\n"
         "    show = lambda: print(worker._process.pid, flush=True)\n"
         "    worker.run(config(**{'train.steps': 100000}), pathlib.Path(sys.argv[1]), show)\n"
     )
