@@ -34,11 +34,14 @@ def plant(
     """
     texts = np.empty((len(items), length), np.uint8)
     first = np.empty(len(items), np.int64)
-    for copies in np.unique(wanted):
-        here = np.flatnonzero(wanted == copies)
-        _check_room(int(copies), patterns.shape[1], length)
+    apart = _make_more_side_by_side(patterns) & (wanted > 1)
+    for copies, keep_apart in sorted(set(zip(wanted.tolist(), apart.tolist(), strict=True))):
+        here = np.flatnonzero((wanted == copies) & (apart == keep_apart))
+        _check_room(copies, patterns.shape[1], length, keep_apart)
         for attempt in range(_ATTEMPTS):
-            drawn = _place(patterns[here], int(copies), items[here], length, letters, seed, stream + attempt)
+            drawn = _place(
+                patterns[here], copies, keep_apart, items[here], length, letters, seed, stream + attempt
+            )
             found, starts = count_and_first(drawn, patterns[here])
             right = found == copies
             texts[here[right]], first[here[right]] = drawn[right], starts[right]
@@ -54,27 +57,49 @@ def plant(
     return texts, first
 
 
-def _check_room(copies: int, width: int, length: int) -> None:
-    if copies * width > length:
+def _make_more_side_by_side(patterns: jt.UInt8[np.ndarray, "E X"]) -> jt.Bool[np.ndarray, " E"]:
+    """Whether two copies side by side spell the pattern more than twice, as those of `aa` do.
+
+    No string in which such copies are neighbours has as few as wanted. Where copies are many, hardly any way
+    to place them is without neighbours, and nearly all attempts would be in vain.
+    """
+    found, _ = count_and_first(np.concatenate([patterns, patterns], axis=1), patterns)
+    return found > 2
+
+
+def _check_room(copies: int, width: int, length: int, apart: bool) -> None:
+    needed = copies * width + (copies - 1 if apart else 0)
+    if needed > length:
+        between = ", with a letter between any two where it overlaps itself" if apart else ""
         raise ConfigError(
             f"data.rewrites.input_length={length} has no room for {copies} occurrences of a left side of "
-            f"{width} letters; set it to {copies * width} or more, or lower data.rewrites.occurrences"
+            f"{width} letters{between}; set it to {needed} or more, or lower data.rewrites.occurrences"
         )
 
 
 def _place(
-    patterns: np.ndarray, copies: int, items: np.ndarray, length: int, letters: int, seed: int, stream: int
+    patterns: np.ndarray,
+    copies: int,
+    apart: bool,
+    items: np.ndarray,
+    length: int,
+    letters: int,
+    seed: int,
+    stream: int,
 ) -> np.ndarray:
     """One attempt: random letters, with copies of the pattern over some of them."""
     width = patterns.shape[1]
-    slots = length - copies * width + copies  # letters of the rest, and each copy as one
+    rest = length - copies * width
+    # Side by side, copies and letters of the rest are in any order; apart, one copy at most fits into each
+    # gap between letters of the rest, or before or behind them.
+    slots = rest + 1 if apart else rest + copies
     numbers = draw(seed, stream, items, length + (slots if copies else 0))
     texts = below(numbers[:, :length], letters).astype(np.uint8)
     if not copies:
         return texts
     # Those slots with the smallest numbers are copies: every choice of slots is equally likely.
     chosen = np.argpartition(numbers[:, length:], copies - 1, axis=1)[:, :copies]
-    starts = np.sort(chosen, axis=1) + np.arange(copies) * (width - 1)
+    starts = np.sort(chosen, axis=1) + np.arange(copies) * (width if apart else width - 1)
     row = np.arange(len(items))[:, None]
     for offset in range(width):
         texts[row, starts + offset] = patterns[:, offset, None]

@@ -1,6 +1,8 @@
 """The invariants of rewrite tasks, each searched for and not taken from how they are made."""
 
 import dataclasses
+import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from im_jax.config import RewritesConfig
 from im_jax.data.rewrites import Examples, RewriteTask, make_tasks
 from im_jax.data.rewrites.allocation import counts, effective_number, shares
+from im_jax.data.rewrites.inputs import plant
 from im_jax.errors import ConfigError
 
 SMALL = RewritesConfig(
@@ -52,6 +55,9 @@ CASES = {
     "basic": small(),
     "no-ops": small(no_op_fraction=0.4),
     "occurrences": small(occurrences="1,3,5", left_length=2),
+    "overlapping sides": small(
+        occurrences="2,7", left_length=2, input_length=20, alphabet="abc", num_rules=12, num_test_rules=20
+    ),
     "deleting": small(right_length=0, no_op_fraction=0.2),
     "two letters": small(alphabet="ab", left_length=6, input_length=24, num_rules=20, no_op_fraction=0.5),
     "families": small(
@@ -136,6 +142,26 @@ def test_more_rules_or_examples_keep_those_there_were() -> None:
     assert np.array_equal(few.rules.right, many.rules.right[:10])
 
 
+def test_places_of_a_side_that_overlaps_itself_are_as_likely_as_among_all_strings() -> None:
+    """`aa` twice among four letters: against all strings of two letters that have it just so often."""
+    wanted = np.full(60_000, 2)
+    patterns = np.zeros((len(wanted), 2), np.uint8)
+    drawn, first = plant(patterns, wanted, np.arange(len(wanted)), length=6, letters=2, seed=0, stream=7)
+    found = Counter("".join("ab"[letter] for letter in text) for text in drawn)
+    for text in found:
+        assert overlapping_count(text, "aa") == 2
+    # Copies do not overlap, so of the strings that have two the ones with `aaa` are left out.
+    possible = [
+        "".join(text)
+        for text in itertools.product("ab", repeat=6)
+        if overlapping_count("".join(text), "aa") == 2 and "aaa" not in "".join(text)
+    ]
+    assert set(found) == set(possible)
+    shares = np.array([found[text] for text in possible]) / len(wanted)
+    np.testing.assert_allclose(shares, 1 / len(possible), rtol=0.1)
+    assert first.tolist() == [text.index("aa") for text in map("".join, np.array(["a", "b"])[drawn])]
+
+
 def test_no_ops_have_their_share_for_every_rule() -> None:
     task = make_tasks(small(num_rules=4, num_examples=8000, no_op_fraction=0.3), 0)["train"]
     examples = everything(task)
@@ -188,6 +214,11 @@ def test_counts_of_a_tail_add_up_and_follow_their_shares(allocation: str, exampl
         ({"no_op_fraction": 1.5}, "no_op_fraction=1.5: it is a share, from 0 to 1"),
         ({"occurrences": "1,x"}, "occurrences='1,x': write whole numbers from 1 on, joined by commas"),
         ({"occurrences": "7"}, "input_length=20 has no room for 7 occurrences of a left side of 3 letters"),
+        (
+            {"occurrences": "6", "alphabet": "ab", "left_length": 3, "num_rules": 60},
+            "6 occurrences of a left side of 3 letters, with a letter between any two where it overlaps itself; "
+            "set it to 23 or more",
+        ),
         ({"families": "mirror"}, "families='mirror': 'mirror' is none; name some of free, repeated"),
         ({"families": "repeated", "k": "3"}, "k=3: right_length is 4, which it does not divide"),
         ({"alphabet": "ab", "left_length": 1, "right_length": 1}, "found only 2 of 40 different rules"),
