@@ -16,9 +16,10 @@ class Case:
     """One condition under which all contestants are compared; travels to the workers as JSON."""
 
     benchmark: str
-    """`cross_entropy`, `attention` or `train_step`."""
+    """`cross_entropy`, `attention`, `train_step` or `rewrites`."""
     shape: tuple[int, ...]
-    """cross_entropy: N, D, V. attention: B, L, H, K. train_step: B, L."""
+    """cross_entropy: N, D, V. attention: B, L, H, K. train_step: B, L. rewrites: B, letters of the strings,
+    letters of each side of a rule."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -26,9 +27,12 @@ class Case:
     examples: int = 1
     """attention: examples that share a row."""
     model: tuple[int, ...] = ()
-    """train_step: vocabulary, model dimension, layers, heads, key and value heads, feed-forward."""
+    """train_step: vocabulary, model dimension, layers, heads, key and value heads, feed-forward. rewrites:
+    layers, heads, model dimension."""
     checkpoint: str = ""
     """train_step: directory of the initial weights, as a Hugging Face checkpoint."""
+    work: str = ""
+    """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts."""
 
     @property
     def title(self) -> str:
@@ -36,6 +40,8 @@ class Case:
         parts = [f"{self.benchmark} {'x'.join(map(str, self.shape))}", self.dtype]
         if self.benchmark == "attention":
             parts.append(f"{self.examples} examples a row")
+        elif self.benchmark == "rewrites":
+            parts += [f"model {'x'.join(map(str, self.model))}", self.work]
         else:
             parts.append(f"loss on {self.active:.3g} of the tokens")
         return ", ".join(parts)

@@ -1,6 +1,7 @@
 """What a contestant is to its worker, and what it tells of its results so that they can be checked."""
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,19 @@ class Contestant(NamedTuple):
     """Name of the device it runs on."""
     memory: dict[str, int]
     """What the compiler knows: `temporary` and `output` bytes."""
+
+
+def repeated(work: Callable[[], None], times: int, wait: Callable[[], None]) -> Callable[[], float]:
+    """A call for what is too short to be timed alone: does it several times, and gives the seconds of one."""
+
+    def call() -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        wait()
+        return (time.perf_counter() - began) / times
+
+    return call
 
 
 def load(name: str) -> Any:

@@ -38,12 +38,14 @@ REFERENCES: Final = {
     "cross_entropy": Method("cross_entropy_values", "", ()),
     "attention": Method("attention_values", "", ()),
     "train_step": Method("small_llama", "", ("jax",)),
+    "rewrites": Method("small_gpt2", "", ("jax",)),
 }
 """What runs before the others and is not timed: expected values, or the initial weights."""
 BASELINES: Final = {
     "cross_entropy": "optax",
     "attention": "dot_product_attention",
     "train_step": "transformers",
+    "rewrites": "transformers",
 }
 
 
@@ -90,19 +92,31 @@ _METHODS: Final[dict[str, dict[str, Method]]] = {
         **_methods("train_step_tunix", ("jax", "tunix"), "tunix"),
         **_MATMULS,
     },
+    "rewrites": {
+        **_methods("rewrites_im_jax", ("jax",), "im_jax", "im_jax_with_data"),
+        **_methods("rewrites_transformers", ("torch", "transformers"), "transformers"),
+        **_MATMULS,
+    },
 }
-_WITH_MALLOC: Final = ("transformers", "transformers_compact", "trl")
-_WITH_LAUNCH: Final = ("im_jax", "transformers", "transformers_compact")
-"""Of the train_step benchmark, those that run in these conditions too unless methods are named."""
+_IN_CONDITIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "train_step": {
+        "malloc": ("transformers", "transformers_compact", "trl"),
+        "launch": ("im_jax", "transformers", "transformers_compact"),
+    },
+    "rewrites": {
+        "malloc": ("transformers",),
+        "launch": ("im_jax", "im_jax_with_data", "transformers"),
+    },
+}
+"""Methods that run in these conditions too unless methods are named."""
 BENCHMARKS: Final = tuple(_METHODS)
 
 
 def default_methods(benchmark: str) -> list[str]:
     """All of a benchmark, and the second condition where memory allocation decides much."""
     names = list(_METHODS[benchmark])
-    if benchmark == "train_step":
-        names += [f"{name}:malloc" for name in _WITH_MALLOC]
-        names += [f"{name}:launch" for name in _WITH_LAUNCH]
+    for condition, some in _IN_CONDITIONS.get(benchmark, {}).items():
+        names += [f"{name}:{condition}" for name in some]
     return names
 
 

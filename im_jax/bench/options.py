@@ -11,14 +11,27 @@ from absl import flags
 from im_jax.bench import methods as catalogue
 from im_jax.bench.case import Case
 from im_jax.bench.rounds import Plan
-from im_jax.bench.sizes import Sizes
+from im_jax.bench.sizes import RewriteSizes, Sizes, SmallSizes
 from im_jax.errors import ConfigError
 
-_SHAPES: Final = {"cross_entropy": "2048x768x50257", "attention": "8x512x4x64", "train_step": "8x512"}
-_AXES: Final = {"cross_entropy": "NxDxV", "attention": "BxLxHxK", "train_step": "BxL"}
+_SHAPES: Final = {
+    "cross_entropy": "2048x768x50257",
+    "attention": "8x512x4x64",
+    "train_step": "8x512",
+    "rewrites": "128x6x2",
+}
+"""That of `rewrites` has the examples of the tier `cpu` in `im_jax.rewrites.experiments`."""
+_AXES: Final = {
+    "cross_entropy": "NxDxV",
+    "attention": "BxLxHxK",
+    "train_step": "BxL",
+    "rewrites": "x".join(RewriteSizes._fields),
+}
 _ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037"}
-_MODEL: Final = "32000x256x6x4x4x688"
-"""21.1 million parameters."""
+_MODELS: Final = {"train_step": "32000x256x6x4x4x688", "rewrites": "2x4x64"}
+"""21.1 million parameters, and 0.1."""
+_MODEL_AXES: Final = {"train_step": "x".join(Sizes._fields), "rewrites": "x".join(SmallSizes._fields)}
+_WORK: Final = ("train", "evaluate")
 _DTYPES: Final = ("float32", "bfloat16")
 
 
@@ -69,7 +82,10 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
     """The flags of a benchmark."""
     axes = _AXES[benchmark]
     flags.DEFINE_string("shape", _SHAPES[benchmark], f"Sizes {axes}.", flag_values=values)
-    flags.DEFINE_list("dtype", ["float32"], "Types, of " + ", ".join(_DTYPES) + ".", flag_values=values)
+    if benchmark == "rewrites":
+        flags.DEFINE_list("work", list(_WORK), "Of " + ", ".join(_WORK) + ".", flag_values=values)
+    else:
+        flags.DEFINE_list("dtype", ["float32"], "Types, of " + ", ".join(_DTYPES) + ".", flag_values=values)
     flags.DEFINE_list("methods", None, "Who takes part; all if not given.", flag_values=values)
     flags.DEFINE_integer("rounds", 10, "Timed calls of each.", lower_bound=1, flag_values=values)
     flags.DEFINE_float(
@@ -78,13 +94,14 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
     flags.DEFINE_enum("format", "table", ["table", "json"], "What to print.", flag_values=values)
     if benchmark == "attention":
         flags.DEFINE_list("examples", ["1", "4"], "Numbers of examples that share a row.", flag_values=values)
-    else:
+    elif benchmark in _ACTIVE:
         flags.DEFINE_list(
             "active", _ACTIVE[benchmark].split(","), "Shares of tokens with loss.", flag_values=values
         )
+    if benchmark in _MODELS:
+        axes = _MODEL_AXES[benchmark]
+        flags.DEFINE_string("model", _MODELS[benchmark], f"Sizes {axes} of the model.", flag_values=values)
     if benchmark == "train_step":
-        axes = "x".join(Sizes._fields)
-        flags.DEFINE_string("model", _MODEL, f"Sizes {axes} of the Llama.", flag_values=values)
         flags.DEFINE_string(
             "tunix_python", None, "Interpreter that has tunix, where this one has not.", flag_values=values
         )
@@ -92,6 +109,8 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
 
 def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
     shape = _sizes("shape", values["shape"], _AXES[benchmark])
+    if benchmark == "rewrites":
+        return _rewrite_cases(shape, values)
     dtypes = values["dtype"]
     for dtype in dtypes:
         if dtype not in _DTYPES:
@@ -104,7 +123,7 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
         ]
     model: tuple[int, ...] = ()
     if benchmark == "train_step":
-        model = _sizes("model", values["model"], "x".join(Sizes._fields))
+        model = _sizes("model", values["model"], _MODEL_AXES[benchmark])
         _check_model(Sizes(*model))
         if shape[1] < 2:
             raise ConfigError(
@@ -115,6 +134,22 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
         Case(benchmark, shape, dtype, active=share, model=model)
         for dtype, share in itertools.product(dtypes, shares)
     ]
+
+
+def _rewrite_cases(shape: tuple[int, ...], values: dict[str, Any]) -> list[Case]:
+    sizes = RewriteSizes(*shape)
+    if not 2 <= sizes.side <= sizes.letters:
+        raise ConfigError(
+            f"--shape={values['shape']}: side {sizes.side} must be from 2, or there are too few rules, to "
+            f"the {sizes.letters} letters of a string"
+        )
+    model = SmallSizes(*_sizes("model", values["model"], _MODEL_AXES["rewrites"]))
+    if model.embed % model.heads:
+        raise ConfigError(f"--model: embed {model.embed} must be a multiple of heads {model.heads}")
+    for work in values["work"]:
+        if work not in _WORK:
+            raise ConfigError(f"--work={work!r} is not one of {', '.join(_WORK)}")
+    return [Case("rewrites", shape, "float32", model=tuple(model), work=work) for work in values["work"]]
 
 
 def _sizes(flag: str, text: str, axes: str) -> tuple[int, ...]:

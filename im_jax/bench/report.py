@@ -8,13 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from im_jax import machine
+from im_jax.bench.case import Case
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
 from im_jax.bench.statistics import Row, matmul_rate, rows
 
-_DIFFERENCE: Final = {"cross_entropy": "loss, gradients", "attention": "difference", "train_step": "losses"}
+_DIFFERENCE: Final = {
+    "cross_entropy": "loss, gradients",
+    "attention": "difference",
+    "train_step": "losses",
+    "rewrites train": "losses",
+    "rewrites evaluate": "answers",
+}
 MEANINGS: Final = """\
 median, p10, p90: milliseconds of a call over the rounds; in each round every method is called once, in turn.
+    Of rewrites, a call is several steps or batches where they are short; the milliseconds are of one.
 vs BASELINE: its time by this one's (above 1: faster): the median over rounds, and the ratio of the medians.
 TFLOP/s: operations that the result needs by the time; for a matrix product, its own. A training step counts
     the head for all tokens, so what skips those without loss can pass 100 % of the matrix product.
@@ -22,7 +30,8 @@ of matmul: of the rate of the matrix product named above the table, measured in 
 temporary, output: MB by JAX's compiler. growth: MB of resident memory at the peak of a call above before it,
     on a GPU of torch's own memory there; near nothing where an allocator keeps what it once had.
 loss, gradients, difference: largest relative difference from the same in float64 NumPy; losses: that of the
-    first steps from the baseline's."""
+    first steps from the baseline's; answers: of their tokens, 0 where all are the same.
+with_data: the batches, or the prompts, are made in the same time."""
 
 
 def header(command: str, rounds: int) -> dict[str, Any]:
@@ -99,17 +108,16 @@ def _case_title(measurement: Measurement) -> str:
 
 def _table(measurement: Measurement) -> str:
     baseline = BASELINES[measurement.case.benchmark]
-    train = measurement.case.benchmark == "train_step"
-    tokens = measurement.case.shape[0] * measurement.case.shape[1]
+    amount, unit = _amount(measurement.case)
     titles = ["method", "median", "p10", "p90", f"vs {baseline}", "of medians"]
-    titles += ["tokens/s"] if train else []
+    titles += [f"{unit}/s"] if unit else []
     titles += [
         "TFLOP/s",
         "of matmul",
         "temporary",
         "output",
         "growth",
-        _DIFFERENCE[measurement.case.benchmark],
+        _DIFFERENCE[f"{measurement.case.benchmark} {measurement.case.work}".strip()],
     ]
     cells = [titles, ["---", *["---:"] * (len(titles) - 1)]]
     for row in rows(measurement):
@@ -117,7 +125,7 @@ def _table(measurement: Measurement) -> str:
         is_matmul = "matmul_flops" in row.outcome.values
         line = [row.outcome.name, *(f"{1e3 * x:.4g}" for x in summary[:3])]
         line += [_number(summary.ratio, ".2f"), _number(summary.ratio_of_medians, ".2f")]
-        line += [("" if is_matmul else f"{tokens / summary.median:.0f}")] if train else []
+        line += [("" if is_matmul else f"{amount / summary.median:.0f}")] if unit else []
         line += [
             _number(row.rate and row.rate / 1e12, ".3g"),
             _number(row.share and 100 * row.share, ".0f", "%"),
@@ -135,6 +143,17 @@ def _table(measurement: Measurement) -> str:
         + " |"
         for line in cells
     )
+
+
+def _amount(case: Case) -> tuple[int, str]:
+    """What a call processes: how many, and of what; no name where only operations count."""
+    match case.benchmark:
+        case "train_step":
+            return case.shape[0] * case.shape[1], "tokens"
+        case "rewrites":
+            return case.shape[0], "sequences"
+        case _:
+            return 0, ""
 
 
 def _padded(cell: str, width: int, column: int) -> str:

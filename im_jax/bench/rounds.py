@@ -12,7 +12,7 @@ from im_jax.bench.case import Case
 from im_jax.bench.methods import REFERENCES, Method, find_method
 from im_jax.bench.process import Process
 
-_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3}
+_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "rewrites": 3}
 """Calls before the first that counts; a training step's are the first whose losses are compared."""
 
 
@@ -42,7 +42,7 @@ class Measurement:
     case: Case
     outcomes: list[Outcome]
     reference: Outcome
-    """Expected values of the case; of a training step, what it computes."""
+    """Expected values of the case; of a training step, how much it computes."""
     order: list[list[str]]
     """Names in the order in which they were timed, by round."""
     load: tuple[float, float]

@@ -1,4 +1,4 @@
-"""Sizes and constants of the train_step benchmark that workers of other libraries need too."""
+"""Sizes and constants of the benchmarks of training that workers of other libraries need too."""
 
 from typing import Final, NamedTuple
 
@@ -18,3 +18,27 @@ class Sizes(NamedTuple):
     heads: int
     kv_heads: int
     mlp: int
+
+
+class RewriteSizes(NamedTuple):
+    """`Case.shape` of the rewrites benchmark, by name."""
+
+    batch: int
+    letters: int
+    """Of a string, and of its answer: both sides of a rule are equally long."""
+    side: int
+    """Letters of each side of a rule."""
+
+
+class SmallSizes(NamedTuple):
+    """`Case.model` of the rewrites benchmark, by name: a GPT-2 whose feed-forward is four times as wide."""
+
+    layers: int
+    heads: int
+    embed: int
+
+
+REWRITES_LEARNING_RATE: Final = 1e-3
+REWRITES_BETAS: Final = (0.9, 0.999)
+REWRITES_EPS: Final = 1e-8
+REWRITES_CLIP_NORM: Final = 1.0

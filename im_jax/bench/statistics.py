@@ -1,13 +1,16 @@
 """From times to numbers that can be compared."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from im_jax.bench.contestant import difference
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
+
+_COMPARED_WITH_BASELINE: Final = ("losses", "answers")
+"""Values without a reference: what training and decoding arrive at, in float32."""
 
 
 class Summary(NamedTuple):
@@ -76,7 +79,7 @@ def useful_flops(measurement: Measurement) -> float | None:
     """Floating-point operations that the result needs, whatever a contestant really does.
 
     cross_entropy: 6 n D V of the n tokens with loss. attention: 12 H K for each pair of tokens that see
-    each other (2 products forward, 4 backward). train_step: of the model, by
+    each other (2 products forward, 4 backward). train_step and training of rewrites: of the model, by
     `im_jax.models.decoder.flops_per_token`; all tokens count in the head, with loss or not.
     """
     flops = measurement.reference.values.get("flops")
@@ -99,10 +102,13 @@ def matmul_rate(measurement: Measurement) -> tuple[str, float] | None:
 
 
 def _expected(measurement: Measurement) -> dict[str, object]:
-    """In float64, or for a training step the losses of the baseline, else of the first that ran."""
-    if measurement.case.benchmark != "train_step":
+    """In float64, or for a model the losses or answers of the baseline, else of the first that ran."""
+    if measurement.case.benchmark not in ("train_step", "rewrites"):
         return measurement.reference.values
-    with_losses = [outcome for outcome in measurement.outcomes if "losses" in outcome.values]
-    by_name = {outcome.name: outcome.values for outcome in with_losses}
+    by_name = {
+        outcome.name: outcome.values
+        for outcome in measurement.outcomes
+        if any(name in outcome.values for name in _COMPARED_WITH_BASELINE)
+    }
     first = next(iter(by_name.values()), {})
-    return by_name.get(BASELINES["train_step"], first)
+    return by_name.get(BASELINES[measurement.case.benchmark], first)

@@ -77,7 +77,7 @@ def test_a_worker_that_dies_or_hangs_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step"),
+        ([], r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step, rewrites"),
         (["cross_entropi"], r"'cross_entropi' is none"),
         (["cross_entropy", "--methods=optx"], r"cross_entropy has no method 'optx'; did you mean optax\?"),
         (["attention", "--methods=optax"], r"attention has no method 'optax'; .*It has im_jax, "),
@@ -95,6 +95,11 @@ def test_a_worker_that_dies_or_hangs_is_an_answer() -> None:
         (["attention", "--examples=600"], r"--examples=600: must be a number from 1 to the 512 tokens"),
         (["train_step", "--shape=8x1"], r"a row of one token has no target"),
         (["train_step", "--model=10x6x1x2x1x8"], r"--model: embed 6 must be an even multiple of heads 2"),
+        (["rewrites", "--shape=8x6x1"], r"--shape=8x6x1: side 1 must be from 2, .* to the 6 letters"),
+        (["rewrites", "--shape=8x6x7"], r"--shape=8x6x7: side 7 must be from 2"),
+        (["rewrites", "--model=2x3x64"], r"--model: embed 64 must be a multiple of heads 3"),
+        (["rewrites", "--work=train,test"], r"--work='test' is not one of train, evaluate"),
+        (["rewrites", "--dtype=bfloat16"], r"[Uu]nknown command line flag 'dtype'"),
         (
             ["train_step", "--tunix_python=/no/such/python"],
             r"--tunix_python=/no/such/python: no such program",

@@ -18,7 +18,9 @@ from im_jax.bench.case import (
 
 def test_a_case_survives_its_way_to_a_worker() -> None:
     case = Case("train_step", (2, 8), "bfloat16", active=0.5, model=(10, 4, 1, 2, 1, 8))
-    assert case_from_json(json.loads(json.dumps(dataclasses.asdict(case)))) == case
+    rewrites = Case("rewrites", (2, 6, 2), "float32", model=(1, 2, 8), work="train")
+    for sent in (case, rewrites):
+        assert case_from_json(json.loads(json.dumps(dataclasses.asdict(sent)))) == sent
 
 
 @pytest.mark.parametrize(("share", "count"), [(1.0, 1024), (0.234, 240), (0.037, 38), (1e-6, 2)])

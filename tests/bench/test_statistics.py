@@ -66,6 +66,22 @@ def test_a_training_steps_losses_are_compared_with_the_baselines() -> None:
     assert [row.differences["losses"] for row in rows(found)] == pytest.approx([expected, 0.0])
 
 
+def test_rewrites_have_sequences_by_second_and_answers_like_the_baselines() -> None:
+    found = measurement(
+        outcome("im_jax", [0.5], answers=[1, 2, 3]), outcome("transformers", [1.0], answers=[1, 2, 3])
+    )
+    found.case = Case("rewrites", (8, 6, 2), "float32", model=(2, 4, 64), work="evaluate")
+    assert [row.differences["answers"] for row in rows(found)] == [0.0, 0.0]
+    text = "\n".join(report.as_text(report.header("", rounds=1), iter([found])))
+    assert "## rewrites 8x6x2, float32, model 2x4x64, evaluate" in text
+    titles, ours = (
+        [cell.strip() for cell in line.split("|")]
+        for line in text.splitlines()
+        if line.startswith(("| m", "| i"))
+    )
+    assert dict(zip(titles, ours, strict=True))["sequences/s"] == "16"
+
+
 def test_differences_show_a_wrong_entry_and_a_wrong_scale() -> None:
     array = np.random.default_rng(0).standard_normal((40, 50)).astype(np.float32)
     same, scaled, shuffled = (describe("x", x) for x in (array, 1.01 * array, array[::-1]))

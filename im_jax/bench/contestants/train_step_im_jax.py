@@ -11,46 +11,43 @@ from im_jax.batch import Batch
 from im_jax.bench.case import Case, train_inputs
 from im_jax.bench.contestant import Contestant
 from im_jax.bench.contestants import jax_backend
+from im_jax.bench.contestants.im_jax_step import compile_step
 from im_jax.bench.contestants.small_llama import model_config, optimizer_config
-from im_jax.config import LossConfig, MeshConfig
-from im_jax.losses.policy import LossPolicy, make_policy
+from im_jax.config import LossConfig
+from im_jax.losses.policy import make_policy
 from im_jax.losses.weighting import normalise, shift_to_targets, target_weights
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained
-from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import TokenClass
 from im_jax.training import mesh as meshes
-from im_jax.training import state as states
-from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.state import TrainState
-from im_jax.training.step import TrainStep, make_train_step
+from im_jax.training.step import TrainStep
 
 
 def make(case: Case, variant: str) -> Contestant:
     """The step as `im_jax.train` compiles it."""
-    model, loss, rules = model_config(case), LossConfig(policy="it"), ShardingRules()
-    policy = make_policy(loss)
-    optimizer = make_optimizer(optimizer_config(), make_schedule(optimizer_config(), steps=1))
-    mesh = meshes.make_mesh(MeshConfig())
-    shardings = states.state_shardings(model, optimizer, mesh, rules)
-    if variant == "im_jax":
-        step = make_train_step(model, policy, loss, optimizer, accumulate=1, rules=rules)
-    else:
-        step = _optax_step(case, policy, optimizer, rules)
-    with jax.set_mesh(mesh):
-        batch = meshes.put_batch(make_batch(case), mesh)
-        state = states.state_from_params(load_pretrained(model, shardings.params), optimizer, shardings)
-        jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
-        compiled = jitted.lower(state, batch).compile()
+    model, inputs = model_config(case), make_batch(case)
 
-    losses: list[float] = []
+    def load(shardings: decoder.Params) -> decoder.Params:
+        return load_pretrained(model, shardings)
+
+    def optax_step(optimizer: optax.GradientTransformation) -> TrainStep:
+        return _optax_step(case, optimizer)
+
+    compiled = compile_step(
+        model, optimizer_config(), inputs, load, replace=None if variant == "im_jax" else optax_step
+    )
+    state, losses = compiled.state, []
+    with jax.set_mesh(compiled.mesh):
+        batch = meshes.put_batch(inputs, compiled.mesh)
 
     def call() -> None:
         nonlocal state
-        state, metrics = jax.block_until_ready(compiled(state, batch))
+        state, metrics = jax.block_until_ready(compiled.step(state, batch))
         losses.append(float(metrics.loss if variant == "im_jax" else metrics))
 
-    return Contestant(call, lambda: {"losses": losses}, jax_backend.device(), jax_backend.memory(compiled))
+    memory = jax_backend.memory(compiled.step)
+    return Contestant(call, lambda: {"losses": losses}, jax_backend.device(), memory)
 
 
 def make_batch(case: Case) -> Batch:
@@ -67,17 +64,13 @@ def make_batch(case: Case) -> Batch:
     )
 
 
-def _optax_step(
-    case: Case, policy: LossPolicy, optimizer: optax.GradientTransformation, rules: ShardingRules
-) -> TrainStep:
+def _optax_step(case: Case, optimizer: optax.GradientTransformation) -> TrainStep:
     """Our step but for the loss: what one would write without this package."""
-    model = model_config(case)
+    model, policy = model_config(case), make_policy(LossConfig(policy="it"))
 
     def loss_of(params: Any, batch: Batch) -> jax.Array:
         weights = normalise(target_weights(batch, policy), batch.segments, "token_mean")
-        hidden = decoder.hidden_states(
-            params, model, batch.tokens, batch.segments, batch.positions, rules=rules
-        )
+        hidden = decoder.hidden_states(params, model, batch.tokens, batch.segments, batch.positions)
         head = decoder.head_matrix(params, model)
         logits = jnp.dot(hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32)
         labels = shift_to_targets(batch.tokens)

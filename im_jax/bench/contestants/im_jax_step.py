@@ -1,0 +1,57 @@
+"""Our train step as `im_jax.train` compiles it, with a state to begin from."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from im_jax.batch import Batch
+from im_jax.config import LossConfig, MeshConfig, ModelConfig, OptimizerConfig
+from im_jax.losses.policy import make_policy
+from im_jax.models.decoder import Params
+from im_jax.models.sharding import ShardingRules
+from im_jax.training import mesh as meshes
+from im_jax.training import state as states
+from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.state import TrainState
+from im_jax.training.step import TrainStep, make_train_step
+
+
+class CompiledStep(NamedTuple):
+    """`step(state, batch) -> (state, metrics)`, where the state that goes in is spent."""
+
+    step: Any
+    state: TrainState
+    mesh: Mesh
+
+
+def compile_step(
+    model: ModelConfig,
+    optimizer: OptimizerConfig,
+    batch: Batch,
+    load: Callable[[Params], Params],
+    replace: Callable[[Any], TrainStep] | None = None,
+) -> CompiledStep:
+    """Compile a step with the policy `it` for batches of one shape.
+
+    Args:
+        model: architecture and types.
+        optimizer: with a constant learning rate.
+        batch: one of the batches, in NumPy.
+        load: initial parameters, of their shardings.
+        replace: another step than ours, of the optimiser.
+    """
+    loss, rules, mesh = LossConfig(policy="it"), ShardingRules(), meshes.make_mesh(MeshConfig())
+    transformation = make_optimizer(optimizer, make_schedule(optimizer, steps=1))
+    shardings = states.state_shardings(model, transformation, mesh, rules)
+    if replace is None:
+        policy = make_policy(loss)
+        step = make_train_step(model, policy, loss, transformation, accumulate=1, rules=rules)
+    else:
+        step = replace(transformation)
+    with jax.set_mesh(mesh):
+        state = states.state_from_params(load(shardings.params), transformation, shardings)
+        jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        compiled = jitted.lower(state, meshes.put_batch(batch, mesh)).compile()
+    return CompiledStep(compiled, state, mesh)
