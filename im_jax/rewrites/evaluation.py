@@ -1,15 +1,18 @@
 """Accuracy of greedy answers to rewrite examples: of unseen rules, and of training rules on new inputs."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jaxtyping as jt
 import numpy as np
 from jax.sharding import Mesh
 
 from im_jax.config import Config
 from im_jax.data.encoding import encode_prompt, stop_tokens
-from im_jax.data.rewrites import Examples, RewriteSource, RewriteTask, make_tasks
+from im_jax.data.rewrites import Examples, RewriteTask, make_tasks
+from im_jax.data.rewrites.bulk import bulk_encoder
+from im_jax.data.rewrites.source import conversation
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.models.decoder import Params
@@ -42,31 +45,59 @@ def evaluate(
     row: dict[str, Any] = {"effective_rules": tasks["train"].effective_rules}
     for name, part in PARTS.items():
         task = tasks[part]
-        examples = examples_of(task, task.examples(np.arange(len(task))))
-        source = RewriteSource(task, config.data.rewrites.prompt, part)
-        prompts = [
-            encode_prompt(source.of_example(example.left, example.right, example.input), template, tokenizer)
-            for example in examples
-        ]
-        longest = max(len(tokenizer.encode(example.answer).ids) for example in examples)
-        answers = decode(params, config, prompts, longest, tokenizer, template, mesh, rules)
+        arrays = task.examples(np.arange(len(task)))
+        examples = examples_of(task, arrays)
+        asked = encode_prompts(task, arrays, config.data.rewrites.prompt, template, tokenizer)
+        answers = decode(
+            params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules
+        )
         row |= {f"{name}/{key}": value for key, value in score(examples, answers).items()}
     return row
 
 
 def examples_of(task: RewriteTask, arrays: Examples) -> list[Example]:
     """Examples as strings."""
-    return [
-        Example(
-            left=task.text(arrays.left[i]),
-            right=task.text(arrays.right[i]),
-            input=task.text(arrays.input[i]),
-            answer=task.text(arrays.answer[i, : arrays.answer_length[i]]),
-            occurrences=int(arrays.occurrences[i]),
-            family=task.family(int(arrays.rule[i])),
-        )
-        for i in range(len(arrays.rule))
-    ]
+    families = [task.family(rule) for rule in arrays.rule.tolist()]
+    left, right, texts = (_texts(task, letters) for letters in (arrays.left, arrays.right, arrays.input))
+    answers = _texts(task, arrays.answer, arrays.answer_length)
+    occurrences = arrays.occurrences.tolist()
+    return list(map(Example, left, right, texts, answers, occurrences, families))
+
+
+def _texts(
+    task: RewriteTask,
+    letters: jt.UInt8[np.ndarray, "E X"],
+    lengths: jt.Int64[np.ndarray, " E"] | None = None,
+) -> list[str]:
+    """Rows of letters as strings; with lengths, so many letters of each row."""
+    count, width = letters.shape
+    whole = "".join(np.array(list(task.alphabet))[letters.reshape(-1)].tolist())
+    ends = [width] * count if lengths is None else lengths.tolist()
+    return [whole[row * width : row * width + end] for row, end in enumerate(ends)]
+
+
+class Asked(NamedTuple):
+    """What a model is asked."""
+
+    prompts: Sequence[jt.Int32[np.ndarray, " _"]]
+    """Tokens of each prompt; one array [E, P] where they are made in bulk."""
+    longest_answer: int
+    """Tokens of the longest right answer, without its stop."""
+
+
+def encode_prompts(
+    task: RewriteTask, examples: Examples, prompt: str, template: Template, tokenizer: Tokenizer
+) -> Asked:
+    """Examples as prompts: in bulk where a letter is a token whatever stands around it, else one by one."""
+    bulk = bulk_encoder(task, template, tokenizer, prompt)
+    if bulk is not None and bulk.prompts_agree():
+        return Asked(list(bulk.encode_prompts(examples)), int(examples.answer_length.max()))
+    prompts, longest = [], 0
+    for row in range(len(examples.rule)):
+        instruction, answer = conversation(task, examples, row, prompt, str(row)).messages
+        prompts.append(encode_prompt([instruction], template, tokenizer))
+        longest = max(longest, len(tokenizer.encode(answer.text).ids))
+    return Asked(prompts, longest)
 
 
 def decode(
@@ -96,6 +127,8 @@ def decode(
         lengths = np.ones(size, np.int32)
         for row, prompt in enumerate(some):
             tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+        # Rows that are not asked for end when another does, so that none is waited for.
+        tokens[len(some) :], lengths[len(some) :] = tokens[0], lengths[0]
         sharding = batch_sharding(mesh)
         placed = [jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for x in (tokens, lengths)]
         decoded = greedy(params, config.model, placed[0], lengths, new, ends, rules)

@@ -1,6 +1,7 @@
 """Answers of a small model to rewrite examples, against asking it one by one without a cache."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from im_jax.config import Config, DataConfig, ModelConfig
 from im_jax.data.encoding import encode_conversation, encode_prompt
 from im_jax.data.rewrites import RewriteSource, make_tasks
+from im_jax.data.rewrites.bulk import bulk_encoder
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.models import decoder
@@ -91,6 +93,61 @@ def test_scores_are_those_of_answers_one_by_one(template: str) -> None:
         assert len({*given}) > 1
         expected = score(examples, given)
         assert {key: row[f"{name}/{key}"] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "in_bulk"),
+    [
+        ("plain", "{left}>{right}:{input}", True),
+        ("tulu", "In {input}, put {right} for {left}; {left} once.", True),
+        ("tulu", "  {left}>{right}:{input}", False),  # the template strips the spaces
+    ],
+)
+@pytest.mark.parametrize("right_length", [0, 2, 5])
+def test_prompts_are_what_they_are_one_by_one(
+    template: str, prompt: str, in_bulk: bool, right_length: int
+) -> None:
+    config = config_of(template, no_op_fraction=0.5, right_length=right_length)
+    written = make_template(template, TOKENIZER)
+    task = make_tasks(config.data.rewrites, 0)["test"]
+    examples = task.examples(np.arange(len(task)))
+    encoder = bulk_encoder(task, written, TOKENIZER, prompt)
+    assert (encoder is not None and encoder.prompts_agree()) is in_bulk
+    asked = evaluation.encode_prompts(task, examples, prompt, written, TOKENIZER)
+    source = RewriteSource(task, prompt, "x")
+    one_by_one = [encode_prompt(source[i].messages[:1], written, TOKENIZER) for i in range(len(task))]
+    assert [tokens.tolist() for tokens in asked.prompts] == [tokens.tolist() for tokens in one_by_one]
+    assert asked.longest_answer == max(len(source[i].messages[1].text) for i in range(len(task)))
+
+
+def test_a_template_that_prompts_otherwise_than_it_trains_is_asked_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "template.jinja"
+    path.write_text(
+        "{% if add_generation_prompt %}Now {% endif %}"
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}\n"
+        "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    config = config_of("plain")
+    written = make_template(str(path), TOKENIZER)
+    task, prompt = make_tasks(config.data.rewrites, 0)["test"], config.data.rewrites.prompt
+    encoder = bulk_encoder(task, written, TOKENIZER, prompt)
+    assert encoder is not None and not encoder.prompts_agree()
+    asked = evaluation.encode_prompts(task, task.examples(np.arange(2)), prompt, written, TOKENIZER)
+    source = RewriteSource(task, prompt, "x")
+    for row, tokens in enumerate(asked.prompts):
+        assert tokens.tolist() == encode_prompt(source[row].messages[:1], written, TOKENIZER).tolist()
+
+
+def test_examples_as_strings_are_rewritten_by_replace() -> None:
+    config = config_of("plain", no_op_fraction=0.5, right_length=5)
+    task = make_tasks(config.data.rewrites, 0)["test"]
+    arrays = task.examples(np.arange(len(task)))
+    examples = evaluation.examples_of(task, arrays)
+    assert len({len(example.answer) for example in examples}) == 2
+    for row, example in enumerate(examples):
+        assert example.input == task.text(arrays.input[row])
+        assert example.answer == example.input.replace(example.left, example.right, 1)
+        assert example.occurrences == int(example.left in example.input)
 
 
 def test_an_answer_that_does_not_stop_is_not_right() -> None:

@@ -1,4 +1,4 @@
-"""Rewrite examples as tokens, thousands at a time, where each letter is a token of its own.
+"""Rewrite examples and their prompts as tokens, thousands at a time, where each letter is a token of its own.
 
 An example is encoded once by the way that all conversations take. What differs between examples of equal
 length is letters, each at its place; so that one example is a mould, and the rest is filled into it by NumPy.
@@ -15,7 +15,7 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.data.conversation import Conversation
-from im_jax.data.encoding import EncodedExample, encode_conversation
+from im_jax.data.encoding import EncodedExample, encode_conversation, encode_prompt
 from im_jax.data.rewrites.source import check_prompt, conversation
 from im_jax.data.rewrites.task import Examples, RewriteTask
 from im_jax.data.templates import Template
@@ -35,11 +35,15 @@ class Encoded(NamedTuple):
     lengths: jt.Int64[np.ndarray, " E"]
 
 
+_Places = Sequence[tuple[str, jt.Int64[np.ndarray, " _"]]]
+"""Fields of `Examples`, and where their letters stand; a field may stand in several places."""
+
+
 class _Mould(NamedTuple):
     tokens: jt.Int32[np.ndarray, " T"]
     classes: jt.UInt8[np.ndarray, " T"]
-    places: Sequence[tuple[str, jt.Int64[np.ndarray, " X"]]]
-    """Fields of `Examples`, and where their letters stand; a field may stand in several places."""
+    instruction: _Places
+    answer: _Places
 
 
 class BulkEncoder:
@@ -62,13 +66,38 @@ class BulkEncoder:
         for answer_length in np.unique(examples.answer_length).tolist():
             mould = self.mould(answer_length)
             here = np.flatnonzero(examples.answer_length == answer_length)
-            block = np.tile(mould.tokens, (len(here), 1))
-            for name, places in mould.places:
-                block[:, places] = self._ids[getattr(examples, name)[here, : len(places)]]
+            block = self._filled(mould.tokens, [*mould.instruction, *mould.answer], examples, here)
             tokens[here, : block.shape[1]] = block
             classes[here, : block.shape[1]] = mould.classes
             lengths[here] = block.shape[1]
         return Encoded(tokens, classes, lengths)
+
+    def encode_prompts(self, examples: Examples) -> jt.Int32[np.ndarray, "E P"]:
+        """Tokens after which the model answers; right only where `prompts_agree`. All are of one length.
+
+        The examples may be of another task, if its strings and sides have as many letters; ValueError if not.
+        """
+        length = self._task.answer_lengths[0]
+        everything = np.arange(len(examples.rule))
+        return self._filled(
+            self._encode_prompt(self.sample(length)), self.mould(length).instruction, examples, everything
+        )
+
+    def _filled(
+        self,
+        tokens: jt.Int32[np.ndarray, " T"],
+        places: _Places,
+        examples: Examples,
+        here: jt.Int64[np.ndarray, " F"],
+    ) -> jt.Int32[np.ndarray, "F T"]:
+        """Copies of a mould's tokens with the letters of some of the examples at their places."""
+        block = np.tile(tokens, (len(here), 1))
+        for name, places_of_field in places:
+            letters = getattr(examples, name)[here]
+            if name == "answer":  # filled up with 0 behind its length
+                letters = letters[:, : len(places_of_field)]
+            block[:, places_of_field] = self._ids[letters]
+        return block
 
     def mould(self, answer_length: int) -> _Mould:
         """That of answers of some length."""
@@ -98,16 +127,16 @@ class BulkEncoder:
         sample = self.sample(answer_length)
         encoded = self._encode_whole(sample)
         starts = self._first_tokens(sample, encoded.classes)
-        places: list[tuple[str, np.ndarray]] = []
+        instruction: list[tuple[str, np.ndarray]] = []
         at = starts["user"]
         for literal, name, _, _ in string.Formatter().parse(self._prompt):
             at += len(self._tokenizer.encode(literal).ids)
             if name is not None:
                 width = getattr(self._task, f"{name}_length")
-                places.append((name, np.arange(at, at + width)))
+                instruction.append((name, np.arange(at, at + width)))
                 at += width
-        places.append(("answer", np.arange(starts["assistant"], starts["assistant"] + answer_length)))
-        return _Mould(encoded.tokens, encoded.classes, places)
+        answer = np.arange(starts["assistant"], starts["assistant"] + answer_length)
+        return _Mould(encoded.tokens, encoded.classes, instruction, [("answer", answer)])
 
     def _first_tokens(self, sample: Conversation, classes: np.ndarray) -> dict[str, int]:
         """Number of the first token of the instruction and of the answer."""
@@ -120,6 +149,9 @@ class BulkEncoder:
             example, self._template, self._tokenizer, max_length=2**31 - 1, truncation="drop"
         )
 
+    def _encode_prompt(self, example: Conversation) -> jt.Int32[np.ndarray, " P"]:
+        return encode_prompt(example.messages[:1], self._template, self._tokenizer)
+
     def agrees(self) -> bool:
         """Whether the first examples come out as they do one by one; a template may write contents anew."""
         items = np.arange(min(_COMPARED, len(self._task)))
@@ -131,6 +163,21 @@ class BulkEncoder:
             if not (same_tokens and np.array_equal(plain.classes, encoded.classes[row, :end])):
                 return False
         return True
+
+    def prompts_agree(self) -> bool:
+        """Whether prompts begin as whole examples do, and the first come out as they do one by one."""
+        length = self._task.answer_lengths[0]
+        mould, prompt = self.mould(length), self._encode_prompt(self.sample(length))
+        end = max(int(places[-1]) + 1 for _, places in mould.instruction if len(places))
+        if not np.array_equal(prompt[:end], mould.tokens[:end]):
+            return False
+        examples = self._task.examples(np.arange(min(_COMPARED, len(self._task))))
+        return all(
+            np.array_equal(
+                self._encode_prompt(conversation(self._task, examples, row, self._prompt, "compared")), tokens
+            )
+            for row, tokens in enumerate(self.encode_prompts(examples))
+        )
 
 
 def bulk_encoder(

@@ -33,10 +33,6 @@ class RewriteSource:
             self._task, self._task.examples(np.array([number])), 0, self._prompt, f"{self._name}-{number}"
         )
 
-    def of_example(self, left: str, right: str, text: str) -> tuple[Message, ...]:
-        """The instruction of an example, without its answer."""
-        return (Message("user", self._prompt.format(left=left, right=right, input=text)),)
-
 
 def conversation(task: RewriteTask, examples: Examples, row: int, prompt: str, identity: str) -> Conversation:
     """One of some examples as instruction and answer."""

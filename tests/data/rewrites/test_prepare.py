@@ -8,7 +8,7 @@ import pytest
 
 from im_jax.batch import Batch
 from im_jax.config import Config, DataConfig, EvalConfig, LossConfig
-from im_jax.data.encoding import encode_conversation
+from im_jax.data.encoding import encode_conversation, encode_prompt
 from im_jax.data.pipeline import eval_batches, train_iterator
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.rewrites import RewriteSource, make_tasks
@@ -48,16 +48,28 @@ def test_bulk_encoding_is_encoding_one_by_one(template: str, prompt: str, no_ops
     tokenizer = make_tokenizer("bytes")
     written = make_template(template, tokenizer)
     encoder = bulk_encoder(task, written, tokenizer, prompt)
-    assert encoder is not None
+    assert encoder is not None and encoder.prompts_agree()
     items = np.arange(100, 160)
     encoded = encoder.encode(items)
+    prompts = encoder.encode_prompts(task.examples(items))
     source = RewriteSource(task, prompt, "x")
     for row, item in enumerate(items.tolist()):
+        asked = encode_prompt(source[item].messages[:1], written, tokenizer)
+        assert prompts[row].tolist() == asked.tolist()
         plain = encode_conversation(source[item], written, tokenizer, max_length=1000)
         end = encoded.lengths[row]
         assert encoded.tokens[row, :end].tolist() == plain.tokens.tolist()
         assert encoded.classes[row, :end].tolist() == plain.classes.tolist()
         assert not encoded.tokens[row, end:].any() and not encoded.classes[row, end:].any()
+
+
+def test_examples_of_other_lengths_have_no_place_in_a_prompt() -> None:
+    task, longer = (make_tasks(small(input_length=length), 0)["train"] for length in (20, 21))
+    tokenizer = make_tokenizer("bytes")
+    encoder = bulk_encoder(task, make_template("plain", tokenizer), tokenizer, PROMPTS[0])
+    assert encoder is not None
+    with pytest.raises(ValueError, match="shape mismatch"):
+        encoder.encode_prompts(longer.examples(np.arange(3)))
 
 
 def test_a_prompt_that_the_template_strips_is_not_encoded_in_bulk() -> None:
