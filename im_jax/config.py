@@ -74,6 +74,16 @@ class RewritesConfig:
     """How rule and input are written as an instruction."""
     eval_batch_size: int = 512
     """Answers that are decoded at a time."""
+    programs: str = ""
+    """Markov programs that the trained model is made to run: some of `random`, `sort`; empty: none."""
+    num_programs: int = 500
+    """Programs of each kind, each run on one input."""
+    program_rules: int = 3
+    """Rules of a `random` program, none of which training has."""
+    program_letters: int = 3
+    """Letters that a program and its input are made of, others for each program."""
+    step_limit: int = 30
+    """Rewrites after which the run of a program is cut off."""
 
 
 @dataclass

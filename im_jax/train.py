@@ -31,6 +31,7 @@ from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.sharding import ShardingRules
 from im_jax.rewrites import evaluation as rewrites
+from im_jax.rewrites import programs
 from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
@@ -65,6 +66,8 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
     console.print(data.summary(), highlight=False, markup=False)
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+    if config.data.source == "rewrites":
+        programs.check(config.data.rewrites, config.data.seed)
     workdir.mkdir(parents=True, exist_ok=True)
     fingerprint = data.fingerprint()
 

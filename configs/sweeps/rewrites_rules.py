@@ -45,8 +45,8 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         description=DESCRIPTION + experiments.OPEN_CHOICES,
         base=experiments.base(tier),
         axes={"rules": over("data.rewrites.num_rules", *rules)},
-        seeds=(0,) if tier == "smoke" else (0, 1, 2),
-        seed_fields=("seed", "data.seed"),
+        seeds=experiments.seeds(tier, 3),
+        seed_fields=experiments.SEED_FIELDS,
         measures=(
             Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
             Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),

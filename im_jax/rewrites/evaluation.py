@@ -18,6 +18,7 @@ from im_jax.data.tokenizers import Tokenizer
 from im_jax.models.decoder import Params
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
+from im_jax.rewrites import program_scores
 from im_jax.rewrites.scoring import Example, score
 from im_jax.training.mesh import batch_sharding
 
@@ -37,6 +38,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores of a model, as `PART/NAME`; see `im_jax.rewrites.scoring.score` for the names.
 
+    If programs are wanted, also what `im_jax.rewrites.program_scores.evaluate` makes of them.
+
     `effective_rules` is the number of equally frequent rules that training was as diverse as.
 
     Call it under `jax.set_mesh(mesh)`, on all processes.
@@ -52,7 +55,12 @@ def evaluate(
             params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules
         )
         row |= {f"{name}/{key}": value for key, value in score(examples, answers).items()}
-    return row
+
+    def answer(asked_of: Examples) -> list[str]:
+        asked = encode_prompts(tasks["train"], asked_of, config.data.rewrites.prompt, template, tokenizer)
+        return decode(params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules)
+
+    return row | program_scores.evaluate(config.data.rewrites, tasks["train"], answer)
 
 
 def examples_of(task: RewriteTask, arrays: Examples) -> list[Example]:

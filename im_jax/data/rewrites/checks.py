@@ -1,10 +1,14 @@
 """What the fields of `data.rewrites` must be, alone and together."""
 
-from im_jax.config import RewritesConfig
-from im_jax.data.rewrites.allocation import ALLOCATIONS
+from typing import Final
+
+from im_jax.config import CHOICES, RewritesConfig
 from im_jax.data.rewrites.families import FAMILIES
-from im_jax.data.rewrites.rules import UNSEEN, Kind
+from im_jax.data.rewrites.rules import Kind
 from im_jax.errors import ConfigError
+
+PROGRAMS: Final = ("random", "sort")
+"""Kinds of Markov programs; see `im_jax.rewrites.programs`."""
 
 
 def check(config: RewritesConfig) -> None:
@@ -14,7 +18,8 @@ def check(config: RewritesConfig) -> None:
     if len(config.alphabet) > 256:
         raise _error("alphabet", config.alphabet, "it can have 256 letters at most")
     positive = ("num_rules", "num_examples", "left_length", "input_length", "num_test_rules")
-    for name in (*positive, "num_test_examples"):
+    of_programs = ("num_programs", "program_rules", "program_letters", "step_limit")
+    for name in (*positive, "num_test_examples", *of_programs):
         if getattr(config, name) < 1:
             raise _error(name, getattr(config, name), "set it to 1 or more")
     if config.right_length < 0:
@@ -30,13 +35,14 @@ def check(config: RewritesConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 <= value <= 1:
             raise _error(name, value, "it is a share, from 0 to 1")
-    if config.allocation not in ALLOCATIONS:
-        raise _error("allocation", config.allocation, f"set one of {', '.join(ALLOCATIONS)}")
-    if config.unseen not in UNSEEN:
-        raise _error("unseen", config.unseen, f"set one of {', '.join(UNSEEN)}")
+    for name in ("allocation", "unseen"):
+        choices = CHOICES[f"data.rewrites.{name}"]
+        if getattr(config, name) not in choices:
+            raise _error(name, getattr(config, name), f"set one of {', '.join(choices)}")
     if not config.alpha > 0:
         raise _error("alpha", config.alpha, "set it above 0")
     _check_kinds(config)
+    _check_programs(config)
 
 
 def _check_kinds(config: RewritesConfig) -> None:
@@ -62,6 +68,51 @@ def kinds_of(families: str, k: str) -> tuple[Kind, ...]:
             raise _error("families", families, f"{name!r} is none; name some of {', '.join(FAMILIES)}")
     values = numbers_of("k", k, least=1)
     kinds = [Kind(name, value) for name in names for value in (values if name != "free" else (1,))]
+    return tuple(dict.fromkeys(kinds))
+
+
+def _check_programs(config: RewritesConfig) -> None:
+    """What programs need that are run at all: strings that keep their length, and rules enough."""
+    kinds, letters = programs_of(config.programs), config.program_letters
+    if not kinds:
+        return
+    if config.right_length != config.left_length:
+        raise _error(
+            "right_length",
+            config.right_length,
+            f"programs={config.programs!r} need strings that keep the length that the model is trained on; "
+            f"set it to left_length, {config.left_length}, or programs to ''",
+        )
+    if not 2 <= letters <= len(config.alphabet):
+        raise _error(
+            "program_letters", letters, f"set it from 2 to {len(config.alphabet)}, the size of the alphabet"
+        )
+    if "random" in kinds and config.program_rules > letters**config.left_length:
+        raise _error(
+            "program_rules",
+            config.program_rules,
+            f"there are only {letters**config.left_length} left sides of {config.left_length} letters out of "
+            f"{letters}; lower it, or raise program_letters",
+        )
+    if "sort" in kinds and config.left_length != 2:
+        raise _error(
+            "left_length",
+            config.left_length,
+            "programs that sort have rules of 2 letters; set left_length and right_length to 2, or leave "
+            "sort out of programs",
+        )
+
+
+def programs_of(text: str) -> tuple[str, ...]:
+    """Kinds of programs joined by commas, each once; none of an empty text.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    kinds = [kind.strip() for kind in text.split(",")] if text else []
+    for kind in kinds:
+        if kind not in PROGRAMS:
+            raise _error("programs", text, f"{kind!r} is none; name some of {', '.join(PROGRAMS)}")
     return tuple(dict.fromkeys(kinds))
 
 

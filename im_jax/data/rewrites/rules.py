@@ -9,8 +9,6 @@ from im_jax.data.rewrites.families import source_letters
 from im_jax.data.rewrites.random_access import below, draw
 from im_jax.errors import ConfigError
 
-UNSEEN: Final = ("rule", "left", "right", "both")
-"""What no training rule has of a test rule: the pair, its left side, its right side, or neither side."""
 _ROUNDS: Final = 50
 """Draws of all rules that are missing, before their kind is taken to hold no more."""
 _LEAST_DRAWN: Final = 1000
@@ -59,12 +57,13 @@ def draw_rules(
         seed: of the task.
         stream: which of its sequences.
         seen: rules that the new ones must not repeat.
-        unseen: in what; see `UNSEEN`.
+        unseen: what no `seen` rule has of a new one: the pair (`rule`), its `left` side, its `right` side, or
+            neither (`both`).
 
     Raises:
         ConfigError: there are not that many.
     """
-    taken = _Taken(seen, unseen)
+    taken = Taken(seen, unseen)
     parts = []
     for number, kind in enumerate(kinds):
         wanted = count // len(kinds) + (number < count % len(kinds))
@@ -75,10 +74,11 @@ def draw_rules(
     return Rules(*(np.concatenate(column)[order] for column in zip(*parts, strict=True)))
 
 
-class _Taken:
+class Taken:
     """What new rules must differ from; grows with what is accepted."""
 
     def __init__(self, seen: Rules | None, unseen: str) -> None:
+        """Args: rules that must not be repeated, and in what; see `draw_rules`."""
         self._pairs: set[bytes] = set()
         self._left: set[bytes] = set()
         self._right: set[bytes] = set()
@@ -87,6 +87,10 @@ class _Taken:
             self._left = set(_as_bytes(seen.left)) if unseen in ("left", "both") else set()
             self._right = set(_as_bytes(seen.right)) if unseen in ("right", "both") else set()
 
+    def has(self, left: bytes, right: bytes) -> bool:
+        """Whether a rule, as the bytes of its letter numbers, repeats one of those."""
+        return left + right in self._pairs or left in self._left or right in self._right
+
     def accept(self, left: np.ndarray, right: np.ndarray, most: int) -> list[int]:
         """Indices of the first `most` rules that are new, which they then are no longer."""
         accepted: list[int] = []
@@ -94,7 +98,7 @@ class _Taken:
         for i, (x, y, pair) in enumerate(zip(_as_bytes(left), _as_bytes(right), pairs, strict=True)):
             if len(accepted) == most:
                 break
-            if x != y and pair not in self._pairs and x not in self._left and y not in self._right:
+            if x != y and not self.has(x, y):
                 self._pairs.add(pair)
                 accepted.append(i)
         return accepted
@@ -107,7 +111,7 @@ def _draw_kind(
     lengths: tuple[int, int],
     seed: int,
     stream: int,
-    taken: _Taken,
+    taken: Taken,
 ) -> tuple[np.ndarray, np.ndarray]:
     free = [length if kind.family == "free" else length // kind.k for length in lengths]
     sources = [source_letters(kind.family, length, kind.k) for length in lengths]

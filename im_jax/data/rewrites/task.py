@@ -22,16 +22,17 @@ _CHUNK: Final = 16384
 
 
 class _Streams(NamedTuple):
-    """Numbers of the seed's sequences: training and test examples share none."""
+    """Numbers of the seed's sequences that make the examples of a task: no two tasks share one."""
 
-    rules: int
     order: int
     inputs: int
 
 
-_TRAIN: Final = _Streams(rules=1_000, order=2_000, inputs=10_000)
-_TEST: Final = _Streams(rules=3_000, order=4_000, inputs=20_000)
-_FRESH: Final = _Streams(rules=1_000, order=5_000, inputs=30_000)
+_TRAIN: Final = _Streams(order=2_000, inputs=10_000)
+_TEST: Final = _Streams(order=4_000, inputs=20_000)
+_FRESH: Final = _Streams(order=5_000, inputs=30_000)
+_TRAIN_RULES: Final = 1_000
+_TEST_RULES: Final = 3_000
 
 
 class Examples(NamedTuple):
@@ -164,8 +165,8 @@ def make_tasks(config: RewritesConfig, seed: int) -> dict[str, RewriteTask]:
     kinds = kinds_of(config.families, config.k)
     test_kinds = kinds_of(config.test_families or config.families, config.test_k or config.k)
     draw = functools.partial(draw_rules, letters=len(config.alphabet), lengths=lengths, seed=seed)
-    rules = draw(kinds, config.num_rules, stream=_TRAIN.rules)
-    unseen = draw(test_kinds, config.num_test_rules, stream=_TEST.rules, seen=rules, unseen=config.unseen)
+    rules = draw(kinds, config.num_rules, stream=_TRAIN_RULES)
+    unseen = draw(test_kinds, config.num_test_rules, stream=_TEST_RULES, seen=rules, unseen=config.unseen)
     shares = allocation.shares(config.allocation, len(rules), config.alpha, seed)
     train = RewriteTask(
         alphabet=config.alphabet,

@@ -1,0 +1,77 @@
+"""String rewrites: whole Markov programs run by a model that applies one rule, by its number of rules.
+
+python -m im_jax.sweep --config=configs/sweeps/rewrites_programs.py --workdir=DIR [--tier=smoke|full]
+"""
+
+from typing import Any
+
+from im_jax.config import Config
+from im_jax.rewrites import experiments
+from im_jax.rewrites.programs import BUCKETS
+from im_jax.sweeps.definition import Better, Measure, Plot, Profile, Scale, Sweep, over
+from im_jax.sweeps.overrides import with_overrides
+
+TIERS = experiments.TIERS
+
+DESCRIPTION = """\
+A model is trained to apply one rule to one string. Then it is made the part of a Markov machine that applies
+rules, and runs whole programs: in each step it is asked for every rule of the program in order, and the first
+that changes the string has applied. A run is right if it ends, and with the right string, so that one wrong
+answer on the way can spoil it. Programs are `random` rules that training has not, or such as `sort` letters.
+The alphabet is a to h, so that left sides are often there in part, inputs hold them once or twice, and
+40 % of the inputs do not. In what goes by steps, 5 stands for 5 and 6, 7 for 7 to 9, and 10 for 10 and more.
+
+"""
+
+RULES = {"smoke": (10, 300), "cpu": (100, 1000, 3000), "full": (100, 300, 500, 1000, 3000)}
+"""Of 4,032 that there are."""
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {"data.rewrites.num_programs": 20, "data.rewrites.eval_batch_size": 64},
+    "cpu": {"train.steps": 6000},
+    "full": experiments.lengths("full", 10, 2)
+    | {"data.rewrites.num_test_rules": 500, "data.rewrites.step_limit": 50},
+}
+
+
+def get_sweep(tier: str = "cpu") -> Sweep:
+    """`smoke`: half a minute; `cpu`: 6 runs; `full`: the paper's model and data, on strings of 10 letters."""
+    return Sweep(
+        title="Running whole programs, by the number of training rules",
+        description=DESCRIPTION + experiments.OPEN_CHOICES,
+        base=_base(tier),
+        axes={"rules": over("data.rewrites.num_rules", *RULES[tier])},
+        seeds=experiments.seeds(tier, 2),
+        seed_fields=experiments.SEED_FIELDS,
+        measures=(
+            Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
+            Measure("rewrites.programs/random/accuracy", "random programs run right", better=Better.HIGHER),
+            Measure("rewrites.programs/sort/accuracy", "sorting programs run right", better=Better.HIGHER),
+            Measure("rewrites.programs/random/step_accuracy", "their single answers, random"),
+            Measure("rewrites.programs/sort/step_accuracy", "their single answers, sorting"),
+            Measure("rewrites.programs/sort/seen_rules", "rules of sorting programs that training has"),
+        ),
+        plot=Plot(x="rules", x_scale=Scale.LOG),
+        profiles=tuple(
+            Profile(f"{title}, {kind} programs", "steps", _points(kind, prefix), better=better)
+            for kind in ("random", "sort")
+            for title, prefix, better in (
+                ("Runs that are right", "", Better.HIGHER),
+                ("Runs that would be right if errors were independent", "expected_", Better.NEITHER),
+            )
+        ),
+    )
+
+
+def _base(tier: str) -> Config:
+    shared = {
+        "data.rewrites.alphabet": "abcdefgh",
+        "data.rewrites.occurrences": "1,2",
+        "data.rewrites.no_op_fraction": 0.4,
+        "data.rewrites.programs": "random,sort",
+    }
+    return with_overrides(experiments.base(tier), shared | SIZES[tier])
+
+
+def _points(kind: str, prefix: str) -> dict[str, str]:
+    """Names in summary.json, by the least number of steps of each group."""
+    return {str(least): f"rewrites.programs/{kind}/{prefix}{name}" for name, least in BUCKETS.items()}
