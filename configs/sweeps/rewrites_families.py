@@ -1,0 +1,64 @@
+"""String rewrites: rules of one, two and three families, tested on less restricted ones.
+
+python -m im_jax.sweep --config=configs/sweeps/rewrites_families.py --workdir=DIR [--tier=smoke|full]
+"""
+
+from im_jax.rewrites import experiments
+from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.overrides import with_overrides
+
+TIERS = experiments.TIERS
+
+DESCRIPTION = """\
+Both sides of a training rule are made of few letters, each of which comes k times: `aabb`, `abab` and `abba`
+have k = 2. The sides of test rules are less restricted, down to k = 1, where any letter may stand anywhere.
+The paper trains on k of 3 and more and tests on 1 and 2; so does `full`, and the smaller sizes train on 2 and
+test on 1. All runs are tested on the same rules.
+
+"""
+
+FAMILIES = {
+    "one": "repeated",
+    "two": "repeated,periodic",
+    "three": "repeated,periodic,mirrored",
+}
+RULES = {"smoke": (300,), "cpu": (300, 10_000), "full": (500, 1000, 2000, 5000, 10_000)}
+LENGTHS = {"smoke": (8, 4), "cpu": (8, 4), "full": (500, 60)}
+"""Letters of the input, and of each side of a rule."""
+TRAINED = {"smoke": "2", "cpu": "2", "full": "3,4,5,6,10,12,15,20"}
+"""k of the training rules: divisors of the sides' length with enough strings."""
+TESTED = {"smoke": "1", "cpu": "1", "full": "1,2"}
+STEPS = {"cpu": {"train.steps": 5000}}
+"""What is not the base's: rules of these lengths take longer to be learned."""
+
+
+def get_sweep(tier: str = "cpu") -> Sweep:
+    """`smoke`: half a minute; `cpu`: 12 runs; `full`: the paper's sizes."""
+    return Sweep(
+        title="Rules of one, two and three families, tested on less restricted ones",
+        description=DESCRIPTION + experiments.OPEN_CHOICES,
+        base=with_overrides(experiments.base(tier), STEPS.get(tier, {})),
+        axes={
+            "rules": over("data.rewrites.num_rules", *RULES[tier]),
+            "families": _families(tier),
+        },
+        seeds=experiments.seeds(tier, 2),
+        seed_fields=experiments.SEED_FIELDS,
+        measures=(
+            Measure("rewrites.unseen/accuracy", "accuracy on less restricted rules", better=Better.HIGHER),
+            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
+            Measure("rewrites.unseen/errors/wrong_place", "the right string in another place"),
+            Measure("rewrites.unseen/errors/wrong_string", "another string in the right place"),
+        ),
+        plot=Plot(x="rules", series="families", x_scale=Scale.LOG),
+    )
+
+
+def _families(tier: str) -> Axis:
+    """What is trained on, with what all points share: lengths that k divides, and the tests."""
+    shared = experiments.lengths(tier, *LENGTHS[tier]) | {
+        "data.rewrites.k": TRAINED[tier],
+        "data.rewrites.test_k": TESTED[tier],
+        "data.rewrites.test_families": FAMILIES["three"],
+    }
+    return {label: {"data.rewrites.families": names} | shared for label, names in FAMILIES.items()}
