@@ -14,7 +14,7 @@ of a rule. The paper finds the transition at about the same number of rules at a
 
 """
 
-RULES = {"smoke": (10, 300), "cpu": (100, 1000, 10_000), "full": (100, 300, 500, 1000, 10_000)}
+RULES = {"smoke": (300,), "cpu": (100, 1000, 10_000), "full": (100, 300, 500, 1000, 10_000)}
 LENGTHS = {
     "smoke": ((6, 2), (8, 3)),
     "cpu": ((6, 2), (8, 3), (10, 2)),
