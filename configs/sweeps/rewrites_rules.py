@@ -39,7 +39,7 @@ RULES = {
 def get_sweep(tier: str = "cpu") -> Sweep:
     """`smoke`: half a minute; `cpu`: the transition, on a smaller task; `full`: the paper's sizes."""
     rules = RULES[tier]
-    drawn = {str(count): PAPER[str(count)] for count in rules if str(count) in PAPER}
+    drawn = {count: accuracy for count, accuracy in PAPER.items() if rules[0] <= int(count) <= rules[-1]}
     return Sweep(
         title="Rewriting by unseen rules, by the number of training rules",
         description=DESCRIPTION + experiments.OPEN_CHOICES,

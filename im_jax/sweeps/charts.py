@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from im_jax.sweeps.aggregation import Group, Statistic
 from im_jax.sweeps.cells import combinations
 from im_jax.sweeps.definition import Labels, Measure, Plot, Profile, Reference, Scale, Sweep
+
+MEASURED: Final = "measured"
+"""Title of the only line of a figure, beside those of references."""
 
 
 class Point(NamedTuple):
@@ -89,7 +92,7 @@ def of_measure(sweep: Sweep, plot: Plot, measure: Measure, groups: Sequence[Grou
         return _points([(label, x, group.statistic(measure))])
 
     others = sweep.axes.keys() - {plot.x, plot.series}
-    panels = _panels(sweep, groups, others, lambda labels: labels.get(plot.series, ""), points)
+    panels = _panels(groups, others, lambda labels: labels.get(plot.series, ""), points)
     if plot.x_measure is not None:
         for line in (line for panel in panels for line in panel.lines):
             line.points.sort(key=lambda point: float(point.x))
@@ -115,9 +118,9 @@ def of_profile(sweep: Sweep, profile: Profile, groups: Sequence[Group]) -> Chart
 
     series = sweep.plot.series if sweep.plot else ""
     if series:
-        panels = _panels(sweep, groups, sweep.axes.keys() - {series}, lambda labels: labels[series], points)
+        panels = _panels(groups, sweep.axes.keys() - {series}, lambda labels: labels[series], points)
     else:
-        panels = _panels(sweep, groups, set(), _combination, points)
+        panels = _panels(groups, set(), _combination, points)
     if sweep.plot is not None:
         _add_references(panels, sweep.plot, profile.title)
     return Chart(
@@ -159,7 +162,6 @@ def _points(found: Iterable[tuple[str, str, Statistic]]) -> list[Point]:
 
 
 def _panels(
-    sweep: Sweep,
     groups: Sequence[Group],
     axes: Collection[str],
     series_of: Callable[[Labels], str],
@@ -171,7 +173,7 @@ def _panels(
         labels = {axis: label for axis, label in group.labels.items() if axis in axes}
         panel = panels.setdefault(in_words(labels), Panel(labels))
         series = series_of(group.labels)
-        line = panel.measured.setdefault(series, Line(series or sweep.title, series, reference=False))
+        line = panel.measured.setdefault(series, Line(series or MEASURED, series, reference=False))
         line.points.extend(points_of(group))
     return list(panels.values())
 

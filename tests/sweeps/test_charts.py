@@ -138,7 +138,7 @@ def test_without_a_series_all_combinations_are_lines_of_one_panel(plot: Plot | N
     ]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == labels
     assert len({to_hex(line.get_color()) for line, *_ in ax.containers}) == 4
-    for axes, lines in (({}, ["A small sweep"]), ({"policy": over("loss.policy", "im", "it")}, ["im", "it"])):
+    for axes, lines in (({}, ["measured"]), ({"policy": over("loss.policy", "im", "it")}, ["im", "it"])):
         sweep = small_sweep(profiles=(PROFILE,), plot=None, axes=axes)
         groups = groups_of(sweep, tmp_path / str(len(axes)), lambda _: {"unseen/1": 0.5})
         (panel,) = of_profile(sweep, PROFILE, groups).panels
