@@ -52,11 +52,11 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         ),
         plot=Plot(x="rules", x_scale=Scale.LOG),
         profiles=tuple(
-            Profile(f"{title}, {kind} programs", "steps", _points(kind, prefix), better=better)
+            Profile(f"{kind.capitalize()} programs {title}", "steps", _points(kind, prefix), better=better)
             for kind in ("random", "sort")
             for title, prefix, better in (
-                ("Runs that are right", "", Better.HIGHER),
-                ("Runs that would be right if errors were independent", "expected_", Better.NEITHER),
+                ("run right", "", Better.HIGHER),
+                ("if errors were independent", "expected_", Better.NEITHER),
             )
         ),
     )
