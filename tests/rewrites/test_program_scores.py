@@ -14,8 +14,9 @@ from rich.console import Console
 from im_jax import train as door
 from im_jax import validation
 from im_jax.config import Config, DataConfig, ModelConfig, RewritesConfig
+from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt
-from im_jax.data.rewrites import Examples, RewriteSource, RewriteTask, make_tasks
+from im_jax.data.rewrites import Examples, RewriteTask, make_tasks
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
@@ -201,7 +202,6 @@ def test_a_model_is_asked_as_in_training_and_compiled_once() -> None:
     params = jax.jit(lambda key: decoder.init_params(config.model, key))(jax.random.key(0))
     template, mesh = make_template("plain", tokenizer), make_mesh(config.mesh)
     task = make_tasks(rewrites, 0)["train"]
-    source = RewriteSource(task, rewrites.prompt, "x")
     compiled = decoding._greedy._cache_size()
     with jax.set_mesh(mesh):
         row = evaluation.evaluate(params, config, tokenizer, template, mesh, ShardingRules())
@@ -213,7 +213,8 @@ def test_a_model_is_asked_as_in_training_and_compiled_once() -> None:
         return decoder.logits(params, config.model, tokens, exists, jnp.arange(40)[None])[0, length - 1]
 
     def answer(query: Query) -> str:
-        tokens = encode_prompt(source.of_example(*query), template, tokenizer).tolist()
+        said = rewrites.prompt.format(left=query.left, right=query.right, input=query.text)
+        tokens = encode_prompt([Message("user", said)], template, tokenizer).tolist()
         start = len(tokens)
         while len(tokens) < start + 11 and tokenizer.eos_id not in tokens[start:]:
             padded = np.zeros((1, 40), np.int32)

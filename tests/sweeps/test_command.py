@@ -102,6 +102,8 @@ def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a group of its own, as that of a terminal's command
+        # Tests that run in the background of a script inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 200
