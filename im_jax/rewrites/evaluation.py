@@ -1,5 +1,6 @@
 """Accuracy of greedy answers to rewrite examples: of unseen rules, and of training rules on new inputs."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -45,22 +46,19 @@ def evaluate(
     Call it under `jax.set_mesh(mesh)`, on all processes.
     """
     tasks = make_tasks(config.data.rewrites, config.data.seed)
+
+    def answer(task: RewriteTask, arrays: Examples) -> list[str]:
+        asked = encode_prompts(task, arrays, config.data.rewrites.prompt, template, tokenizer)
+        return decode(params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules)
+
     row: dict[str, Any] = {"effective_rules": tasks["train"].effective_rules}
     for name, part in PARTS.items():
         task = tasks[part]
         arrays = task.examples(np.arange(len(task)))
-        examples = examples_of(task, arrays)
-        asked = encode_prompts(task, arrays, config.data.rewrites.prompt, template, tokenizer)
-        answers = decode(
-            params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules
-        )
-        row |= {f"{name}/{key}": value for key, value in score(examples, answers).items()}
-
-    def answer(asked_of: Examples) -> list[str]:
-        asked = encode_prompts(tasks["train"], asked_of, config.data.rewrites.prompt, template, tokenizer)
-        return decode(params, config, asked.prompts, asked.longest_answer, tokenizer, template, mesh, rules)
-
-    return row | program_scores.evaluate(config.data.rewrites, tasks["train"], answer)
+        scores = score(examples_of(task, arrays), answer(task, arrays))
+        row |= {f"{name}/{key}": value for key, value in scores.items()}
+    of_rule = functools.partial(answer, tasks["train"])
+    return row | program_scores.evaluate(config.data.rewrites, tasks["train"], of_rule)
 
 
 def examples_of(task: RewriteTask, arrays: Examples) -> list[Example]:
@@ -88,7 +86,7 @@ class Asked(NamedTuple):
     """What a model is asked."""
 
     prompts: Sequence[jt.Int32[np.ndarray, " _"]]
-    """Tokens of each prompt; one array [E, P] where they are made in bulk."""
+    """Tokens of each prompt."""
     longest_answer: int
     """Tokens of the longest right answer, without its stop."""
 
