@@ -1,9 +1,8 @@
 """Batches and prompts of the rewrites benchmark, made as `im_jax.train` makes them: the same for all."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import jaxtyping as jt
 import numpy as np
@@ -20,26 +19,28 @@ from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.losses.policy import make_policy
 from im_jax.rewrites import experiments
+from im_jax.sweeps.overrides import with_overrides
 
 TOKENIZER: Final = make_tokenizer("bytes")
 PREPARED: Final = 10
 """Batches that are made before the time is taken, and read again and again."""
-_MARKS: Final = 5
-"""Tokens of an example that are no letters: its two ends, and three between rule, string and answer."""
-_SPARE_POSITIONS: Final = 8
 _WORK_OF_CALL: Final = 250_000_000
 """Tokens by layers by the square of the width: about a second on two cores."""
 
 
+def _lengths(case: Case) -> dict[str, Any]:
+    sizes = RewriteSizes(*case.shape)
+    return experiments.lengths("cpu", sizes.letters, sizes.side)
+
+
 def tokens_of(case: Case) -> int:
     """L: tokens of an example; all are equally long."""
-    sizes = RewriteSizes(*case.shape)
-    return _MARKS + 2 * sizes.side + 2 * sizes.letters
+    return int(_lengths(case)["data.max_length"])
 
 
 def positions_of(case: Case) -> int:
     """Rows of the table of positions: a few more than tokens, as the tier `cpu` has them."""
-    return tokens_of(case) + _SPARE_POSITIONS
+    return int(_lengths(case)["model.max_positions"])
 
 
 def answer_tokens(case: Case) -> int:
@@ -56,16 +57,10 @@ def times_of(case: Case) -> int:
 
 def config_of(case: Case) -> Config:
     """The tier `cpu` with the case's sizes of data."""
-    sizes, config = RewriteSizes(*case.shape), experiments.base("cpu")
-    config.data.rewrites = dataclasses.replace(
-        config.data.rewrites,
-        input_length=sizes.letters,
-        left_length=sizes.side,
-        right_length=sizes.side,
-        num_test_examples=PREPARED * sizes.batch,
-    )
-    config.data.max_length = tokens_of(case)
-    config.train.batch_size = sizes.batch
+    config = with_overrides(experiments.base("cpu"), _lengths(case))
+    batch = case.shape[0]
+    config.data.rewrites.num_test_examples = PREPARED * batch
+    config.train.batch_size = batch
     return config
 
 
