@@ -46,7 +46,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seed_fields=experiments.SEED_FIELDS,
         measures=(
             Measure("rewrites.unseen/accuracy", "accuracy on less restricted rules", better=Better.HIGHER),
-            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
+            experiments.TRAIN_RULES,
             Measure("rewrites.unseen/errors/wrong_place", "the right string in another place"),
             Measure("rewrites.unseen/errors/wrong_string", "another string in the right place"),
         ),

@@ -31,8 +31,8 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 3),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
-            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
+            experiments.UNSEEN,
+            experiments.TRAIN_RULES,
             Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER),
         ),
         plot=Plot(x="rules", series="policy", x_scale=Scale.LOG),

@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_long_tail.py --workdir=D
 """
 
 from im_jax.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import Axis, Measure, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -39,8 +39,8 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 2),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
-            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
+            experiments.UNSEEN,
+            experiments.TRAIN_RULES,
             EFFECTIVE,
         ),
         plot=Plot(x="alpha", series="rules", x_measure=EFFECTIVE, x_scale=Scale.LOG),

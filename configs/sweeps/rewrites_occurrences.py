@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_occurrences.py --workdir
 """
 
 from im_jax.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Profile, Reference, Sweep, over
+from im_jax.sweeps.definition import Axis, Measure, Plot, Profile, Reference, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -36,7 +36,6 @@ PAPER = {
 
 def get_sweep(tier: str = "cpu") -> Sweep:
     """`smoke`: half a minute; `cpu`: 16 runs; `full`: the paper's numbers of rules."""
-    accuracy = Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER)
     return Sweep(
         title="Several occurrences of the left side",
         description=DESCRIPTION + experiments.OPEN_CHOICES,
@@ -48,15 +47,15 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 2),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            accuracy,
-            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
+            experiments.UNSEEN,
+            experiments.TRAIN_RULES,
             Measure("rewrites.unseen/errors/wrong_place", "another occurrence or place replaced"),
         ),
         plot=Plot(
             x="rules",
             series="trained with",
             references=[
-                Reference("the paper", accuracy.name, points, series=trained)
+                Reference("the paper", experiments.UNSEEN.name, points, series=trained)
                 for trained, points in PAPER.items()
                 if tier == "full"
             ],

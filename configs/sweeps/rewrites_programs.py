@@ -43,7 +43,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 2),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
+            experiments.UNSEEN,
             Measure("rewrites.programs/random/accuracy", "random programs run right", better=Better.HIGHER),
             Measure("rewrites.programs/sort/accuracy", "sorting programs run right", better=Better.HIGHER),
             Measure("rewrites.programs/random/step_accuracy", "their single answers, random"),

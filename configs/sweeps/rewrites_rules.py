@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_rules.py --workdir=DIR [
 """
 
 from im_jax.rewrites import experiments
-from im_jax.sweeps.definition import Better, Measure, Plot, Reference, Scale, Sweep, over
+from im_jax.sweeps.definition import Plot, Reference, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -47,15 +47,10 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         axes={"rules": over("data.rewrites.num_rules", *rules)},
         seeds=experiments.seeds(tier, 3),
         seed_fields=experiments.SEED_FIELDS,
-        measures=(
-            Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER),
-            Measure("rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER),
-        ),
+        measures=(experiments.UNSEEN, experiments.TRAIN_RULES),
         plot=Plot(
             x="rules",
             x_scale=Scale.LOG,
-            references=(
-                Reference("the paper, at its sizes", measure="rewrites.unseen/accuracy", points=drawn),
-            ),
+            references=(Reference("the paper, at its sizes", measure=experiments.UNSEEN.name, points=drawn),),
         ),
     )

@@ -20,12 +20,19 @@ from im_jax.config import (
     TrainConfig,
 )
 from im_jax.models import presets
+from im_jax.sweeps.definition import Better, Measure
 
 TIERS: Final = ("smoke", "cpu", "full")
 """`smoke`: seconds a run, learns nothing; `cpu`: a minute or two a run on two cores; `full`: as the paper."""
 
 SEED_FIELDS: Final = ("seed", "data.seed")
 """What a sweep's seed sets: initial weights and order, and which rules and strings there are."""
+
+UNSEEN: Final = Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER)
+TRAIN_RULES: Final = Measure(
+    "rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER
+)
+"""Beside `UNSEEN`, to tell what was not learned from what does not generalise."""
 
 OPEN_CHOICES: Final = """\
 What the paper does not say, and what is done here: sequences are `BOS x > y : z newline answer EOS`, one
