@@ -96,15 +96,16 @@ def test_two_workers_have_half_of_the_cores_each(path: Path, tmp_path: Path) -> 
 @needs_two_cores
 def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "im_jax.sweep", f"--config={path}", f"--workdir={tmp_path}"]
+    # Where tests run in the background of a script, Ctrl-C is ignored, and children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     going = subprocess.Popen(
         [*command, "--workers=2", "--config.train.steps=1000000"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a group of its own, as that of a terminal's command
-        # Tests that run in the background of a script inherit that Ctrl-C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    signal.signal(signal.SIGINT, before)
     try:
         deadline = time.monotonic() + 200
         while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
