@@ -3,25 +3,17 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jaxtyping as jt
 from flax import nnx
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
+from im_jax.models.cache import MaybeCache
 from im_jax.models.dense import dense
 from im_jax.models.layers import add_bias, make_bias, matrix, residual_matrix
 from im_jax.models.segment_attention import segment_attention
-from im_jax.models.segment_attention.masks import in_reach
 from im_jax.models.sharding import ShardingRules, constrain
-
-
-class Cache(NamedTuple):
-    """Keys (turned by rotary positions) and values of earlier tokens; slot s holds position s."""
-
-    key: jt.Float[jax.Array, "*layers B S G K"]
-    value: jt.Float[jax.Array, "*layers B S G K"]
 
 
 class Context(NamedTuple):
@@ -29,17 +21,8 @@ class Context(NamedTuple):
 
     rotation: rotary.Tables | None
     """None where positions are not rotary."""
-    positions: jt.Int[jax.Array, "B L"]
     segments: jt.Int[jax.Array, "B L"]
     """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
-
-
-def cache_mask(
-    positions: jt.Int[jax.Array, "B L"], slots: int, sliding_window: int | None
-) -> jt.Bool[jax.Array, "B 1 L {slots}"]:
-    """A token sees the cache's slots up to its own position, within the window."""
-    age = positions[:, :, None] - jnp.arange(slots)
-    return in_reach(age, sliding_window)[:, None]
 
 
 class Attention(nnx.Module):
@@ -65,9 +48,9 @@ class Attention(nnx.Module):
         self.rules = rules
 
     def __call__(
-        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: Cache | None = None
-    ) -> tuple[jt.Float[jax.Array, "B L D"], Cache | None]:
-        """Attends within segments; with a cache, stores keys and values at their positions and reads it."""
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
+    ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
+        """Attends within segments; with a cache, stores keys and values there and reads it."""
         query = self._heads(x, self.query, self.query_bias, "heads")
         key = self._heads(x, self.key, self.key_bias, "kv_heads")
         value = self._heads(x, self.value, self.value_bias, "kv_heads")
@@ -85,11 +68,11 @@ class Attention(nnx.Module):
                 rules=self.rules,
             )
         else:
-            slots = jnp.arange(x.shape[0])[:, None], context.positions
-            cache = Cache(cache.key.at[slots].set(key), cache.value.at[slots].set(value))
-            mask = cache_mask(context.positions, cache.key.shape[1], self.sliding_window)
+            cache = cache.store(key, value)
             # Softmax is float32 inside; implementation None leaves the choice of kernel to JAX.
-            mixed = jax.nn.dot_product_attention(query, *cache, mask=mask, implementation=None)
+            mixed = jax.nn.dot_product_attention(
+                query, *cache.read(), mask=cache.slots.mask, implementation=None
+            )
         output = self.output[...]
         written = dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1]))
         return add_bias(written, self.output_bias), cache

@@ -22,7 +22,8 @@ from im_jax.config import ModelConfig
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
-from im_jax.models.attention import Attention, Cache, Context, head_dim
+from im_jax.models.attention import Attention, Context, head_dim
+from im_jax.models.cache import Cache, LayerCache, MaybeCache, make_slots
 from im_jax.models.embedding import look_up
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.mlp import make_mlp
@@ -49,8 +50,8 @@ class Block(nnx.Module):
         self.rules = rules
 
     def __call__(
-        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: Cache | None = None
-    ) -> tuple[jt.Float[jax.Array, "B L D"], Cache | None]:
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
+    ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         mixed, cache = self.attention(self.attention_norm(x), context, cache)
         x = constrain(x + mixed, _HIDDEN_AXES, self.rules)
         x = constrain(x + self.mlp(self.mlp_norm(x)), _HIDDEN_AXES, self.rules)
@@ -83,6 +84,7 @@ class Decoder(nnx.Module):
         self.num_layers = config.num_layers
         self.compute_dtype = config.compute_dtype
         self.remat = config.remat
+        self.sliding_window = config.sliding_window
         self.rules = rules
 
     def __call__(
@@ -92,19 +94,47 @@ class Decoder(nnx.Module):
         positions: jt.Int[jax.Array, "B L"],
     ) -> jt.Float[jax.Array, "B L D"]:
         """Hidden states after the final norm; no token sees another segment."""
-        return self._run(tokens, positions, segments, None)[0]
+        context = Context(self._rotation(positions), segments)
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(x: jax.Array, params: Any) -> tuple[jax.Array, None]:
+            return nnx.merge(graph, params)(x, context, None)[0], None
+
+        layers = _rematerialised(layer, self.remat)
+        x, _ = jax.lax.scan(layers, self._embed(tokens, positions), stacked, unroll=_unroll(self.num_layers))
+        return self.final_norm(x)
 
     def decode(
-        self, tokens: jt.Int[jax.Array, "B L"], positions: jt.Int[jax.Array, "B L"], cache: Cache
+        self,
+        tokens: jt.Int[jax.Array, "B L"],
+        slot: jt.Int[jax.Array, ""],
+        starts: jt.Int[jax.Array, " B"],
+        cache: Cache,
     ) -> tuple[jt.Float[jax.Array, "B L D"], Cache]:
         """Hidden states of further tokens of one sequence a row, and the cache with them added.
 
         Args:
-            tokens: the next tokens of each row; L = 1 when decoding, the prompt's length before.
-            positions: where they stand, all below the cache's S; each row its own.
-            cache: stacked over layers, `[layers, B, S, G, K]`.
+            tokens: the next tokens of each row; L = 1 when decoding, the prompts' length before.
+            slot: where the first of them goes in the cache, whose S slots must hold all L.
+            starts: the slot at which each row's sequence starts. Tokens before it are padding, which no
+                other token sees.
+            cache: keys and values of all slots before, of all layers.
         """
-        return self._run(tokens, positions, jnp.ones_like(tokens), cache)
+        batch, length = tokens.shape
+        positions = jnp.maximum(slot + jnp.arange(length) - starts[:, None], 0)
+        slots = make_slots(slot, length, starts, cache.key.shape[2], self.sliding_window)
+        context = Context(self._rotation(positions), jnp.ones((batch, length), jnp.int32))
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(carry: tuple[jax.Array, Cache], inputs: tuple[Any, jax.Array]) -> tuple[Any, None]:
+            x, cache = carry
+            params, number = inputs
+            x, used = nnx.merge(graph, params)(x, context, LayerCache(cache, number, slots))
+            return (x, used.cache), None
+
+        numbers = jnp.arange(self.num_layers)
+        (x, cache), _ = jax.lax.scan(layer, (self._embed(tokens, positions), cache), (stacked, numbers))
+        return self.final_norm(x), cache
 
     def head_matrix(self) -> jt.Float[jax.Array, "D V"]:
         """The output head as it is kept; with tied embeddings, the embedding transposed."""
@@ -121,21 +151,8 @@ class Decoder(nnx.Module):
         empty = jnp.zeros((layers, batch, slots, groups, size), self.compute_dtype)
         return Cache(empty, empty)
 
-    def _run(
-        self, tokens: jax.Array, positions: jax.Array, segments: jax.Array, cache: Cache | None
-    ) -> tuple[jax.Array, Any]:
-        rotation = None if self.frequencies is None else rotary.tables(positions, self.frequencies)
-        context = Context(rotation, positions, segments)
-        x = self._embed(tokens, positions)
-        graph, stacked = nnx.split(self.layers)
-
-        def layer(x: jax.Array, inputs: tuple[Any, Cache | None]) -> tuple[jax.Array, Cache | None]:
-            params, cache = inputs
-            return nnx.merge(graph, params)(x, context, cache)
-
-        layers = _rematerialised(layer, self.remat)
-        x, cache = jax.lax.scan(layers, x, (stacked, cache), unroll=_unroll(self.num_layers, cache))
-        return self.final_norm(x), cache
+    def _rotation(self, positions: jax.Array) -> rotary.Tables | None:
+        return None if self.frequencies is None else rotary.tables(positions, self.frequencies)
 
     def _embed(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
         x = look_up(self.embedding[...], tokens, self.compute_dtype, self.rules)
@@ -172,14 +189,13 @@ def _rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any
             raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")
 
 
-def _unroll(num_layers: int, cache: Cache | None) -> int:
+def _unroll(num_layers: int) -> int:
     """Layers in one trip of the scan: all of a small model that trains on a CPU.
 
     A scan writes what the backward pass needs into arrays stacked over layers, which a CPU first fills with
     zeros; for two cores that was a tenth of a step.
     """
-    small = cache is None and num_layers <= _MOST_UNROLLED
-    return num_layers if small and platform() == "cpu" else 1
+    return num_layers if num_layers <= _MOST_UNROLLED and platform() == "cpu" else 1
 
 
 def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:

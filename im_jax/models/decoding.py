@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from im_jax.config import ModelConfig
-from im_jax.models.attention import Cache
+from im_jax.models.cache import Cache
 from im_jax.models.decoder import DEFAULT_RULES, Decoder, Params, decoder_graph
 from im_jax.models.sharding import ShardingRules
 
@@ -26,7 +26,8 @@ class Decoded(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    decoded: Decoded
+    tokens: jax.Array  # [B, T], each row's prompt ends in the same column
+    lengths: jax.Array  # [B]
     hidden: jax.Array  # [B, D], of each row's last token
     cache: Cache
     stopped: jax.Array  # [B] bool
@@ -83,26 +84,32 @@ def _greedy(
     decoder = nnx.merge(graph, params)
     head = decoder.head_matrix().astype(decoder.compute_dtype)
     batch, prompt_length = prompts.shape
-    rows, columns = jnp.arange(batch), jnp.arange(prompt_length)
+    total, starts = prompt_length + max_new_tokens, prompt_length - lengths
 
     def step(loop: _Loop) -> _Loop:
         logits = jnp.matmul(loop.hidden, head, preferred_element_type=jnp.float32)
-        token = jnp.where(loop.stopped, 0, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
-        # A row that has stopped writes its 0 behind its end, and no further.
-        slot = loop.decoded.lengths
-        decoded = Decoded(loop.decoded.tokens.at[rows, slot].set(token), slot + ~loop.stopped)
-        hidden, cache = decoder.decode(token[:, None], slot[:, None], loop.cache)
-        stopped = loop.stopped | jnp.isin(token, stop_ids)
-        return _Loop(decoded, hidden[:, 0], cache, stopped, loop.step + 1)
+        # A row that has stopped goes on with 0.
+        token = jnp.where(loop.stopped, 0, jnp.argmax(logits, axis=-1)).astype(jnp.int32)[:, None]
+        slot = prompt_length + loop.step
+        tokens = jax.lax.dynamic_update_slice(loop.tokens, token, (0, slot))
+        hidden, cache = decoder.decode(token, slot, starts, loop.cache)
+        stopped = loop.stopped | jnp.isin(token[:, 0], stop_ids)
+        return _Loop(tokens, loop.lengths + ~loop.stopped, hidden[:, 0], cache, stopped, loop.step + 1)
 
     def unfinished(loop: _Loop) -> jax.Array:
         return (loop.step < max_new_tokens) & ~jnp.all(loop.stopped)
 
-    # What the prompts' padding leaves in the cache is overwritten before any token can see it.
-    positions = jnp.broadcast_to(columns, prompts.shape)
-    cache = decoder.new_cache(batch, prompt_length + max_new_tokens)
-    hidden, cache = decoder.decode(prompts, positions, cache)
-    prompts = jnp.where(columns < lengths[:, None], prompts, 0)
-    decoded = Decoded(jnp.pad(prompts, ((0, 0), (0, max_new_tokens))), lengths)
-    loop = _Loop(decoded, hidden[rows, lengths - 1], cache, jnp.zeros(batch, bool), jnp.int32(0))
-    return jax.lax.while_loop(unfinished, step, loop).decoded
+    aligned = _shift(prompts, -starts)
+    hidden, cache = decoder.decode(aligned, jnp.int32(0), starts, decoder.new_cache(batch, total))
+    tokens = jnp.pad(aligned, ((0, 0), (0, max_new_tokens)))
+    loop = _Loop(tokens, lengths, hidden[:, -1], cache, jnp.zeros(batch, bool), jnp.int32(0))
+    done = jax.lax.while_loop(unfinished, step, loop)
+    return Decoded(_shift(done.tokens, starts), done.lengths)
+
+
+def _shift(tokens: jt.Int[jax.Array, "B T"], by: jt.Int[jax.Array, " B"]) -> jt.Int[jax.Array, "B T"]:
+    """Each row moved `by` columns to the left (to the right, if negative), with 0 where nothing was."""
+    width = tokens.shape[1]
+    columns = jnp.arange(width) + by[:, None]
+    moved = jnp.take_along_axis(tokens, jnp.clip(columns, 0, width - 1), axis=1)
+    return jnp.where((columns >= 0) & (columns < width), moved, 0)

@@ -62,9 +62,9 @@ def test_hidden_states_through_the_cache_equal_those_without() -> None:
     tokens = jnp.asarray(PROMPTS)
     positions = jnp.broadcast_to(jnp.arange(7), tokens.shape)
     whole = model(tokens, jnp.ones_like(tokens), positions)
-    cache = model.new_cache(batch=3, slots=10)
-    first, cache = model.decode(tokens[:, :4], positions[:, :4], cache)
-    rest, _ = model.decode(tokens[:, 4:], positions[:, 4:], cache)
+    starts, cache = jnp.zeros(3, jnp.int32), model.new_cache(batch=3, slots=10)
+    first, cache = model.decode(tokens[:, :4], jnp.int32(0), starts, cache)
+    rest, _ = model.decode(tokens[:, 4:], jnp.int32(4), starts, cache)
     np.testing.assert_allclose(jnp.concatenate([first, rest], axis=1), whole, rtol=0, atol=5e-6)
 
 

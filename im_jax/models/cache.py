@@ -1,0 +1,79 @@
+"""Keys and values of earlier tokens, for decoding.
+
+All rows of a batch add their next token in the same slot, so that storing it is one copy in place rather than
+a scatter. Prompts of different lengths therefore *end* in the same slot: a row's sequence starts at a slot of
+its own, and what lies before is padding.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+
+from im_jax.models.segment_attention.masks import in_reach
+
+
+class Cache(NamedTuple):
+    """Keys (turned by rotary positions) and values of all layers."""
+
+    key: jt.Float[jax.Array, "layers B S G K"]
+    value: jt.Float[jax.Array, "layers B S G K"]
+
+
+class Slots(NamedTuple):
+    """Where further tokens go, and what they see there; the same for all layers."""
+
+    first: jt.Int[jax.Array, ""]
+    """Slot of the first of them."""
+    mask: jt.Bool[jax.Array, "B 1 L S"]
+
+
+class LayerCache(NamedTuple):
+    """A cache as one layer uses it. It stays whole, so that it is changed in place."""
+
+    cache: Cache
+    layer: jt.Int[jax.Array, ""]
+    slots: Slots
+
+    def store(
+        self, key: jt.Float[jax.Array, "B L G K"], value: jt.Float[jax.Array, "B L G K"]
+    ) -> "LayerCache":
+        """With the keys and values of further tokens."""
+        place = (self.layer, 0, self.slots.first, 0, 0)
+        new = (
+            jax.lax.dynamic_update_slice(old, x[None], place)
+            for old, x in zip(self.cache, (key, value), strict=True)
+        )
+        return self._replace(cache=Cache(*new))
+
+    def read(self) -> tuple[jt.Float[jax.Array, "B S G K"], jt.Float[jax.Array, "B S G K"]]:
+        """Keys and values of this layer, in all slots."""
+        key, value = (jax.lax.dynamic_index_in_dim(x, self.layer, keepdims=False) for x in self.cache)
+        return key, value
+
+
+MaybeCache = TypeVar("MaybeCache", LayerCache, None)
+"""What a layer is given and gives back: a cache when decoding, None in training."""
+
+
+def make_slots(
+    first: jt.Int[jax.Array, ""],
+    tokens: int,
+    starts: jt.Int[jax.Array, " B"],
+    slots: int,
+    sliding_window: int | None,
+) -> Slots:
+    """A token sees its row's slots from the start up to its own, within the window; padding sees padding.
+
+    Args:
+        first: slot of the first token.
+        tokens: number of tokens, L.
+        starts: slot at which each row's sequence starts.
+        slots: number of slots, S.
+        sliding_window: see `in_reach`.
+    """
+    queries, keys = first + jnp.arange(tokens), jnp.arange(slots)
+    same = (queries >= starts[:, None])[:, :, None] == (keys >= starts[:, None])[:, None, :]
+    reach = in_reach(queries[:, None] - keys, sliding_window)
+    return Slots(first, (same & reach)[:, None])
