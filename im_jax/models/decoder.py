@@ -8,6 +8,7 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
     logits = hidden @ head_matrix(params, config)                         # [B, L, V]
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Final
@@ -35,6 +36,7 @@ Params = dict[str, Any]
 
 DEFAULT_RULES: Final = ShardingRules()
 
+_graphs: Final[dict[tuple[Any, ShardingRules], nnx.GraphDef["Decoder"]]] = {}
 _MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
 _HIDDEN_AXES: Final = ("batch", "length", "act_embed")
 
@@ -204,8 +206,14 @@ def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Deco
 
 
 def decoder_graph(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> nnx.GraphDef[Decoder]:
-    """The decoder without its arrays: hashable; `nnx.merge(graph, params)` is the decoder."""
-    return nnx.graphdef(_abstract(config, rules))
+    """The decoder without its arrays: hashable; `nnx.merge(graph, params)` is the decoder.
+
+    Made once for equal configurations: it takes as long as decoding some tokens of a small model does.
+    """
+    key = dataclasses.astuple(config), rules
+    if key not in _graphs:
+        _graphs[key] = nnx.graphdef(_abstract(config, rules))
+    return _graphs[key]
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Params:
