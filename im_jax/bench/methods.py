@@ -17,6 +17,7 @@ class Method(NamedTuple):
     """Modules without which loading it is not even tried."""
 
 
+_SEQUENTIAL: Final = {"XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false"}
 CONDITIONS: Final = {
     "malloc": {
         "MALLOC_MMAP_MAX_": "0",
@@ -26,11 +27,13 @@ CONDITIONS: Final = {
     "launch": {
         "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:"
         "glibc.malloc.trim_threshold=100000000000:glibc.malloc.top_pad=500000000",
-        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+        **_SEQUENTIAL,
     },
+    "two_devices": {"JAX_NUM_CPU_DEVICES": "2", **_SEQUENTIAL},
 }
 """`NAME:CONDITION` is the contestant with settings that are fixed when a process starts: `malloc` lets the C
-library keep freed memory, `launch` are the settings of `launch/cpu_debug.sh`."""
+library keep freed memory, `launch` are the settings of `launch/cpu_debug.sh`, `two_devices` makes two of a
+CPU, for half of the rows each."""
 MATMULS: Final = tuple(
     f"matmul:{library}:{dtype}" for library in ("jax", "torch") for dtype in ("float32", "bfloat16")
 )
@@ -106,6 +109,7 @@ _IN_CONDITIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "rewrites": {
         "malloc": ("transformers",),
         "launch": ("im_jax", "im_jax_with_data", "transformers"),
+        "two_devices": ("im_jax", "im_jax_with_data"),
     },
 }
 """Methods that run in these conditions too unless methods are named."""

@@ -26,6 +26,11 @@ class CompiledStep(NamedTuple):
     mesh: Mesh
 
 
+def data_parallel_mesh() -> Mesh:
+    """All devices of the process with a share of the rows each; all hold all parameters."""
+    return meshes.make_mesh(MeshConfig(replica=jax.device_count(), fsdp=1))
+
+
 def compile_step(
     model: ModelConfig,
     optimizer: OptimizerConfig,
@@ -42,7 +47,7 @@ def compile_step(
         load: initial parameters, of their shardings.
         replace: another step than ours, of the optimiser.
     """
-    loss, rules, mesh = LossConfig(policy="it"), ShardingRules(), meshes.make_mesh(MeshConfig())
+    loss, rules, mesh = LossConfig(policy="it"), ShardingRules(), data_parallel_mesh()
     transformation = make_optimizer(optimizer, make_schedule(optimizer, steps=1))
     shardings = states.state_shardings(model, transformation, mesh, rules)
     if replace is None:

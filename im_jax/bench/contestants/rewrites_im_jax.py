@@ -14,11 +14,11 @@ import numpy as np
 from im_jax.bench.case import Case
 from im_jax.bench.contestant import Contestant, repeated
 from im_jax.bench.contestants import jax_backend, rewrites_data, small_gpt2
-from im_jax.bench.contestants.im_jax_step import compile_step
-from im_jax.config import MeshConfig
+from im_jax.bench.contestants.im_jax_step import compile_step, data_parallel_mesh
 from im_jax.data.encoding import stop_tokens
 from im_jax.models import decoder
 from im_jax.models.decoding import greedy
+from im_jax.models.sharding import ShardingRules
 from im_jax.rewrites import evaluation
 from im_jax.rewrites.scoring import score
 from im_jax.training import mesh as meshes
@@ -61,8 +61,11 @@ def _training(case: Case, with_data: bool) -> Contestant:
 
 def _answers(case: Case, with_data: bool) -> Contestant:
     config, new = small_gpt2.model_config(case), rewrites_data.answer_tokens(case)
-    mesh, prompts = meshes.make_mesh(MeshConfig()), rewrites_data.Prompts(case)
-    params = jax.tree.map(jax.device_put, small_gpt2.params(case))
+    mesh, prompts, rules = data_parallel_mesh(), rewrites_data.Prompts(case), ShardingRules()
+    rows = meshes.batch_sharding(mesh)
+    params = jax.tree.map(
+        jax.device_put, small_gpt2.params(case), decoder.param_shardings(config, mesh, rules)
+    )
     prepared = [prompts.encode(prompts.examples(i)) for i in range(rewrites_data.PREPARED)]
     numbers, tokenizer = itertools.count(), rewrites_data.TOKENIZER
     stop = stop_tokens(prompts.template, tokenizer)
@@ -71,7 +74,8 @@ def _answers(case: Case, with_data: bool) -> Contestant:
     def decode(tokens: np.ndarray) -> np.ndarray:
         lengths = np.full(len(tokens), tokens.shape[1], np.int32)
         with jax.set_mesh(mesh):
-            return np.asarray(greedy(params, config, tokens, lengths, new, ()).tokens)[:, -new:]
+            asked, ends = jax.device_put((tokens, lengths), rows)
+            return np.asarray(greedy(params, config, asked, ends, new, (), rules).tokens)[:, -new:]
 
     def answer() -> None:
         number = next(numbers)
