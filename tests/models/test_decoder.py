@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import ConfigError
@@ -146,6 +147,19 @@ def test_batches_of_one_shape_compile_once_and_layers_do_not_grow_the_program() 
         for params, function in (program(9), program(20))
     )
     assert deep == deeper
+
+
+def test_a_configuration_that_changes_has_another_graph() -> None:
+    config = variant("grouped")
+    graph = decoder.decoder_graph(config)
+    assert decoder.decoder_graph(dataclasses.replace(config)) is graph
+    config.rope_theta *= 2
+    changed = decoder.decoder_graph(config)
+    assert changed != graph
+    tokens = jnp.arange(8)[None]
+    params = random_params(config)
+    hidden = [nnx.merge(g, params)(tokens, jnp.ones_like(tokens), tokens) for g in (graph, changed)]
+    assert np.abs(hidden[0] - hidden[1]).max() > 1e-3
 
 
 def test_initial_values_follow_the_key_and_the_recipe() -> None:
