@@ -31,7 +31,6 @@ from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.sharding import ShardingRules
 from im_jax.rewrites import evaluation as rewrites
-from im_jax.rewrites import programs
 from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
@@ -67,7 +66,7 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     console.print(data.summary(), highlight=False, markup=False)
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     if config.data.source == "rewrites":
-        programs.check(config.data.rewrites, config.data.seed)
+        rewrites.check(config)
     workdir.mkdir(parents=True, exist_ok=True)
     fingerprint = data.fingerprint()
 

@@ -19,7 +19,7 @@ from im_jax.data.tokenizers import Tokenizer
 from im_jax.models.decoder import Params
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
-from im_jax.rewrites import program_scores
+from im_jax.rewrites import program_scores, programs
 from im_jax.rewrites.scoring import Example, score
 from im_jax.training.mesh import batch_sharding
 
@@ -27,6 +27,15 @@ PARTS = {"unseen": "test", "train_rules": "train_rules"}
 """What is measured, by its name in metrics, and the task of `make_tasks` that it is measured on."""
 _SPARE = 4
 """Tokens that an answer may be too long by before it is cut: enough to see that it is."""
+
+
+def check(config: Config) -> None:
+    """Stop before training at what `evaluate` would stop at after it: programs that cannot be drawn.
+
+    Raises:
+        ConfigError: as `im_jax.rewrites.programs.draw_runs`.
+    """
+    programs.check(config.data.rewrites, config.data.seed)
 
 
 def evaluate(
