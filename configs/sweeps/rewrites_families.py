@@ -4,6 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_families.py --workdir=DI
 """
 
 import string
+from typing import Any
 
 from im_jax.rewrites import experiments
 from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Scale, Sweep, over
@@ -30,8 +31,12 @@ LENGTHS = {"smoke": (8, 4), "cpu": (8, 4), "full": (500, 60)}
 TRAINED = {"smoke": "2", "cpu": "2", "full": "3,4,5,6,10,12,15,20"}
 """k of the training rules: divisors of the sides' length with enough strings."""
 TESTED = {"smoke": "1", "cpu": "1", "full": "1,2"}
-LETTERS = {"data.rewrites.alphabet": string.ascii_letters + string.digits}
-CHANGED = {"smoke": LETTERS, "cpu": LETTERS | {"train.steps": 6000}, "full": {}}
+LETTERS: dict[str, Any] = {"data.rewrites.alphabet": string.ascii_letters + string.digits}
+CHANGED: dict[str, dict[str, Any]] = {
+    "smoke": LETTERS,
+    "cpu": LETTERS | {"train.steps": 6000},
+    "full": {},
+}
 """What is not the base's: more letters, and time to learn rules of these lengths."""
 
 
