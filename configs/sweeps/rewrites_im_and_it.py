@@ -19,7 +19,7 @@ RULES = {"smoke": (300,), "cpu": (100, 1000, 10_000), "full": (100, 300, 400, 50
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:
-    """`smoke`: half a minute; `cpu`: 12 runs; `full`: the paper's sizes."""
+    """`smoke`: half a minute; `cpu`: 18 runs; `full`: the paper's sizes."""
     return Sweep(
         title="IM against IT on string rewrites",
         description=DESCRIPTION + experiments.OPEN_CHOICES,
