@@ -17,6 +17,7 @@ from absl import flags
 from rich.console import Console
 
 from im_jax import command_line, validation
+from im_jax import mesh as meshes
 from im_jax.config import Config, flatten
 from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt, stop_tokens
@@ -27,7 +28,6 @@ from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
-from im_jax.training import mesh as meshes
 from im_jax.training.checkpoint import SavedModel, with_shardings
 from im_jax.training.state import Params
 

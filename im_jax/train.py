@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 from im_jax import command_line, validation
+from im_jax import mesh as meshes
 from im_jax.config import Config, flatten
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.prepare import prepare
@@ -30,8 +31,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.sharding import ShardingRules
-from im_jax.rewrites import evaluation as rewrites
-from im_jax.training import mesh as meshes
+from im_jax.studies.rewrites import evaluation as rewrites
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings
 from im_jax.training.evaluation import Evaluator

@@ -1,7 +1,7 @@
 """String rewrites on a laptop: a small GPT-2 learns to follow unseen rules in about two minutes."""
 
 from im_jax.config import Config
-from im_jax.rewrites import experiments
+from im_jax.studies.rewrites import experiments
 
 
 def get_config() -> Config:

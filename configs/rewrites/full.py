@@ -1,7 +1,7 @@
 """String rewrites at the paper's sizes (arXiv:2402.10891): an hour or more on an accelerator."""
 
 from im_jax.config import Config
-from im_jax.rewrites import experiments
+from im_jax.studies.rewrites import experiments
 
 
 def get_config() -> Config:

@@ -3,7 +3,7 @@
 python -m im_jax.sweep --config=configs/sweeps/rewrites_lengths.py --workdir=DIR [--tier=smoke|full]
 """
 
-from im_jax.rewrites import experiments
+from im_jax.studies.rewrites import experiments
 from im_jax.sweeps.definition import Axis, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS

@@ -3,7 +3,7 @@
 python -m im_jax.sweep --config=configs/sweeps/rewrites_occurrences.py --workdir=DIR [--tier=smoke|full]
 """
 
-from im_jax.rewrites import experiments
+from im_jax.studies.rewrites import experiments
 from im_jax.sweeps.definition import Axis, Measure, Plot, Profile, Reference, Sweep, over
 
 TIERS = experiments.TIERS

@@ -20,7 +20,7 @@ _SHAPES: Final = {
     "train_step": "8x512",
     "rewrites": "128x6x2",
 }
-"""That of `rewrites` has the examples of the tier `cpu` in `im_jax.rewrites.experiments`."""
+"""That of `rewrites` has the examples of the tier `cpu` in `im_jax.studies.rewrites.experiments`."""
 _AXES: Final = {
     "cross_entropy": "NxDxV",
     "attention": "BxLxHxK",

@@ -13,13 +13,13 @@ from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
-from im_jax.data.rewrites import RewriteSource, RewriteTask, make_tasks
-from im_jax.data.rewrites.prepare import bulk_parts
 from im_jax.data.sources import Source, make_source, refuse_files
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
+from im_jax.studies.rewrites.examples import RewriteSource, RewriteTask, make_tasks
+from im_jax.studies.rewrites.examples.prepare import bulk_parts
 
 _CHUNK = 1000
 """Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""

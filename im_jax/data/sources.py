@@ -7,8 +7,8 @@ from im_jax.config import CHOICES, DataConfig, RewritesConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource, split_paths
-from im_jax.data.rewrites import RewriteSource, make_tasks
 from im_jax.errors import ConfigError
+from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
-from im_jax.models.segment_attention.masks import in_reach
+from im_jax.models.attention.masks import in_reach
 
 
 class Cache(NamedTuple):

@@ -23,7 +23,7 @@ from im_jax.config import ModelConfig
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
-from im_jax.models.attention import Attention, Context, head_dim
+from im_jax.models.attention.layer import Attention, Context, head_dim
 from im_jax.models.cache import Cache, LayerCache, MaybeCache, make_slots
 from im_jax.models.embedding import look_up
 from im_jax.models.layers import make_norm, matrix

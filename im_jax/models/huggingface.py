@@ -11,7 +11,7 @@ import safetensors.numpy
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import CheckpointError
 from im_jax.models import stored
-from im_jax.models.attention import head_dim
+from im_jax.models.attention.layer import head_dim
 from im_jax.models.decoder import Params
 
 _SINGLE: Final = "model.safetensors"

@@ -20,7 +20,7 @@ import numpy as np
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import CheckpointError
 from im_jax.models import stored
-from im_jax.models.attention import head_dim
+from im_jax.models.attention.layer import head_dim
 from im_jax.models.decoder import Params
 
 _HEADER: Final = np.dtype("<i4")

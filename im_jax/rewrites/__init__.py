@@ -1,1 +1,1 @@
-"""String rewriting: rules x -> y, and Markov algorithms, which are ordered lists of such rules."""
+"""Where `python -m im_jax.rewrites.markov` used to be; the code is in `im_jax.studies.rewrites`."""

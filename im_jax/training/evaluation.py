@@ -9,8 +9,8 @@ from im_jax.data.packing import RowSource
 from im_jax.data.pipeline import eval_batches
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.policy import LossPolicy
+from im_jax.mesh import eval_batch_size, local_rows, put_batch
 from im_jax.models.sharding import ShardingRules
-from im_jax.training.mesh import eval_batch_size, local_rows, put_batch
 from im_jax.training.metrics import Row, class_metrics, policy_loss
 from im_jax.training.state import Params
 from im_jax.training.step import make_eval_step

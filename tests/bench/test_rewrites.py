@@ -14,7 +14,7 @@ from im_jax.bench.contestants import rewrites_data, small_gpt2
 from im_jax.bench.methods import find_method
 from im_jax.bench.sizes import REWRITES_BETAS, REWRITES_CLIP_NORM, REWRITES_EPS
 from im_jax.models import decoder
-from im_jax.rewrites import experiments
+from im_jax.studies.rewrites import experiments
 from im_jax.training.optimizer import resolve_constants
 from tests.bench.test_contestants import values_of
 from tests.models.reference import reference_logits

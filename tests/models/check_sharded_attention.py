@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 
-from im_jax.models.segment_attention import blocks, full, splash
-from im_jax.models.segment_attention.per_device import per_device
+from im_jax.models.attention import blocks, full, splash
+from im_jax.models.attention.per_device import per_device
 from im_jax.models.sharding import ShardingRules
 
 RULES = ShardingRules()

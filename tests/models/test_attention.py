@@ -14,7 +14,8 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 from im_jax.errors import ConfigError
-from im_jax.models.segment_attention import blocks, cudnn, full, segment_attention, splash
+from im_jax.models.attention import blocks, cudnn, full, splash
+from im_jax.models.attention.dispatch import segment_attention
 from im_jax.models.sharding import ShardingRules
 from tests.subprocess_devices import run_on_devices
 

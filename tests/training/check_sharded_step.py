@@ -4,10 +4,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType
 
+from im_jax import mesh as meshes
 from im_jax.config import LossConfig, MeshConfig
 from im_jax.losses.policy import make_policy
 from im_jax.models.sharding import ShardingRules
-from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.step import make_train_step

@@ -11,7 +11,7 @@ import pytest
 
 from im_jax.config import Config, MeshConfig
 from im_jax.errors import ConfigError
-from im_jax.training.mesh import join_cluster, mesh_shape
+from im_jax.mesh import join_cluster, mesh_shape
 from tests.conftest import REPOSITORY
 from tests.subprocess_devices import run_on_devices
 from tests.training.test_resume import COMMAND

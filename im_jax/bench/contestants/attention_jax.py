@@ -44,7 +44,7 @@ def make(case: Case, variant: str) -> Contestant:
 
 
 def _ours(implementation: str) -> Attend:
-    from im_jax.models.segment_attention import segment_attention
+    from im_jax.models.attention.dispatch import segment_attention
 
     def attend(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
         return segment_attention(

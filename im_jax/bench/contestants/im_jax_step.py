@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from im_jax import mesh as meshes
 from im_jax.batch import Batch
 from im_jax.config import LossConfig, MeshConfig, ModelConfig, OptimizerConfig
 from im_jax.losses.policy import make_policy
 from im_jax.models.decoder import Params
 from im_jax.models.sharding import ShardingRules
-from im_jax.training import mesh as meshes
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.state import TrainState

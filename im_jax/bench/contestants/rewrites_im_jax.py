@@ -1,8 +1,8 @@
 """Training and greedy answers of ours; `_with_data` makes the data in the same time.
 
 A training step is what `im_jax.train` does for each: a batch, if it is made then, put on the device, and the
-step. Evaluation is what `im_jax.rewrites.evaluation` does for each batch: examples as strings, their prompts,
-the decoded answers as strings and their scores; without the data, only decoding.
+step. Evaluation is what `im_jax.studies.rewrites.evaluation` does for each batch: examples as strings, their
+prompts, the decoded answers as strings and their scores; without the data, only decoding.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from typing import Any, Final
 import jax
 import numpy as np
 
+from im_jax import mesh as meshes
 from im_jax.bench.case import Case
 from im_jax.bench.contestant import Contestant, repeated
 from im_jax.bench.contestants import jax_backend, rewrites_data, small_gpt2
@@ -19,9 +20,8 @@ from im_jax.data.encoding import stop_tokens
 from im_jax.models import decoder
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
-from im_jax.rewrites import evaluation
-from im_jax.rewrites.scoring import score
-from im_jax.training import mesh as meshes
+from im_jax.studies.rewrites import evaluation
+from im_jax.studies.rewrites.scoring import score
 
 COMPARED: Final = 3
 """First steps whose losses are compared: rounding grows from step to step."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from im_jax import mesh as meshes
 from im_jax.batch import Batch
 from im_jax.bench.case import Case, train_inputs
 from im_jax.bench.contestant import Contestant
@@ -19,7 +20,6 @@ from im_jax.losses.weighting import normalise, shift_to_targets, target_weights
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained
 from im_jax.token_classes import TokenClass
-from im_jax.training import mesh as meshes
 from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep
 

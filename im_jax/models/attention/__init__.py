@@ -1,0 +1,1 @@
+"""Attention within segments: the layer, and who computes it on which devices."""

@@ -1,0 +1,179 @@
+"""Queries in blocks, each against the keys that it can reach. Works everywhere; the choice on CPUs.
+
+Causality leaves about half of the scores, a sliding window fewer. No scores are kept from the forward to the
+backward pass, which makes them again from the log of each softmax's denominator (FlashAttention-2, arXiv:
+2307.08691, algorithm 2). Rows are taken one after the other: the scores of one stay in the cache of a CPU,
+where those of a batch would wait for memory. Written out because JAX's own attention, block by block under
+`jax.checkpoint`, takes 1.4 times as long in float32 and 1.8 times in bfloat16.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+
+from im_jax.models.attention.masks import segment_mask
+
+BLOCK = 256
+"""Queries in a block, at least."""
+MOST_BLOCKS = 8
+"""Blocks of a row, at most: each is compiled by itself. Eight do 9/16 of the work of all scores."""
+
+
+class _Block(NamedTuple):
+    """Queries `start` to `end` see no key before `first`, and none after `end`."""
+
+    start: int
+    end: int
+    first: int
+
+
+def attend(
+    query: jt.Float[jax.Array, "B L H K"],
+    key: jt.Float[jax.Array, "B L G K"],
+    value: jt.Float[jax.Array, "B L G K"],
+    segments: jt.Int[jax.Array, "B L"],
+    *,
+    sliding_window: int | None,
+    block: int | None = None,
+) -> jt.Float[jax.Array, "B L H K"]:
+    """Attention of `block` queries at a time (None: as the constants say); the last block may be smaller."""
+    block = block or max(BLOCK, math.ceil(query.shape[1] / MOST_BLOCKS))
+    return _attend(query, key, value, segments, sliding_window, block)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    segments: jax.Array,
+    sliding_window: int | None,
+    block: int,
+) -> jax.Array:
+    return _forward(query, key, value, segments, sliding_window, block)[0]
+
+
+def _forward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    segments: jax.Array,
+    sliding_window: int | None,
+    block: int,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        return _row_forward(*inputs, sliding_window=sliding_window, block=block)
+
+    mixed, log_sums = jax.lax.map(row, (query, key, value, segments))
+    return mixed, (query, key, value, segments, mixed, log_sums)
+
+
+def _backward(
+    sliding_window: int | None, block: int, saved: tuple[jax.Array, ...], d_mixed: jax.Array
+) -> tuple[jax.Array | None, ...]:
+    def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return _row_backward(*inputs, sliding_window=sliding_window, block=block)
+
+    return (*jax.lax.map(row, (*saved, d_mixed)), None)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _row_forward(
+    query: jt.Float[jax.Array, "L H K"],
+    key: jt.Float[jax.Array, "L G K"],
+    value: jt.Float[jax.Array, "L G K"],
+    segments: jt.Int[jax.Array, " L"],
+    *,
+    sliding_window: int | None,
+    block: int,
+) -> tuple[jt.Float[jax.Array, "L H K"], jt.Float32[jax.Array, "G r L"]]:
+    """The mix of values, and the log of each softmax's denominator; r query heads share a key head."""
+    length, groups, size = key.shape
+    queries = _by_group(_scaled(query), groups)
+    key_columns, values = key.transpose(1, 2, 0), value.transpose(1, 0, 2)
+    mixed, log_sums = [], []
+    for start, end, first in _blocks(length, sliding_window, block):
+        shape = (groups, -1, end - start, end - first)
+        scores = _product(_flat(queries[:, :, start:end]), key_columns[:, :, first:end]).reshape(shape)
+        mask = segment_mask(segments[None], sliding_window, (start, end), (first, end))
+        scores = jnp.where(mask, scores, -jnp.inf)
+        top = jnp.max(scores, axis=-1, keepdims=True)
+        weights = jnp.exp(scores - top)
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        part = _product(_flat(weights.astype(value.dtype)), values[:, first:end])
+        mixed.append(part.reshape(*shape[:3], size) / total)
+        log_sums.append((top + jnp.log(total))[..., 0])
+    together = jnp.concatenate(mixed, axis=2).astype(query.dtype)
+    return together.transpose(2, 0, 1, 3).reshape(query.shape), jnp.concatenate(log_sums, axis=2)
+
+
+def _row_backward(
+    query: jt.Float[jax.Array, "L H K"],
+    key: jt.Float[jax.Array, "L G K"],
+    value: jt.Float[jax.Array, "L G K"],
+    segments: jt.Int[jax.Array, " L"],
+    mixed: jt.Float[jax.Array, "L H K"],
+    log_sums: jt.Float32[jax.Array, "G r L"],
+    d_mixed: jt.Float[jax.Array, "L H K"],
+    *,
+    sliding_window: int | None,
+    block: int,
+) -> tuple[jt.Float[jax.Array, "L H K"], jt.Float[jax.Array, "L G K"], jt.Float[jax.Array, "L G K"]]:
+    """Gradients of query, key and value. Scores are made with keys as rows, so that no product needs a
+    transpose of anything as large as they are."""
+    length, groups, size = key.shape
+    queries, d_mixes = _by_group(_scaled(query), groups), _by_group(d_mixed, groups)
+    keys, values, key_columns = key.transpose(1, 0, 2), value.transpose(1, 0, 2), key.transpose(1, 2, 0)
+    # Every score's gradient is p * (d_p - sum over keys of p * d_p), and that sum is mixed . d_mixed.
+    means = jnp.sum(d_mixes.astype(jnp.float32) * _by_group(mixed, groups).astype(jnp.float32), axis=-1)
+    d_keys, d_values = (jnp.zeros((groups, length, size), jnp.float32) for _ in range(2))
+    d_queries = []
+    for start, end, first in _blocks(length, sliding_window, block):
+        shape = (groups, end - first, -1, end - start)
+        some, d_some = _flat(queries[:, :, start:end]), _flat(d_mixes[:, :, start:end])
+        scores = _product(keys[:, first:end], some.mT).reshape(shape)
+        d_weights = _product(values[:, first:end], d_some.mT).reshape(shape)
+        mask = segment_mask(segments[None], sliding_window, (start, end), (first, end))
+        mask = mask[0].transpose(0, 2, 1)[:, :, None]
+        weights = jnp.where(mask, jnp.exp(scores - log_sums[:, None, :, start:end]), 0)
+        d_scores = (weights * (d_weights - means[:, None, :, start:end])).astype(key.dtype)
+        d_scores, weights = (x.reshape(*shape[:2], -1) for x in (d_scores, weights.astype(value.dtype)))
+        d_values = d_values.at[:, first:end].add(_product(weights, d_some))
+        d_keys = d_keys.at[:, first:end].add(_product(d_scores, some))
+        part = _product(key_columns[:, :, first:end], d_scores)
+        d_queries.append(part.reshape(groups, size, -1, end - start))
+    d_query = jnp.concatenate(d_queries, axis=-1) / math.sqrt(size)
+    d_query = d_query.transpose(3, 0, 2, 1).reshape(query.shape)
+    d_key, d_value = (x.transpose(1, 0, 2).astype(key.dtype) for x in (d_keys, d_values))
+    return d_query.astype(query.dtype), d_key, d_value
+
+
+def _blocks(length: int, sliding_window: int | None, block: int) -> Iterator[_Block]:
+    for start in range(0, length, block):
+        first = 0 if sliding_window is None else max(0, start - sliding_window + 1)
+        yield _Block(start, min(start + block, length), first)
+
+
+def _scaled(query: jax.Array) -> jax.Array:
+    return (query / math.sqrt(query.shape[-1])).astype(query.dtype)
+
+
+def _by_group(x: jt.Float[jax.Array, "L H K"], groups: int) -> jt.Float[jax.Array, "G r L K"]:
+    """Heads sorted by the key head that they read."""
+    return x.reshape(x.shape[0], groups, -1, x.shape[-1]).transpose(1, 2, 0, 3)
+
+
+def _flat(x: jt.Float[jax.Array, "G r M K"]) -> jt.Float[jax.Array, "G rM K"]:
+    """The queries of all heads of a group as rows of one matrix."""
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _product(a: jt.Float[jax.Array, "G M K"], b: jt.Float[jax.Array, "G K N"]) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)

@@ -1,0 +1,98 @@
+"""The one entrance to attention within segments; see `segment_attention`."""
+
+import functools
+from typing import Final
+
+import jax
+import jaxtyping as jt
+
+from im_jax.config import CHOICES
+from im_jax.devices import platform
+from im_jax.errors import ConfigError
+from im_jax.models.attention import blocks, cudnn, full, per_device, splash
+from im_jax.models.sharding import ShardingRules
+
+_DEFAULT_RULES: Final = ShardingRules()
+
+
+def segment_attention(
+    query: jt.Float[jax.Array, "B L H K"],
+    key: jt.Float[jax.Array, "B L G K"],
+    value: jt.Float[jax.Array, "B L G K"],
+    segments: jt.Int[jax.Array, "B L"],
+    *,
+    sliding_window: int | None,
+    implementation: str = "auto",
+    rules: ShardingRules = _DEFAULT_RULES,
+) -> jt.Float[jax.Array, "B L H K"]:
+    """Softmax attention of each token to itself and the earlier tokens of its segment.
+
+    `softmax(query @ key.T / sqrt(K)) @ value`, softmax in float32; query head h reads key and value head
+    `h // (H / G)` (grouped queries, arXiv:2305.13245). The states of padding (segment 0) attend to padding:
+    they mean nothing but are finite.
+
+    Args:
+        query: any float type, with the positions already in it; differentiated.
+        key: of the type of `query`, G a divisor of H; differentiated.
+        value: like `key`.
+        segments: which example of its row each token belongs to, its tokens side by side; 0 is padding.
+        sliding_window: a token sees itself and the `sliding_window - 1` tokens before it; None: all.
+        implementation: `full`, `blocks`, `cudnn`, `splash`, or `auto`: splash on TPUs and cuDNN on NVIDIA
+            GPUs where these can, else blocks, or full where devices cannot have equal shares. The devices
+            are those of the mesh that `jax.set_mesh` set, also if they are only described (compiling ahead
+            of time), else JAX's default.
+        rules: how activations are sharded over the mesh.
+
+    Returns:
+        [B, L, H, K] in the type of `query`.
+
+    Raises:
+        ConfigError: `implementation` is unknown, or cannot do this here.
+    """
+    if implementation not in CHOICES["model.attention"]:
+        known = ", ".join(CHOICES["model.attention"])
+        raise ConfigError(f"model.attention is {implementation!r}; it can be {known}")
+    if sliding_window is not None and sliding_window < 1:
+        raise ConfigError(f"model.sliding_window is {sliding_window}; a token sees itself, so set 1 or more")
+    if implementation == "auto":
+        implementation = _best(query, key, segments, rules)
+    elif reason := _reason_against(implementation, query, key, segments, rules):
+        raise ConfigError(
+            f"model.attention is {implementation!r}, which cannot be used here: {reason}; set it to auto"
+        )
+    match implementation:
+        case "cudnn":
+            attend = functools.partial(cudnn.attend, sliding_window=sliding_window)
+            return per_device.per_device(attend, query, key, value, segments, rules)
+        case "splash":
+            attend = functools.partial(splash.attend, sliding_window=sliding_window)
+            return per_device.per_device(attend, query, key, value, segments, rules)
+        case "blocks":
+            attend = functools.partial(blocks.attend, sliding_window=sliding_window)
+            return per_device.per_device(attend, query, key, value, segments, rules)
+        case _:
+            return full.attend(query, key, value, segments, sliding_window=sliding_window)
+
+
+def _best(query: jax.Array, key: jax.Array, segments: jax.Array, rules: ShardingRules) -> str:
+    """The fastest implementation that can attend with these arrays on the devices."""
+    for name in ("splash", "cudnn", "blocks"):
+        if _reason_against(name, query, key, segments, rules) is None:
+            return name
+    return "full"
+
+
+def _reason_against(
+    implementation: str, query: jax.Array, key: jax.Array, segments: jax.Array, rules: ShardingRules
+) -> str | None:
+    """Why an implementation cannot attend with these arrays on the devices; None if it can."""
+    match implementation:
+        case "cudnn":
+            reason = cudnn.reason_against(query, key, segments, platform())
+        case "splash":
+            reason = splash.reason_against(query, platform())
+        case "blocks":
+            reason = None
+        case _:
+            return None
+    return reason or per_device.reason_against(query, key, rules)

@@ -1,0 +1,90 @@
+"""Rows of rewrite examples for training, made when they are asked for."""
+
+import dataclasses
+import hashlib
+import json
+
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.batch import Batch
+from im_jax.config import RewritesConfig
+from im_jax.data.dataset import ExampleView
+from im_jax.studies.rewrites.examples.bulk import BulkEncoder
+from im_jax.studies.rewrites.examples.task import RewriteTask
+
+_FINGERPRINTED = 1024
+"""Examples that are looked at: the rest follows from the configuration."""
+
+
+class RewriteRows:
+    """Random access to rows of one or more examples side by side, as `im_jax.data.packing.Rows`.
+
+    Input: a task, its encoder, the first `count` examples, tokens of a row, examples of a row.
+    Output: `rows.batch(numbers)` is a `Batch` of `[len(numbers), L]`.
+    """
+
+    def __init__(
+        self, task: RewriteTask, encoder: BulkEncoder, count: int, length: int, per_row: int
+    ) -> None:
+        self._task, self._encoder, self._count = task, encoder, count
+        self._length, self._per_row = length, per_row
+
+    def __len__(self) -> int:
+        return -(-self._count // self._per_row)
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(field[0] for field in self.batch(np.array([index]))))
+
+    def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
+        """Rows with these numbers; the last row may hold fewer examples."""
+        rows, width = len(numbers), self._encoder.longest
+        items = (np.asarray(numbers, np.int64)[:, None] * self._per_row + np.arange(self._per_row)).reshape(
+            -1
+        )
+        exists = items < self._count
+        encoded = self._encoder.encode(np.where(exists, items, 0))
+        place = np.arange(width)
+        used = (place < encoded.lengths[:, None]) & exists[:, None]
+        segment = (np.arange(len(items)) % self._per_row + 1)[:, None]
+
+        def laid_out(values: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+            whole = np.zeros((rows, self._length), dtype)
+            whole[:, : self._per_row * width] = np.where(used, values, 0).reshape(rows, -1)
+            return whole
+
+        return Batch(
+            tokens=laid_out(encoded.tokens, np.int32),
+            classes=laid_out(encoded.classes, np.uint8),
+            segments=laid_out(segment, np.int32),
+            positions=laid_out(place, np.int32),
+            message_weights=np.ones((rows, self._length), np.float32),
+        )
+
+
+class RewriteDataset:
+    """The first `count` examples of a task by number, as `im_jax.data.dataset.EncodedDataset`."""
+
+    def __init__(
+        self, task: RewriteTask, encoder: BulkEncoder, config: RewritesConfig, count: int, name: str
+    ) -> None:
+        self._task, self._encoder, self._config = task, encoder, config
+        self._count, self._name = count, name
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> ExampleView:
+        encoded = self._encoder.encode(np.array([index]))
+        end = encoded.lengths[0]
+        ones = np.ones(end, np.float32)
+        name = f"{self._name}-{index}"
+        return ExampleView(name, encoded.tokens[0, :end], encoded.classes[0, :end], ones)
+
+    def fingerprint(self) -> str:
+        """Changes with the configuration of the task and with how it is encoded."""
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self._config)).encode())
+        digest.update(f"{self._name} {self._count}".encode())
+        for array in self._encoder.encode(np.arange(min(_FINGERPRINTED, self._count))):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Markov algorithms: programs, the machine that runs them, and what a model makes of them."""
