@@ -62,7 +62,7 @@ def make_slots(
     tokens: int,
     starts: jt.Int[jax.Array, " B"],
     slots: int,
-    sliding_window: int | None,
+    window: int | None,
 ) -> Slots:
     """A token sees its row's slots from the start up to its own, within the window; padding sees padding.
 
@@ -71,9 +71,9 @@ def make_slots(
         tokens: number of tokens, L.
         starts: slot at which each row's sequence starts.
         slots: number of slots, S.
-        sliding_window: see `in_reach`.
+        window: see `in_reach`.
     """
     queries, keys = first + jnp.arange(tokens), jnp.arange(slots)
     same = (queries >= starts[:, None])[:, :, None] == (keys >= starts[:, None])[:, None, :]
-    reach = in_reach(queries[:, None] - keys, sliding_window)
+    reach = in_reach(queries[:, None] - keys, window)
     return Slots(first, (same & reach)[:, None])

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding
 
 from im_jax.models.attention import blocks, full, splash
 from im_jax.models.attention.per_device import per_device
+from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.sharding import ShardingRules
 
 RULES = ShardingRules()
@@ -25,7 +26,7 @@ def check(attend: functools.partial[jax.Array]) -> None:
         return jnp.mean(jnp.square(per_device(attend, query, key, value, segments, RULES)))
 
     def reference(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
-        return jnp.mean(jnp.square(full.attend(query, key, value, segments, sliding_window=None)))
+        return jnp.mean(jnp.square(full.attend(query, key, value, segments, spec=AttentionSpec())))
 
     single = jax.jit(jax.value_and_grad(reference, (0, 1, 2)))(*arrays, segments)
     heads = NamedSharding(MESH, RULES.spec(("batch", "length", "heads", "head_dim")))
@@ -38,6 +39,6 @@ def check(attend: functools.partial[jax.Array]) -> None:
 
 
 if __name__ == "__main__":
-    check(functools.partial(splash.attend, sliding_window=None, interpret=True))
-    check(functools.partial(blocks.attend, sliding_window=None))
+    check(functools.partial(splash.attend, spec=AttentionSpec(), interpret=True))
+    check(functools.partial(blocks.attend, spec=AttentionSpec()))
     print(f"same on {jax.device_count()} devices")

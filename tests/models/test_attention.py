@@ -16,10 +16,12 @@ from jax.sharding import AbstractMesh, AxisType
 from im_jax.errors import ConfigError
 from im_jax.models.attention import blocks, cudnn, full, splash
 from im_jax.models.attention.dispatch import segment_attention
+from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.sharding import ShardingRules
 from tests.subprocess_devices import run_on_devices
 
 SIZE = 8
+PLAIN = AttentionSpec()
 IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {
     "full": full.attend,
     "blocks": blocks.attend,
@@ -29,24 +31,27 @@ IMPLEMENTATIONS: dict[str, Callable[..., jax.Array]] = {
 
 
 class Case(NamedTuple):
-    """Lengths of a row's examples, what is left is padding; heads; window."""
+    """Lengths of a row's examples, what is left is padding; heads; what attention computes."""
 
     length: int
     examples: tuple[tuple[int, ...], ...]
     groups: int = 4
-    window: int | None = None
+    spec: AttentionSpec = PLAIN
 
 
 CASES = {
     "packed": Case(21, ((5, 1, 7), (21,), ())),
     "grouped": Case(21, ((3, 11), (8, 8, 5)), groups=2),
     "one_group": Case(16, ((9, 7),), groups=1),
-    "window": Case(27, ((5, 17), (27,)), groups=2, window=6),
-    "window_of_one": Case(11, ((3, 5),), window=1),
-    "window_beyond_the_row": Case(11, ((3, 5),), window=50),
+    "window": Case(27, ((5, 17), (27,)), groups=2, spec=AttentionSpec(window=6)),
+    "window_of_one": Case(11, ((3, 5),), spec=AttentionSpec(window=1)),
+    "window_beyond_the_row": Case(11, ((3, 5),), spec=AttentionSpec(window=50)),
     "one_token": Case(1, ((1,), ())),
+    "scale": Case(21, ((5, 1, 7), (21,)), groups=2, spec=AttentionSpec(scale=0.3)),
+    "softcap": Case(21, ((5, 1, 7), (21,)), groups=2, spec=AttentionSpec(softcap=2.0)),
+    "all_of_it": Case(27, ((5, 17), (27,)), groups=2, spec=AttentionSpec(window=6, scale=0.9, softcap=3.0)),
 }
-LONG = Case(131, ((60, 70),), groups=2, window=40)
+LONG = Case(131, ((60, 70),), groups=2, spec=AttentionSpec(window=40, scale=0.5, softcap=4.0))
 """Above a block and a TPU's tile."""
 
 
@@ -65,22 +70,29 @@ def arrays(case: Case, dtype: Any = jnp.float32) -> tuple[list[jax.Array], np.nd
 
 
 def exact(
-    values: list[jax.Array], segments: np.ndarray, window: int | None
+    values: list[jax.Array], segments: np.ndarray, spec: AttentionSpec
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The result and the gradients of query, key and value in float64, one query at a time."""
     query, key, value, cotangent = (np.asarray(x, np.float64) for x in values)
     mixed, d_query, d_key, d_value = (np.zeros_like(x) for x in (query, query, key, value))
     rows, length, heads, size = query.shape
+    scale = 1 / math.sqrt(size) if spec.scale is None else spec.scale
     for row, i, head in np.ndindex(rows, length, heads):
         group = head * key.shape[2] // heads
         of_one = [j for j in range(i + 1) if segments[row, j] == segments[row, i]]
-        seen = [j for j in of_one if window is None or i - j < window]
+        seen = [j for j in of_one if spec.window is None or i - j < spec.window]
         keys, vectors, upstream = key[row, seen, group], value[row, seen, group], cotangent[row, i, head]
-        scores = keys @ query[row, i, head] / math.sqrt(size)
+        scores = scale * keys @ query[row, i, head]
+        slope = np.ones_like(scores)
+        if spec.softcap is not None:
+            scores, slope = (
+                spec.softcap * np.tanh(scores / spec.softcap),
+                np.cosh(scores / spec.softcap) ** -2,
+            )
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()
         mixed[row, i, head] = weights @ vectors
-        d_scores = weights * (vectors @ upstream - mixed[row, i, head] @ upstream) / math.sqrt(size)
+        d_scores = scale * slope * weights * (vectors @ upstream - mixed[row, i, head] @ upstream)
         d_query[row, i, head] = d_scores @ keys
         d_key[row, seen, group] += np.outer(d_scores, query[row, i, head])
         d_value[row, seen, group] += np.outer(weights, upstream)
@@ -88,14 +100,14 @@ def exact(
 
 
 def with_gradients(
-    attend: Callable[..., jax.Array], values: list[jax.Array], segments: np.ndarray, window: int | None
+    attend: Callable[..., jax.Array], values: list[jax.Array], segments: np.ndarray, spec: AttentionSpec
 ) -> tuple[jax.Array, ...]:
     """The result and the gradients, compiled."""
 
     @jax.jit
     def run(query: jax.Array, key: jax.Array, value: jax.Array, cotangent: jax.Array) -> tuple[Any, ...]:
         def of_arrays(*arrays: jax.Array) -> jax.Array:
-            return attend(*arrays, jnp.asarray(segments), sliding_window=window)
+            return attend(*arrays, jnp.asarray(segments), spec=spec)
 
         mixed, pull = jax.vjp(of_arrays, query, key, value)
         return mixed, *pull(cotangent)
@@ -112,8 +124,8 @@ def with_gradients(
 )
 def test_values_and_gradients_are_those_of_the_float64_formula(implementation: str, case: Case) -> None:
     values, segments = arrays(case)
-    ours = with_gradients(IMPLEMENTATIONS[implementation], values, segments, case.window)
-    for result, expected in zip(ours, exact(values, segments, case.window), strict=True):
+    ours = with_gradients(IMPLEMENTATIONS[implementation], values, segments, case.spec)
+    for result, expected in zip(ours, exact(values, segments, case.spec), strict=True):
         assert result.dtype == jnp.float32
         np.testing.assert_allclose(result, expected, rtol=0, atol=3e-6 * max(1, np.abs(expected).max()))
 
@@ -122,8 +134,8 @@ def test_values_and_gradients_are_those_of_the_float64_formula(implementation: s
 def test_bfloat16_stays_bfloat16_and_close(implementation: str) -> None:
     case = CASES["grouped"]
     values, segments = arrays(case, jnp.bfloat16)
-    ours = with_gradients(IMPLEMENTATIONS[implementation], values, segments, None)
-    for result, expected in zip(ours, exact(values, segments, None), strict=True):
+    ours = with_gradients(IMPLEMENTATIONS[implementation], values, segments, PLAIN)
+    for result, expected in zip(ours, exact(values, segments, PLAIN), strict=True):
         assert result.dtype == jnp.bfloat16
         error = np.abs(np.asarray(result, np.float64) - expected).max()
         assert error < 0.02 * np.abs(expected).max()
@@ -139,7 +151,7 @@ def test_blocks_keep_no_scores_and_have_no_square_buffer() -> None:
 
         def loss(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
             def layer(x: jax.Array, _: None) -> tuple[jax.Array, None]:
-                return attend(x, key, value, segments, sliding_window=None), None
+                return attend(x, key, value, segments, spec=PLAIN), None
 
             return jax.lax.scan(layer, query, length=4)[0].sum()
 
@@ -158,7 +170,7 @@ def lowered(attend: Callable[..., jax.Array], platform: str, dtype: Any = jnp.bf
     segments = jax.ShapeDtypeStruct((2, 256), jnp.int32)
 
     def loss(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
-        return attend(query, key, value, segments, sliding_window=32).astype(jnp.float32).sum()
+        return attend(query, key, value, segments, spec=AttentionSpec(window=32)).astype(jnp.float32).sum()
 
     function = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))
     return function.trace(*shapes, segments).lower(lowering_platforms=(platform,)).as_text()
@@ -192,12 +204,18 @@ def on(platform: str, *shape: int) -> AbstractMesh:
     return AbstractMesh(shape or (1, 1, 1), names, axis_types=kinds, abstract_device=device)
 
 
-def program(mesh: AbstractMesh, implementation: str, rows: int = 4, **rules: Any) -> str:
+def program(
+    mesh: AbstractMesh,
+    implementation: str,
+    rows: int = 4,
+    spec: AttentionSpec = PLAIN,
+    **rules: Any,
+) -> str:
     """What is traced for `implementation` on the devices of `mesh`."""
     x = jax.ShapeDtypeStruct((rows, 512, 4, 64), jnp.bfloat16)
     segments = jax.ShapeDtypeStruct((rows, 512), jnp.int32)
     attend = functools.partial(
-        segment_attention, sliding_window=None, implementation=implementation, rules=ShardingRules(**rules)
+        segment_attention, spec=spec, implementation=implementation, rules=ShardingRules(**rules)
     )
     with jax.sharding.use_abstract_mesh(mesh):
         return str(jax.make_jaxpr(attend)(x, x, x, segments))
@@ -277,8 +295,34 @@ def test_cudnn_says_what_it_lacks(
 ) -> None:
     pretend_to_have_gpus(monkeypatch, capability)
     x = jnp.zeros((2, length, 4, size), dtype)
-    found = cudnn.reason_against(x, x, jnp.zeros((2, length), jnp.int32), "gpu")
+    found = cudnn.reason_against(x, x, jnp.zeros((2, length), jnp.int32), PLAIN, "gpu")
     assert (found is None) if reason is None else (reason in (found or ""))
+
+
+@pytest.mark.usefixtures("cudnn_library")
+def test_auto_passes_over_cudnn_where_scores_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_to_have_gpus(monkeypatch, "9.0")
+    capped = AttentionSpec(softcap=50.0)
+    assert "dot_product_attention_fwd" not in program(on("gpu"), "auto", spec=capped)
+    with pytest.raises(
+        ConfigError, match=r"cannot be used here: it has no bound for scores.*caps them at 50"
+    ):
+        program(on("gpu"), "cudnn", spec=capped)
+    assert "dot_product_attention_fwd" in program(on("gpu"), "auto", spec=AttentionSpec(scale=0.1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"window": 0}, "model.sliding_window is 0; a token sees itself"),
+        ({"scale": -1.0}, r"scale is -1.0; set a finite number above 0, or None for 1 / sqrt\(K\)"),
+        ({"softcap": 0.0}, "softcap is 0.0; set a finite number above 0, or None for no bound"),
+        ({"softcap": math.nan}, "softcap is nan"),
+    ],
+)
+def test_an_attention_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AttentionSpec(**fields)
 
 
 def test_eight_devices_attend_as_one_does() -> None:

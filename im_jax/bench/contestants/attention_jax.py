@@ -45,10 +45,11 @@ def make(case: Case, variant: str) -> Contestant:
 
 def _ours(implementation: str) -> Attend:
     from im_jax.models.attention.dispatch import segment_attention
+    from im_jax.models.attention.spec import AttentionSpec
 
     def attend(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
         return segment_attention(
-            query, key, value, segments, sliding_window=None, implementation=implementation
+            query, key, value, segments, spec=AttentionSpec(), implementation=implementation
         )
 
     return attend

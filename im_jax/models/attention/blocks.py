@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.models.attention.masks import segment_mask
+from im_jax.models.attention.spec import AttentionSpec
 
 BLOCK = 256
 """Queries in a block, at least."""
@@ -38,12 +39,12 @@ def attend(
     value: jt.Float[jax.Array, "B L G K"],
     segments: jt.Int[jax.Array, "B L"],
     *,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     block: int | None = None,
 ) -> jt.Float[jax.Array, "B L H K"]:
     """Attention of `block` queries at a time (None: as the constants say); the last block may be smaller."""
     block = block or max(BLOCK, math.ceil(query.shape[1] / MOST_BLOCKS))
-    return _attend(query, key, value, segments, sliding_window, block)
+    return _attend(query, key, value, segments, spec, block)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -52,10 +53,10 @@ def _attend(
     key: jax.Array,
     value: jax.Array,
     segments: jax.Array,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     block: int,
 ) -> jax.Array:
-    return _forward(query, key, value, segments, sliding_window, block)[0]
+    return _forward(query, key, value, segments, spec, block)[0]
 
 
 def _forward(
@@ -63,21 +64,21 @@ def _forward(
     key: jax.Array,
     value: jax.Array,
     segments: jax.Array,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     block: int,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        return _row_forward(*inputs, sliding_window=sliding_window, block=block)
+        return _row_forward(*inputs, spec=spec, block=block)
 
     mixed, log_sums = jax.lax.map(row, (query, key, value, segments))
     return mixed, (query, key, value, segments, mixed, log_sums)
 
 
 def _backward(
-    sliding_window: int | None, block: int, saved: tuple[jax.Array, ...], d_mixed: jax.Array
+    spec: AttentionSpec, block: int, saved: tuple[jax.Array, ...], d_mixed: jax.Array
 ) -> tuple[jax.Array | None, ...]:
     def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return _row_backward(*inputs, sliding_window=sliding_window, block=block)
+        return _row_backward(*inputs, spec=spec, block=block)
 
     return (*jax.lax.map(row, (*saved, d_mixed)), None)
 
@@ -91,19 +92,19 @@ def _row_forward(
     value: jt.Float[jax.Array, "L G K"],
     segments: jt.Int[jax.Array, " L"],
     *,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     block: int,
 ) -> tuple[jt.Float[jax.Array, "L H K"], jt.Float32[jax.Array, "G r L"]]:
     """The mix of values, and the log of each softmax's denominator; r query heads share a key head."""
     length, groups, size = key.shape
-    queries = _by_group(_scaled(query), groups)
+    queries = _by_group(spec.scaled(query).astype(query.dtype), groups)
     key_columns, values = key.transpose(1, 2, 0), value.transpose(1, 0, 2)
     mixed, log_sums = [], []
-    for start, end, first in _blocks(length, sliding_window, block):
+    for start, end, first in _blocks(length, spec.window, block):
         shape = (groups, -1, end - start, end - first)
         scores = _product(_flat(queries[:, :, start:end]), key_columns[:, :, first:end]).reshape(shape)
-        mask = segment_mask(segments[None], sliding_window, (start, end), (first, end))
-        scores = jnp.where(mask, scores, -jnp.inf)
+        mask = segment_mask(segments[None], spec.window, (start, end), (first, end))
+        scores = jnp.where(mask, spec.capped(scores), -jnp.inf)
         top = jnp.max(scores, axis=-1, keepdims=True)
         weights = jnp.exp(scores - top)
         total = jnp.sum(weights, axis=-1, keepdims=True)
@@ -123,46 +124,42 @@ def _row_backward(
     log_sums: jt.Float32[jax.Array, "G r L"],
     d_mixed: jt.Float[jax.Array, "L H K"],
     *,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     block: int,
 ) -> tuple[jt.Float[jax.Array, "L H K"], jt.Float[jax.Array, "L G K"], jt.Float[jax.Array, "L G K"]]:
     """Gradients of query, key and value. Scores are made with keys as rows, so that no product needs a
     transpose of anything as large as they are."""
     length, groups, size = key.shape
-    queries, d_mixes = _by_group(_scaled(query), groups), _by_group(d_mixed, groups)
+    queries, d_mixes = _by_group(spec.scaled(query).astype(query.dtype), groups), _by_group(d_mixed, groups)
     keys, values, key_columns = key.transpose(1, 0, 2), value.transpose(1, 0, 2), key.transpose(1, 2, 0)
     # Every score's gradient is p * (d_p - sum over keys of p * d_p), and that sum is mixed . d_mixed.
     means = jnp.sum(d_mixes.astype(jnp.float32) * _by_group(mixed, groups).astype(jnp.float32), axis=-1)
     d_keys, d_values = (jnp.zeros((groups, length, size), jnp.float32) for _ in range(2))
     d_queries = []
-    for start, end, first in _blocks(length, sliding_window, block):
+    for start, end, first in _blocks(length, spec.window, block):
         shape = (groups, end - first, -1, end - start)
         some, d_some = _flat(queries[:, :, start:end]), _flat(d_mixes[:, :, start:end])
-        scores = _product(keys[:, first:end], some.mT).reshape(shape)
+        scores = spec.capped(_product(keys[:, first:end], some.mT).reshape(shape))
         d_weights = _product(values[:, first:end], d_some.mT).reshape(shape)
-        mask = segment_mask(segments[None], sliding_window, (start, end), (first, end))
+        mask = segment_mask(segments[None], spec.window, (start, end), (first, end))
         mask = mask[0].transpose(0, 2, 1)[:, :, None]
         weights = jnp.where(mask, jnp.exp(scores - log_sums[:, None, :, start:end]), 0)
-        d_scores = (weights * (d_weights - means[:, None, :, start:end])).astype(key.dtype)
-        d_scores, weights = (x.reshape(*shape[:2], -1) for x in (d_scores, weights.astype(value.dtype)))
+        d_scores = spec.gradient_before_cap(weights * (d_weights - means[:, None, :, start:end]), scores)
+        d_scores = d_scores.astype(key.dtype).reshape(*shape[:2], -1)
+        weights = weights.astype(value.dtype).reshape(*shape[:2], -1)
         d_values = d_values.at[:, first:end].add(_product(weights, d_some))
         d_keys = d_keys.at[:, first:end].add(_product(d_scores, some))
         part = _product(key_columns[:, :, first:end], d_scores)
         d_queries.append(part.reshape(groups, size, -1, end - start))
-    d_query = jnp.concatenate(d_queries, axis=-1) / math.sqrt(size)
-    d_query = d_query.transpose(3, 0, 2, 1).reshape(query.shape)
+    d_query = jnp.concatenate(d_queries, axis=-1).transpose(3, 0, 2, 1).reshape(query.shape)
     d_key, d_value = (x.transpose(1, 0, 2).astype(key.dtype) for x in (d_keys, d_values))
-    return d_query.astype(query.dtype), d_key, d_value
+    return spec.scaled(d_query).astype(query.dtype), d_key, d_value
 
 
-def _blocks(length: int, sliding_window: int | None, block: int) -> Iterator[_Block]:
+def _blocks(length: int, window: int | None, block: int) -> Iterator[_Block]:
     for start in range(0, length, block):
-        first = 0 if sliding_window is None else max(0, start - sliding_window + 1)
+        first = 0 if window is None else max(0, start - window + 1)
         yield _Block(start, min(start + block, length), first)
-
-
-def _scaled(query: jax.Array) -> jax.Array:
-    return (query / math.sqrt(query.shape[-1])).astype(query.dtype)
 
 
 def _by_group(x: jt.Float[jax.Array, "L H K"], groups: int) -> jt.Float[jax.Array, "G r L K"]:

@@ -1,4 +1,4 @@
-"""The one entrance to attention within segments; see `segment_attention`."""
+"""The one entrance to attention within segments; what each implementation does stands in its file."""
 
 import functools
 from typing import Final
@@ -10,6 +10,7 @@ from im_jax.config import CHOICES
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models.attention import blocks, cudnn, full, per_device, splash
+from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.sharding import ShardingRules
 
 _DEFAULT_RULES: Final = ShardingRules()
@@ -21,22 +22,22 @@ def segment_attention(
     value: jt.Float[jax.Array, "B L G K"],
     segments: jt.Int[jax.Array, "B L"],
     *,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     implementation: str = "auto",
     rules: ShardingRules = _DEFAULT_RULES,
 ) -> jt.Float[jax.Array, "B L H K"]:
     """Softmax attention of each token to itself and the earlier tokens of its segment.
 
-    `softmax(query @ key.T / sqrt(K)) @ value`, softmax in float32; query head h reads key and value head
-    `h // (H / G)` (grouped queries, arXiv:2305.13245). The states of padding (segment 0) attend to padding:
-    they mean nothing but are finite.
+    `softmax(query @ key.T / sqrt(K)) @ value` unless `spec` says otherwise, softmax in float32; query head h
+    reads key and value head `h // (H / G)` (grouped queries, arXiv:2305.13245). The states of padding
+    (segment 0) attend to padding: they mean nothing but are finite.
 
     Args:
         query: any float type, with the positions already in it; differentiated.
         key: of the type of `query`, G a divisor of H; differentiated.
         value: like `key`.
         segments: which example of its row each token belongs to, its tokens side by side; 0 is padding.
-        sliding_window: a token sees itself and the `sliding_window - 1` tokens before it; None: all.
+        spec: window, scale and bound of the scores.
         implementation: `full`, `blocks`, `cudnn`, `splash`, or `auto`: splash on TPUs and cuDNN on NVIDIA
             GPUs where these can, else blocks, or full where devices cannot have equal shares. The devices
             are those of the mesh that `jax.set_mesh` set, also if they are only described (compiling ahead
@@ -52,43 +53,48 @@ def segment_attention(
     if implementation not in CHOICES["model.attention"]:
         known = ", ".join(CHOICES["model.attention"])
         raise ConfigError(f"model.attention is {implementation!r}; it can be {known}")
-    if sliding_window is not None and sliding_window < 1:
-        raise ConfigError(f"model.sliding_window is {sliding_window}; a token sees itself, so set 1 or more")
     if implementation == "auto":
-        implementation = _best(query, key, segments, rules)
-    elif reason := _reason_against(implementation, query, key, segments, rules):
+        implementation = _best(query, key, segments, spec, rules)
+    elif reason := _reason_against(implementation, query, key, segments, spec, rules):
         raise ConfigError(
             f"model.attention is {implementation!r}, which cannot be used here: {reason}; set it to auto"
         )
     match implementation:
         case "cudnn":
-            attend = functools.partial(cudnn.attend, sliding_window=sliding_window)
+            attend = functools.partial(cudnn.attend, spec=spec)
             return per_device.per_device(attend, query, key, value, segments, rules)
         case "splash":
-            attend = functools.partial(splash.attend, sliding_window=sliding_window)
+            attend = functools.partial(splash.attend, spec=spec)
             return per_device.per_device(attend, query, key, value, segments, rules)
         case "blocks":
-            attend = functools.partial(blocks.attend, sliding_window=sliding_window)
+            attend = functools.partial(blocks.attend, spec=spec)
             return per_device.per_device(attend, query, key, value, segments, rules)
         case _:
-            return full.attend(query, key, value, segments, sliding_window=sliding_window)
+            return full.attend(query, key, value, segments, spec=spec)
 
 
-def _best(query: jax.Array, key: jax.Array, segments: jax.Array, rules: ShardingRules) -> str:
+def _best(
+    query: jax.Array, key: jax.Array, segments: jax.Array, spec: AttentionSpec, rules: ShardingRules
+) -> str:
     """The fastest implementation that can attend with these arrays on the devices."""
     for name in ("splash", "cudnn", "blocks"):
-        if _reason_against(name, query, key, segments, rules) is None:
+        if _reason_against(name, query, key, segments, spec, rules) is None:
             return name
     return "full"
 
 
 def _reason_against(
-    implementation: str, query: jax.Array, key: jax.Array, segments: jax.Array, rules: ShardingRules
+    implementation: str,
+    query: jax.Array,
+    key: jax.Array,
+    segments: jax.Array,
+    spec: AttentionSpec,
+    rules: ShardingRules,
 ) -> str | None:
     """Why an implementation cannot attend with these arrays on the devices; None if it can."""
     match implementation:
         case "cudnn":
-            reason = cudnn.reason_against(query, key, segments, platform())
+            reason = cudnn.reason_against(query, key, segments, spec, platform())
         case "splash":
             reason = splash.reason_against(query, platform())
         case "blocks":

@@ -9,7 +9,9 @@ from flax import nnx
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
+from im_jax.models.attention import full
 from im_jax.models.attention.dispatch import segment_attention
+from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.cache import MaybeCache
 from im_jax.models.dense import dense
 from im_jax.models.layers import add_bias, make_bias, matrix, residual_matrix
@@ -43,7 +45,7 @@ class Attention(nnx.Module):
         self.key_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
         self.value_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
         self.output_bias = make_bias((embed,), ("norm",), config)
-        self.sliding_window = config.sliding_window
+        self.spec = AttentionSpec(window=config.sliding_window)
         self.implementation = config.attention
         self.rules = rules
 
@@ -63,16 +65,13 @@ class Attention(nnx.Module):
                 key,
                 value,
                 context.segments,
-                sliding_window=self.sliding_window,
+                spec=self.spec,
                 implementation=self.implementation,
                 rules=self.rules,
             )
         else:
             cache = cache.store(key, value)
-            # Softmax is float32 inside; implementation None leaves the choice of kernel to JAX.
-            mixed = jax.nn.dot_product_attention(
-                query, *cache.read(), mask=cache.slots.mask, implementation=None
-            )
+            mixed = full.attend_where(query, *cache.read(), cache.slots.mask, spec=self.spec)
         output = self.output[...]
         written = dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1]))
         return add_bias(written, self.output_bias), cache

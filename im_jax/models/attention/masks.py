@@ -5,18 +5,18 @@ import jax.numpy as jnp
 import jaxtyping as jt
 
 
-def in_reach(age: jt.Int[jax.Array, "..."], sliding_window: int | None) -> jt.Bool[jax.Array, "..."]:
+def in_reach(age: jt.Int[jax.Array, "..."], window: int | None) -> jt.Bool[jax.Array, "..."]:
     """True where a key `age` tokens before the query is seen: not later, and within the window.
 
     With a window w, a token sees itself and the w - 1 tokens before it (Hugging Face's Mistral).
     """
     causal = age >= 0
-    return causal if sliding_window is None else causal & (age < sliding_window)
+    return causal if window is None else causal & (age < window)
 
 
 def segment_mask(
     segments: jt.Int[jax.Array, "B L"],
-    sliding_window: int | None,
+    window: int | None,
     queries: tuple[int, int] | None = None,
     keys: tuple[int, int] | None = None,
 ) -> jt.Bool[jax.Array, "B 1 Q S"]:
@@ -27,7 +27,7 @@ def segment_mask(
 
     Args:
         segments: which example each token belongs to; 0 is padding.
-        sliding_window: see `in_reach`.
+        window: see `in_reach`.
         queries: first token and end of the queries; None: all L.
         keys: likewise for the keys.
     """
@@ -35,4 +35,4 @@ def segment_mask(
     first_key, end_key = keys or (0, segments.shape[1])
     age = jnp.arange(first_query, end_query)[:, None] - jnp.arange(first_key, end_key)
     same = segments[:, first_query:end_query, None] == segments[:, None, first_key:end_key]
-    return (same & in_reach(age, sliding_window))[:, None]
+    return (same & in_reach(age, window))[:, None]

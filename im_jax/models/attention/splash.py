@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.models.attention.spec import AttentionSpec
+
 LANES = 128
 """Lengths and blocks are multiples of a TPU's vector lanes."""
 LARGEST_BLOCK = 512
@@ -22,16 +24,15 @@ def attend(
     value: jt.Float[jax.Array, "B L G K"],
     segments: jt.Int[jax.Array, "B L"],
     *,
-    sliding_window: int | None,
+    spec: AttentionSpec,
     interpret: bool = False,
 ) -> jt.Float[jax.Array, "B L H K"]:
     """Attention on one device; `interpret` runs the kernel anywhere, slowly, for tests."""
-    length, heads, size = query.shape[1:]
+    length, heads = query.shape[1:3]
     padding = -length % LANES
-    # The kernel does not scale scores. In float32, lest a factor that is no power of 2 be rounded first.
-    query = (query.astype(jnp.float32) * size**-0.5).astype(query.dtype)
+    query = spec.scaled(query).astype(query.dtype)
     query, key, value = (jnp.swapaxes(_pad(x, padding), 1, 2) for x in (query, key, value))
-    kernel = _kernel(length + padding, heads, sliding_window, interpret)
+    kernel = _kernel(length + padding, heads, spec, interpret)
     mixed = jax.vmap(kernel)(query, key, value, _pad(segments, padding))
     return jnp.swapaxes(mixed, 1, 2)[:, :length]
 
@@ -51,7 +52,7 @@ def _pad(x: jax.Array, padding: int) -> jax.Array:
 
 
 def _kernel(
-    length: int, heads: int, sliding_window: int | None, interpret: bool
+    length: int, heads: int, spec: AttentionSpec, interpret: bool
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """The kernel of one row, `(query, key, value, segments) -> mixed`.
 
@@ -64,8 +65,8 @@ def _kernel(
     shape = (length, length)
     mask = (
         masks.CausalMask(shape)
-        if sliding_window is None or sliding_window >= length
-        else masks.LocalMask(shape, (sliding_window - 1, 0), offset=0)
+        if spec.window is None or spec.window >= length
+        else masks.LocalMask(shape, (spec.window - 1, 0), offset=0)
     )
     block = max(size for size in range(LANES, LARGEST_BLOCK + 1, LANES) if length % size == 0)
     kernel = kernels.make_splash_mha(
@@ -78,6 +79,7 @@ def _kernel(
             block_q_dq=block,
             block_kv_dq=block,
         ),
+        attn_logits_soft_cap=spec.softcap,
         head_shards=1,
         q_seq_shards=1,
         interpret=interpret,
