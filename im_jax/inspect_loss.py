@@ -18,10 +18,10 @@ from rich.console import Console
 from im_jax import command_line
 from im_jax.config import Config
 from im_jax.data import display
-from im_jax.data.prepare import prepare
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
+from im_jax.studies import prepare
 
 
 def main(arguments: command_line.CommandLine) -> None:

@@ -24,13 +24,13 @@ from im_jax import command_line, validation
 from im_jax import mesh as meshes
 from im_jax.config import Config, flatten
 from im_jax.data.pipeline import train_iterator
-from im_jax.data.prepare import prepare
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.sharding import ShardingRules
+from im_jax.studies import prepare
 from im_jax.studies.rewrites import evaluation as rewrites
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints, with_shardings

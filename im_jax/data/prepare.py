@@ -13,13 +13,11 @@ from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
-from im_jax.data.sources import Source, make_source, refuse_files
+from im_jax.data.sources import Source, make_source
 from im_jax.data.statistics import DataReport, collect
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
-from im_jax.studies.rewrites.examples import RewriteSource, RewriteTask, make_tasks
-from im_jax.studies.rewrites.examples.prepare import bulk_parts
 
 _CHUNK = 1000
 """Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""
@@ -57,7 +55,7 @@ class Prepared:
 
 
 def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
-    """Read, encode, check off, split and pack.
+    """Read, encode, check off, split and pack; `im_jax.studies.prepare` also knows the sources of studies.
 
     Which examples are kept and held out depends on the data and `data.*` alone, never on the policy, so
     runs that differ in policy see the same rows.
@@ -72,9 +70,7 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
         ConfigError: fields contradict each other.
     """
     template = make_template(config.data.template, tokenizer)
-    encoder = _Encoder(config, template, tokenizer, class_weights)
-    if config.data.source == "rewrites":
-        return _prepare_rewrites(config, encoder)
+    encoder = Encoder(config.data, template, tokenizer, class_weights)
     examples, report = encoder.encode(make_source(config.data))
     heldout_report = None
     if config.eval.path and config.eval.num_examples:
@@ -87,56 +83,28 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     else:
         examples, heldout = _hold_out(examples, config)
-    train, held = (_Part.of_examples(part, config.data) for part in (examples, heldout))
-    return _prepared(encoder, train, held, report, heldout_report)
+    train, held = (Part.of_examples(part, config.data) for part in (examples, heldout))
+    return encoder.prepared(train, held, report, heldout_report)
 
 
-def _prepare_rewrites(config: Config, encoder: "_Encoder") -> Prepared:
-    """Training examples, and held-out ones of rules that training never sees."""
-    if config.eval.path:
-        raise ConfigError(
-            f"eval.path={config.eval.path}, but data.source=rewrites holds out unseen rules; leave it empty"
-        )
-    refuse_files(config.data)
-    tasks = make_tasks(config.data.rewrites, config.data.seed)
-    held_out = min(config.eval.num_examples, len(tasks["test"]))
-    train, report = encoder.rewrites("train", tasks["train"], len(tasks["train"]))
-    held, heldout_report = encoder.rewrites("test", tasks["test"], held_out)
-    return _prepared(encoder, train, held, report, heldout_report)
-
-
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Training or held-out examples, and their rows."""
 
     dataset: Dataset
     rows: RowSource
 
     @classmethod
-    def of_examples(cls, examples: list[EncodedExample], data: DataConfig) -> "_Part":
+    def of_examples(cls, examples: list[EncodedExample], data: DataConfig) -> "Part":
+        """Examples packed as `data.packing` says."""
         dataset = EncodedDataset.from_examples(examples)
         return cls(dataset, _rows(dataset, data))
 
 
-def _prepared(
-    encoder: "_Encoder", train: _Part, held: _Part, report: DataReport, heldout_report: DataReport | None
-) -> Prepared:
-    return Prepared(
-        encoder.tokenizer,
-        encoder.template,
-        train.dataset,
-        held.dataset,
-        train.rows,
-        held.rows,
-        report,
-        heldout_report,
-    )
-
-
 @dataclass(frozen=True)
-class _Encoder:
+class Encoder:
     """From the examples of a source to encoded ones that are kept, and counts of all."""
 
-    config: Config
+    data: DataConfig
     template: Template
     tokenizer: Tokenizer
     class_weights: jt.Float32[np.ndarray, " C"]
@@ -144,20 +112,23 @@ class _Encoder:
     def encode(self, source: Source) -> tuple[list[EncodedExample], DataReport]:
         """Encode a source."""
         report = DataReport()
-        kept = _encode_source(
-            source, report, self.template, self.tokenizer, self.config.data, self.class_weights
-        )
+        kept = _encode_source(source, report, self.template, self.tokenizer, self.data, self.class_weights)
         return kept, report
 
-    def rewrites(self, name: str, task: RewriteTask, count: int) -> tuple[_Part, DataReport]:
-        """The first `count` examples of a task: made when they are read, where a letter is a token."""
-        parts = bulk_parts(self.config, task, name, count, self.template, self.tokenizer, self.class_weights)
-        if parts is not None:
-            dataset, rows, report = parts
-            return _Part(dataset, rows), report
-        source = RewriteSource(task, self.config.data.rewrites.prompt, name, count)
-        examples, report = self.encode(source)
-        return _Part.of_examples(examples, self.config.data), report
+    def prepared(
+        self, train: Part, held: Part, report: DataReport, heldout_report: DataReport | None
+    ) -> Prepared:
+        """What the doors need, of parts that were encoded here."""
+        return Prepared(
+            self.tokenizer,
+            self.template,
+            train.dataset,
+            held.dataset,
+            train.rows,
+            held.rows,
+            report,
+            heldout_report,
+        )
 
 
 def _encode_source(

@@ -1,14 +1,16 @@
 """Where conversations come from: one interface, and the choice that `data.source` makes."""
 
 from collections.abc import Sequence
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Final, Protocol, SupportsIndex, runtime_checkable
 
-from im_jax.config import CHOICES, DataConfig, RewritesConfig
+from im_jax.config import DataConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.errors import ConfigError
-from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
+
+READ_HERE: Final = ("generated", "jsonl", "tfds")
+"""Values of `data.source` that are read here; the others are of studies."""
 
 
 @runtime_checkable
@@ -27,27 +29,17 @@ class Source(Protocol):
 def make_source(data: DataConfig) -> Source:
     """The source that the configuration asks for, all of its records checked.
 
+    Sources of studies are made by the studies: see `im_jax.studies`.
+
     Raises:
         ConfigError: fields of `data` that are missing for this source, or that it would ignore.
         DataError: the data itself cannot be used.
     """
-    if data.source not in CHOICES["data.source"]:
-        choices = ", ".join(CHOICES["data.source"])
-        raise ConfigError(f"data.source is {data.source!r}; set one of {choices}")
-    if data.source != "rewrites" and data.rewrites != RewritesConfig():
-        raise ConfigError(
-            f"fields of data.rewrites are set but data.source is {data.source}; set "
-            "--config.data.source=rewrites to use them"
-        )
     if data.source == "generated":
         refuse_files(data)
         if data.num_generated < 1:
             raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
         return GeneratedSource(data.num_generated, data.seed)
-    if data.source == "rewrites":
-        refuse_files(data)
-        tasks = make_tasks(data.rewrites, data.seed)
-        return RewriteSource(tasks["train"], data.rewrites.prompt, "train")
     if data.source == "jsonl":
         _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
         _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
@@ -55,6 +47,8 @@ def make_source(data: DataConfig) -> Source:
         if not paths:
             raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
         return JsonlSource(paths, data.fields, data.on_bad_example)
+    if data.source != "tfds":
+        raise ConfigError(f"data.source is {data.source!r}; set one of {', '.join(READ_HERE)}")
     if not data.name:
         raise ConfigError("data.source is tfds but data.name is empty; set --config.data.name=NAME")
     from im_jax.data.tfds_source import TfdsSource  # here, since importing TFDS takes about a second

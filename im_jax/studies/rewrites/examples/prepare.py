@@ -3,47 +3,64 @@
 import jaxtyping as jt
 import numpy as np
 
-from im_jax.config import Config
+from im_jax.config import Config, DataConfig
+from im_jax.data.prepare import Encoder, Part, Prepared
+from im_jax.data.sources import refuse_files
 from im_jax.data.statistics import DataReport
-from im_jax.data.templates import Template
+from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError
 from im_jax.studies.rewrites.examples.bulk import BulkEncoder, bulk_encoder
 from im_jax.studies.rewrites.examples.rows import RewriteDataset, RewriteRows
-from im_jax.studies.rewrites.examples.task import RewriteTask
+from im_jax.studies.rewrites.examples.source import RewriteSource
+from im_jax.studies.rewrites.examples.task import RewriteTask, make_tasks
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 
 _CHUNK = 1 << 20
 
 
-def bulk_parts(
-    config: Config,
-    task: RewriteTask,
-    name: str,
-    count: int,
-    template: Template,
-    tokenizer: Tokenizer,
-    class_weights: jt.Float32[np.ndarray, " C"],
-) -> tuple[RewriteDataset, RewriteRows, DataReport] | None:
-    """The first `count` examples of a task, none of which is ever stored; None where that cannot be.
+def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
+    """Training examples, and held-out ones of rules that training never sees.
 
-    Raises:
-        ConfigError: a row does not hold an example, or a row cannot be cut as asked.
+    Args and raises: as `im_jax.data.prepare.prepare`.
     """
-    data = config.data
-    encoder = bulk_encoder(task, template, tokenizer, data.rewrites.prompt)
-    if encoder is None:
-        return None
+    if config.eval.path:
+        raise ConfigError(
+            f"eval.path={config.eval.path}, but data.source=rewrites holds out unseen rules; leave it empty"
+        )
+    refuse_files(config.data)
+    template = make_template(config.data.template, tokenizer)
+    encoder = Encoder(config.data, template, tokenizer, class_weights)
+    tasks = make_tasks(config.data.rewrites, config.data.seed)
+    held_out = min(config.eval.num_examples, len(tasks["test"]))
+    train, report = _part(encoder, "train", tasks["train"], len(tasks["train"]))
+    held, heldout_report = _part(encoder, "test", tasks["test"], held_out)
+    return encoder.prepared(train, held, report, heldout_report)
+
+
+def _part(encoder: Encoder, name: str, task: RewriteTask, count: int) -> tuple[Part, DataReport]:
+    """The first `count` examples of a task: made when they are read, where a letter is a token."""
+    data = encoder.data
+    in_bulk = bulk_encoder(task, encoder.template, encoder.tokenizer, data.rewrites.prompt)
+    if in_bulk is None:
+        source = RewriteSource(task, data.rewrites.prompt, name, count)
+        examples, report = encoder.encode(source)
+        return Part.of_examples(examples, data), report
+    part = _part_in_bulk(data, in_bulk, name, task, count)
+    return part, _report(task, in_bulk, count, encoder.class_weights)
+
+
+def _part_in_bulk(data: DataConfig, encoder: BulkEncoder, name: str, task: RewriteTask, count: int) -> Part:
+    """Examples and rows of which none is ever stored."""
     if encoder.longest > data.max_length:
         raise ConfigError(
             f"data.max_length={data.max_length} cuts rewrite examples, which have {encoder.longest} tokens; "
             f"set it to {encoder.longest} or more"
         )
     per_row = 1 if data.packing == "none" else data.max_length // encoder.longest
-    return (
+    return Part(
         RewriteDataset(task, encoder, data.rewrites, count, name),
         RewriteRows(task, encoder, count, data.max_length, per_row),
-        _report(task, encoder, count, class_weights),
     )
 
 

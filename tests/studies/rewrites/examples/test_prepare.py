@@ -10,11 +10,12 @@ from im_jax.batch import Batch
 from im_jax.config import Config, DataConfig, EvalConfig, LossConfig
 from im_jax.data.encoding import encode_conversation, encode_prompt
 from im_jax.data.pipeline import eval_batches, train_iterator
-from im_jax.data.prepare import Prepared, prepare
+from im_jax.data.prepare import Prepared
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
+from im_jax.studies import prepare
 from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
 from im_jax.studies.rewrites.examples.bulk import bulk_encoder
 from im_jax.token_classes import TokenClass
