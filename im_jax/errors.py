@@ -2,7 +2,18 @@
 
 
 class UserError(Exception):
-    """Something the user gave is wrong. The message names what, where, and what to do instead."""
+    """Something the user gave is wrong. The message names what, where, and what to do instead.
+
+    Where it is about several things, each of them is a detail: a line of its own below the message.
+    """
+
+    def __init__(self, message: str, *details: str) -> None:
+        super().__init__(message, *details)
+        self.message = message
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message} {'; '.join(self.details)}" if self.details else self.message
 
 
 class ConfigError(UserError):

@@ -1,15 +1,16 @@
-"""Every shipped configuration is valid, and what it resolves to is on record.
+"""Every shipped configuration is valid, and on record is what it sets to another value than the default.
 
 After a change that is meant, write the records anew: `python -m tests.test_configs`.
 """
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 from im_jax import validation
-from im_jax.config import CHOICES, Config, flatten, to_json
+from im_jax.config import Config, difference
 from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "configs"
@@ -20,6 +21,11 @@ GOLDEN = Path(__file__).parent / "golden"
 def record(path: Path) -> Path:
     """Where it is written what a file resolves to."""
     return GOLDEN / path.relative_to(FOLDER).with_suffix(".json")
+
+
+def written(config: Config) -> str:
+    """The record of a configuration. What is at its default is not in it: a new field changes no record."""
+    return json.dumps(difference(config), indent=2) + "\n"
 
 
 def load(path: Path) -> Config:
@@ -35,20 +41,14 @@ def test_shipped_configuration_is_valid_and_as_recorded(path: Path) -> None:
     config = load(path)
     validation.check(config)
     recorded = record(path).read_text(encoding="utf-8")
-    assert to_json(config) == recorded, "if the change is meant: python -m tests.test_configs"
+    assert written(config) == recorded, "if the change is meant: python -m tests.test_configs"
 
 
 def test_every_record_belongs_to_a_configuration() -> None:
     assert {*GOLDEN.rglob("*.json")} == {record(path) for path in CONFIGS}
 
 
-def test_every_choice_and_bound_is_of_a_field_that_exists() -> None:
-    known = set(flatten(Config()))
-    assert set(CHOICES) <= known
-    assert set(validation._AT_LEAST) | set(validation._INTERVALS) <= known
-
-
 if __name__ == "__main__":
     for config_path in CONFIGS:
         record(config_path).parent.mkdir(parents=True, exist_ok=True)
-        record(config_path).write_text(to_json(load(config_path)), encoding="utf-8")
+        record(config_path).write_text(written(load(config_path)), encoding="utf-8")

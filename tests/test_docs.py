@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from im_jax.config import CHOICES, Config, flatten
+from im_jax.config import Config, flatten, records
+from im_jax.config.table import rewritten
 from tests.conftest import REPOSITORY
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -29,30 +30,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-def reference() -> dict[str, tuple[str, str]]:
-    """Default and meaning of each row of the field reference."""
-    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \| (.+) \|$", read(REFERENCE), flags=re.MULTILINE)
-    return {name: (default, meaning) for name, default, meaning in rows}
-
-
-def shown(default: object) -> str:
-    """A default as the reference writes it."""
-    if default is None:
-        return "unset"
-    if default == "":
-        return "empty"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
-
-
-def test_reference_has_every_field_with_its_default_and_no_other() -> None:
-    documented = {name: default for name, (default, _) in reference().items()}
-    assert documented == {name: shown(default) for name, default in flatten(Config()).items()}
-
-
-def test_reference_names_every_choice_of_a_field() -> None:
-    rows = reference()
-    missing = {name: [c for c in CHOICES[name] if f"`{c}`" not in rows[name][1]] for name in CHOICES}
-    assert not {name: choices for name, choices in missing.items() if choices}
+def test_reference_of_fields_is_what_their_records_say() -> None:
+    page = read(REFERENCE)
+    assert page == rewritten(page, records(Config)), "write it anew: python -m im_jax.config.table"
 
 
 @each_page

@@ -6,9 +6,9 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_families.py --workdir=DI
 import string
 from typing import Any
 
+from im_jax.config import with_overrides
 from im_jax.studies.rewrites import experiments
 from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Scale, Sweep, over
-from im_jax.sweeps.overrides import with_overrides
 
 TIERS = experiments.TIERS
 

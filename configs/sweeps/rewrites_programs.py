@@ -5,11 +5,10 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_programs.py --workdir=DI
 
 from typing import Any
 
-from im_jax.config import Config
+from im_jax.config import Config, with_overrides
 from im_jax.studies.rewrites import experiments
 from im_jax.studies.rewrites.markov.programs import BUCKETS
 from im_jax.sweeps.definition import Better, Measure, Plot, Profile, Scale, Sweep, over
-from im_jax.sweeps.overrides import with_overrides
 
 TIERS = experiments.TIERS
 

@@ -19,6 +19,7 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import ClassWeights, LossConfig
+from im_jax.config.loss import WEIGHT
 from im_jax.errors import ConfigError
 from im_jax.token_classes import NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
@@ -35,9 +36,6 @@ TRAINED_CLASSES: Final[dict[str, frozenset[TokenClass]]] = {
     "all": _ALL,
     "last_turn": frozenset({TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP}),
 }
-
-
-_LARGEST_WEIGHT: Final = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +97,7 @@ def _configured_weight(weights: ClassWeights, token_class: TokenClass) -> float 
         value = getattr(weights, label, None)
         if value is None:
             continue
-        if not 0 <= value <= _LARGEST_WEIGHT:
-            raise ConfigError(f"loss.weights.{label}={value} must be a number from 0 to {_LARGEST_WEIGHT:g}")
+        if not WEIGHT.hold(value):
+            raise ConfigError(f"loss.weights.{label}={value} must be a number from {WEIGHT}")
         return float(value)
     return None

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from im_jax.config import Config
+from im_jax.config import Config, config_hash, with_overrides
 from im_jax.sweeps.definition import Labels, Sweep
-from im_jax.sweeps.overrides import config_hash, with_overrides
 
 _LONGEST_NAME: Final = 100
 """Characters of labels in the name of a directory."""

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from im_jax import validation
-from im_jax.config import Config, flatten
+from im_jax.config import Config, check_field, flatten
 from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell, combinations, expand
 from im_jax.sweeps.definition import KeepCheckpoints, Measure, Plot, Profile, Sweep
 from im_jax.sweeps.drawing_checks import check_drawing
-from im_jax.sweeps.overrides import check_field
 
 _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "title": (str,),

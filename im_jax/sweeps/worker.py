@@ -23,9 +23,8 @@ import jax
 from rich.console import Console
 
 from im_jax import machine
-from im_jax.config import Config
+from im_jax.config import Config, with_overrides
 from im_jax.errors import UserError
-from im_jax.sweeps.overrides import with_overrides
 
 RunConfig = Callable[[Config, pathlib.Path, Console], dict[str, Any]]
 """Runs a configuration in a directory, and returns its summary."""

@@ -2,30 +2,26 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 
-from im_jax.config import Config, flatten
+from im_jax.config import Config, as_flag, flatten, records
 from im_jax.errors import ConfigError
 from im_jax.training.checkpoint import Checkpoints
 
-_FREE_GROUPS: Final = ("log.", "checkpoint.", "mesh.")
-_FREE_FIELDS: Final = frozenset(
-    {
-        "train.steps",
-        "train.epochs",
-        "train.accumulate",
-        "eval.every",
-        "eval.batch_size",
-        "data.workers",
-        "data.max_lost_fraction",
-        "model.path",
-        "model.remat",
-        "model.attention",
-    }
-)
 _ABSENT: Final = "(absent)"
+
+
+class Change(NamedTuple):
+    """A field with another value than in the checkpoint."""
+
+    name: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}={as_flag(self.new)} (was {as_flag(self.old)})"
 
 
 def check_resumable(
@@ -41,43 +37,46 @@ def check_resumable(
     Raises:
         ConfigError: the configuration or the examples are not those of the run, or it has gone further.
     """
-    console.print(f"resuming from step {saved.latest_step} in {workdir}", highlight=False)
-    check_same_run(saved.saved_config(), flatten(config), workdir, console)
+    check_same_run(saved.saved_config(), config, workdir, console)
     check_same_data(saved.saved_data(), fingerprint, workdir)
-    if (saved.latest_step or 0) > last_step:
-        raise ConfigError(
-            f"{workdir} has trained {saved.latest_step} steps, more than the {last_step} asked for; "
-            "raise train.steps, or choose another --workdir"
-        )
+    check_not_beyond(saved.latest_step or 0, last_step, workdir)
+    console.print(f"resuming from step {saved.latest_step} in {workdir}", highlight=False, markup=False)
 
 
-def check_same_run(
-    saved: Mapping[str, Any], current: Mapping[str, Any], workdir: pathlib.Path, console: Console
-) -> None:
-    """Show what differs from the configuration in the checkpoint.
+def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Path, console: Console) -> None:
+    """Show what differs from the configuration in the checkpoint. It needs no data: call it before any work.
 
-    A field that one of the two does not have, because it is of another version of the package, is shown too.
+    A checkpoint that lacks a field is of a version before it, which did what the default does. A field that
+    this version lacks is shown, and not refused.
+
+    Args:
+        saved: fields of the run in the checkpoint, by name.
+        config: what it would go on with, its open fields filled in as far as they were in the checkpoint.
+        workdir: of the run, for messages.
+        console: where changes are shown.
 
     Raises:
         ConfigError: a difference would change the data, the model or the loss half-way: what came out
-            would be neither run.
+            would be neither run. Each difference is a detail.
     """
-    changed = {
-        name: (saved.get(name, _ABSENT), current.get(name, _ABSENT))
-        for name in {**saved, **current}
-        if saved.get(name, _ABSENT) != current.get(name, _ABSENT)
-    }
-    fixed = {
-        name: change for name, change in changed.items() if not _may_change(name) and _ABSENT not in change
-    }
-    if fixed:
-        listed = "; ".join(f"{name}={new} (was {old})" for name, (old, new) in fixed.items())
+    found, known = changes(saved, config), records(type(config))
+    refused = [change for change in found if change.name in known and not known[change.name].may_change]
+    if refused:
         raise ConfigError(
-            f"{workdir} holds a run with another configuration: {listed}. "
-            "Set these back to resume it, or choose another --workdir for a new run"
+            f"{workdir} holds a run with another configuration; set these back to resume it, or choose "
+            "another --workdir for a new run:",
+            *(f"--config.{name}={as_flag(old)}, not {as_flag(new)}" for name, old, new in refused),
         )
-    for name, (old, new) in changed.items():
-        console.print(f"changed since the checkpoint: {name}={new} (was {old})", highlight=False)
+    for change in found:
+        console.print(f"changed since the checkpoint: {change}", highlight=False, markup=False)
+
+
+def changes(saved: Mapping[str, Any], config: Config) -> list[Change]:
+    """The fields that differ, with what is missing in `saved` at its default."""
+    current = flatten(config)
+    before = {name: record.default for name, record in records(type(config)).items()} | dict(saved)
+    both = (Change(name, old, current.get(name, _ABSENT)) for name, old in before.items())
+    return [change for change in both if change.old != change.new]
 
 
 def check_same_data(saved: Mapping[str, Any], fingerprint: str, workdir: pathlib.Path) -> None:
@@ -89,5 +88,13 @@ def check_same_data(saved: Mapping[str, Any], fingerprint: str, workdir: pathlib
         )
 
 
-def _may_change(name: str) -> bool:
-    return name in _FREE_FIELDS or name.startswith(_FREE_GROUPS)
+def check_not_beyond(latest_step: int, last_step: int, workdir: pathlib.Path) -> None:
+    """Stop if the run has trained more steps than are asked for.
+
+    With `train.steps`, that is known before any data is read.
+    """
+    if latest_step > last_step:
+        raise ConfigError(
+            f"{workdir} has trained {latest_step} steps, more than the {last_step} asked for; "
+            "raise train.steps, or choose another --workdir"
+        )

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from im_jax.config import config_hash, with_overrides
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.definition import over
-from im_jax.sweeps.overrides import config_hash, with_overrides
 from tests.sweeps.small import small_sweep
 from tests.training.tiny import tiny_config
 
@@ -89,6 +89,9 @@ def test_hash_changes_with_what_decides_results(changes: dict[str, Any]) -> None
         {"log.every": 7, "log.tensorboard": True},
         {"checkpoint.every": 1, "checkpoint.keep": 9},
         {"data.workers": 4},
+        {"data.max_lost_fraction": 0.5},
+        {"model.remat": "full"},
+        {"train.accumulate": 2, "eval.batch_size": 2},
         {"mesh.tensor": 2},
         {"optimizer.clip_norm": 1},
     ],

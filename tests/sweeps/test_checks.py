@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from im_jax.config import with_overrides
 from im_jax.errors import ConfigError
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import Measure, Plot, Profile, Reference, Scale, over
 from im_jax.sweeps.loading import load_sweep
-from im_jax.sweeps.overrides import with_overrides
 from tests.conftest import REPOSITORY
 from tests.sweeps.small import LOSS, small_sweep, unchecked
 

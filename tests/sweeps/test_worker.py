@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from im_jax.config import Config
+from im_jax.config import Config, with_overrides
 from im_jax.sweeps import process
-from im_jax.sweeps.overrides import with_overrides
 from im_jax.sweeps.process import Worker, start_workers
 from im_jax.train import train
 from tests.conftest import REPOSITORY

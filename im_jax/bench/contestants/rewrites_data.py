@@ -10,7 +10,7 @@ import numpy as np
 from im_jax.batch import Batch
 from im_jax.bench.case import SEED, Case
 from im_jax.bench.sizes import RewriteSizes, SmallSizes
-from im_jax.config import Config
+from im_jax.config import Config, with_overrides
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
@@ -19,7 +19,6 @@ from im_jax.studies import prepare
 from im_jax.studies.rewrites import experiments
 from im_jax.studies.rewrites.examples import Examples, make_tasks
 from im_jax.studies.rewrites.examples.bulk import BulkEncoder
-from im_jax.sweeps.overrides import with_overrides
 
 TOKENIZER: Final = make_tokenizer("bytes")
 PREPARED: Final = 10

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.config.rewrites_checks import check_prompt
 from im_jax.data.conversation import Conversation
 from im_jax.data.encoding import EncodedExample, encode_conversation, encode_prompt
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.byte import ByteTokenizer
-from im_jax.studies.rewrites.examples.source import check_prompt, conversation
+from im_jax.studies.rewrites.examples.source import conversation
 from im_jax.studies.rewrites.examples.task import Examples, RewriteTask
 from im_jax.token_classes import TokenClass
 

@@ -38,7 +38,6 @@ _SOURCES: Final[dict[str, Callable[[np.ndarray, int, int], np.ndarray]]] = {
     "periodic": _periodic,
     "mirrored": _mirrored,
 }
-FAMILIES: Final = ("free", *_SOURCES)
 
 
 def source_letters(family: str, length: int, k: int) -> jt.Int64[np.ndarray, " {length}"]:

@@ -1,16 +1,13 @@
 """Examples of a rewrite task as conversations, for every tokenizer and template."""
 
-import string
 from collections.abc import Sequence
-from typing import Final, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 
+from im_jax.config.rewrites_checks import PROMPT_FIELDS, check_prompt
 from im_jax.data.conversation import Conversation, Message
-from im_jax.errors import ConfigError
 from im_jax.studies.rewrites.examples.task import Examples, RewriteTask
-
-FIELDS: Final = ("left", "right", "input")
 
 
 class RewriteSource:
@@ -36,29 +33,7 @@ class RewriteSource:
 
 def conversation(task: RewriteTask, examples: Examples, row: int, prompt: str, identity: str) -> Conversation:
     """One of some examples as instruction and answer."""
-    sides = {name: task.text(getattr(examples, name)[row]) for name in FIELDS}
+    sides = {name: task.text(getattr(examples, name)[row]) for name in PROMPT_FIELDS}
     answer = task.text(examples.answer[row, : examples.answer_length[row]])
     messages = (Message("user", prompt.format(**sides)), Message("assistant", answer))
     return Conversation(identity, messages, identity)
-
-
-def check_prompt(prompt: str) -> None:
-    """Stop unless a prompt tells all that the answer depends on.
-
-    Raises:
-        ConfigError: it is no format string, or a field is unknown or missing.
-    """
-    try:
-        parts = list(string.Formatter().parse(prompt))
-    except ValueError as error:
-        raise ConfigError(f"data.rewrites.prompt={prompt!r}: {error}; write {{{{ for a brace") from error
-    names = [name for _, name, _, _ in parts if name is not None]
-    plain = all(not spec and not conversion for _, _, spec, conversion in parts)
-    if not plain or not set(names) <= set(FIELDS):
-        raise ConfigError(
-            f"data.rewrites.prompt={prompt!r} can have {{left}}, {{right}} and {{input}} as its fields"
-        )
-    if missing := [name for name in FIELDS if name not in names]:
-        raise ConfigError(
-            f"data.rewrites.prompt={prompt!r} leaves out {{{missing[0]}}}, which the answer needs; add it"
-        )

@@ -10,8 +10,8 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import RewritesConfig
+from im_jax.config.rewrites_checks import check_rewrites, families_of, numbers_of
 from im_jax.studies.rewrites.examples import allocation
-from im_jax.studies.rewrites.examples.checks import check, kinds_of, numbers_of
 from im_jax.studies.rewrites.examples.inputs import plant
 from im_jax.studies.rewrites.examples.random_access import below, draw
 from im_jax.studies.rewrites.examples.rules import Kind, Rules, draw_rules
@@ -160,10 +160,10 @@ def make_tasks(config: RewritesConfig, seed: int) -> dict[str, RewriteTask]:
     Raises:
         ConfigError: a field is impossible, alone or with others, or there are not so many rules.
     """
-    check(config)
+    check_rewrites(config)
     lengths = (config.left_length, config.right_length)
-    kinds = kinds_of(config.families, config.k)
-    test_kinds = kinds_of(config.test_families or config.families, config.test_k or config.k)
+    kinds = _kinds(config.families, config.k)
+    test_kinds = _kinds(config.test_families or config.families, config.test_k or config.k)
     draw = functools.partial(draw_rules, letters=len(config.alphabet), lengths=lengths, seed=seed)
     rules = draw(kinds, config.num_rules, stream=_TRAIN_RULES)
     unseen = draw(test_kinds, config.num_test_rules, stream=_TEST_RULES, seen=rules, unseen=config.unseen)
@@ -197,6 +197,10 @@ def make_tasks(config: RewritesConfig, seed: int) -> dict[str, RewriteTask]:
         streams=_FRESH,
     )
     return {"train": train, "test": test, "train_rules": fresh}
+
+
+def _kinds(families: str, k: str) -> tuple[Kind, ...]:
+    return tuple(Kind(*pair) for pair in families_of(families, k))
 
 
 def _even(rules: int, examples: int) -> jt.Int64[np.ndarray, " I"]:

@@ -10,8 +10,8 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import RewritesConfig
+from im_jax.config.rewrites_checks import programs_of
 from im_jax.studies.rewrites.examples import Examples, RewriteTask
-from im_jax.studies.rewrites.examples.checks import programs_of
 from im_jax.studies.rewrites.markov.iteration import (
     Apply,
     Failure,

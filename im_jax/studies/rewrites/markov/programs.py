@@ -17,9 +17,9 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import RewritesConfig
+from im_jax.config.rewrites_checks import programs_of
 from im_jax.errors import ConfigError
 from im_jax.studies.rewrites.examples import RewriteTask, make_tasks
-from im_jax.studies.rewrites.examples.checks import programs_of
 from im_jax.studies.rewrites.examples.random_access import below, draw
 from im_jax.studies.rewrites.examples.rules import Taken
 from im_jax.studies.rewrites.markov import machine
@@ -77,7 +77,7 @@ def draw_runs(kind: str, config: RewritesConfig, task: RewriteTask) -> list[Run]
     """`config.num_programs` different runs, from the shortest group to the longest and again.
 
     Args:
-        kind: of the programs, one of `im_jax.studies.rewrites.examples.checks.PROGRAMS`.
+        kind: of the programs, one of `im_jax.config.rewrites.PROGRAMS`.
         config: checked fields of the rewrite task.
         task: its training task, for alphabet, seed, and the rules that `random` programs do not have.
 

@@ -209,9 +209,9 @@ def test_counts_of_a_tail_add_up_and_follow_their_shares(allocation: str, exampl
     ("fields", "message"),
     [
         ({"alphabet": "aab"}, "alphabet='aab': it must be two or more letters, each once"),
-        ({"num_rules": 0}, "num_rules=0: set it to 1 or more"),
+        ({"num_rules": 0}, "num_rules=0 must be 1 or more"),
         ({"left_length": 21}, "left_length=21: an input of 20 letters cannot hold it"),
-        ({"no_op_fraction": 1.5}, "no_op_fraction=1.5: it is a share, from 0 to 1"),
+        ({"no_op_fraction": 1.5}, "no_op_fraction=1.5 must be in [0, 1]"),
         ({"occurrences": "1,x"}, "occurrences='1,x': write whole numbers from 1 on, joined by commas"),
         ({"occurrences": "7"}, "input_length=20 has no room for 7 occurrences of a left side of 3 letters"),
         (
@@ -219,12 +219,15 @@ def test_counts_of_a_tail_add_up_and_follow_their_shares(allocation: str, exampl
             "6 occurrences of a left side of 3 letters, with a letter between any two where it overlaps itself; "
             "set it to 23 or more",
         ),
-        ({"families": "mirror"}, "families='mirror': 'mirror' is none; name some of free, repeated"),
+        (
+            {"families": "mirror"},
+            "families='mirror': 'mirror' is not one of free, repeated, periodic, mirrored; did you mean mirrored?",
+        ),
         ({"families": "repeated", "k": "3"}, "k=3: right_length is 4, which it does not divide"),
         ({"alphabet": "ab", "left_length": 1, "right_length": 1}, "found only 2 of 40 different rules"),
         ({"alphabet": "ab", "left_length": 2, "num_rules": 9}, "no oftener; use a larger alphabet"),
-        ({"allocation": "tail"}, "allocation='tail': set one of uniform, long_tail"),
-        ({"alpha": 0.0}, "alpha=0.0: set it above 0"),
+        ({"allocation": "tail"}, "allocation='tail' is not one of uniform, long_tail"),
+        ({"alpha": 0.0}, "alpha=0.0 must be in (0, inf)"),
     ],
 )
 def test_impossible_tasks_are_refused(fields: dict[str, Any], message: str) -> None:

@@ -156,15 +156,15 @@ def test_a_seed_gives_the_same_programs_and_another_seed_others(kind: str) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"programs": "sort,bubble"}, "programs='sort,bubble': 'bubble' is none; name some of random, sort"),
+        ({"programs": "sort,bubble"}, "programs='sort,bubble': 'bubble' is not one of random, sort"),
         ({"right_length": 3}, "right_length=3: programs='random,sort' need strings that keep the length"),
         ({"right_length": 3}, "set it to left_length, 2, or programs to ''"),
         ({"program_letters": 9}, "program_letters=9: set it from 2 to 8, the size of the alphabet"),
         ({"program_letters": 1}, "program_letters=1: set it from 2 to 8"),
         ({"program_rules": 10}, "program_rules=10: there are only 9 left sides of 2 letters out of 3"),
         ({"left_length": 3, "right_length": 3}, "left_length=3: programs that sort have rules of 2 letters"),
-        ({"num_programs": 0}, "num_programs=0: set it to 1 or more"),
-        ({"step_limit": 0}, "step_limit=0: set it to 1 or more"),
+        ({"num_programs": 0}, "num_programs=0 must be 1 or more"),
+        ({"step_limit": 0}, "step_limit=0 must be 1 or more"),
         (
             {"alphabet": "abc", "num_rules": 65, "num_test_rules": 1, "program_rules": 9},
             "num_programs=80: found only 0 different random programs of unseen rules and inputs that end within",

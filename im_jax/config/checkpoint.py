@@ -1,0 +1,13 @@
+"""`checkpoint`: when the state of a run is saved. It always is at the end."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import at_least, setting
+
+
+@dataclass
+class CheckpointConfig:
+    """Checkpoints are written to WORKDIR/checkpoints, and always at the end of the run."""
+
+    every: int = setting(500, "Save every this many steps; 0: only at the end.", bounds=at_least(0))
+    keep: int = setting(2, "Number of latest checkpoints that are kept.", bounds=at_least(1))

@@ -1,0 +1,96 @@
+"""`data`: which examples are trained on, and how they become rows of tokens."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from im_jax.config.record import SHARE, Decides, When, at_least, group, setting
+from im_jax.config.rewrites import RewritesConfig
+
+TEMPLATES: Final = ("tulu", "chatml", "llama2", "llama3", "alpaca", "plain")
+LARGEST_SEED: Final = 2**32 - 1
+
+_FILES: Final = When("data.source", ("jsonl", "tfds"))
+_TFDS: Final = When("data.source", ("tfds",))
+_REWRITES: Final = When("data.source", ("rewrites",))
+_GENERATED: Final = When("data.source", ("generated",))
+
+
+@dataclass
+class FieldNames:
+    """What the fields of a record are called in the data, where they are not called as here."""
+
+    messages: str = setting("messages", "Name of the list of messages.")
+    instruction: str = setting("instruction", "Name of the instruction.")
+    input: str = setting("input", "Name of the optional second part of the instruction.")
+    output: str = setting("output", "Name of the answer to an instruction.")
+    prompt: str = setting("prompt", "Name of the prompt.")
+    completion: str = setting("completion", "Name of the answer to a prompt.")
+    system: str = setting("system", "Name of the optional system text beside instruction or prompt.")
+
+
+@dataclass
+class DataConfig:
+    """Which examples are trained on, and how they become rows of tokens."""
+
+    source: str = setting(
+        "generated",
+        "`generated`: the embedded instruction set; `jsonl`: JSON Lines files; `tfds`: a TFDS data set; "
+        "`rewrites`: string rewrites, made as they are read.",
+        choices=("generated", "jsonl", "tfds", "rewrites"),
+        see="data.md",
+    )
+    path: str = setting(
+        "",
+        "`jsonl`: a file (plain or gzipped), or several joined by commas. `tfds`: the TFDS data directory.",
+        when=_FILES,
+    )
+    name: str = setting("", "Name of the data set, with config and version if wanted.", when=_TFDS)
+    split: str = setting("train", "Split to read.", when=_TFDS)
+    fields: FieldNames = group(FieldNames, when=_FILES)
+    num_generated: int = setting(2000, "Number of examples.", bounds=at_least(1), when=_GENERATED)
+    rewrites: RewritesConfig = group(RewritesConfig, when=_REWRITES)
+    seed: int = setting(
+        0,
+        "Seed of generated examples and of the choice of held-out ones: equal for runs that are compared.",
+        bounds=at_least(0, LARGEST_SEED),
+    )
+    template: str = setting(
+        "tulu",
+        "A built-in chat template, or a path to a `tokenizer_config.json` or `.jinja` file.",
+        choices=TEMPLATES,
+        or_path="a tokenizer_config.json or .jinja file",
+        see="data.md#chat-templates",
+    )
+    max_length: int = setting(
+        2048, "Tokens per row; longer examples are truncated (by `truncation`).", bounds=at_least(2)
+    )
+    truncation: str = setting(
+        "right",
+        "`right`: cut the end; `keep_output`: cut instruction text first; `drop`: leave the example out.",
+        choices=("right", "keep_output", "drop"),
+    )
+    packing: str = setting(
+        "best_fit",
+        "`best_fit`: several examples in a row; `none`: one example a row.",
+        choices=("best_fit", "none"),
+    )
+    on_bad_example: str = setting(
+        "stop",
+        "What a malformed record does: `stop` the run, or `skip` it and report the count.",
+        choices=("stop", "skip"),
+    )
+    drop_without_output: bool = setting(
+        True, "Leave out examples that have no output token after truncation, alike under every policy."
+    )
+    max_lost_fraction: float = setting(
+        0.1,
+        "Stop if more than this share of the examples is dropped, skipped or left without any target.",
+        bounds=SHARE,
+        decides=Decides.REFUSAL,
+    )
+    workers: int = setting(
+        2,
+        "Threads that prepare batches ahead of the training step.",
+        bounds=at_least(1, 1024),
+        decides=Decides.SPEED,
+    )

@@ -1,0 +1,26 @@
+"""`eval`: held-out loss by token class."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import Decides, at_least, setting
+
+
+@dataclass
+class EvalConfig:
+    """Held-out loss by token class."""
+
+    path: str = setting(
+        "", "A file of held-out examples in the format of `data.path`; empty: hold some out of the source."
+    )
+    num_examples: int = setting(
+        200, "Examples held out of the source (or read from `path`); 0: no evaluation.", bounds=at_least(0)
+    )
+    every: int = setting(
+        0,
+        "Evaluate every this many steps, and at the end; 0: only at the end.",
+        bounds=at_least(0),
+        decides=Decides.PLACE,
+    )
+    batch_size: int | None = setting(
+        None, "Rows at a time; none: one micro-batch of training.", bounds=at_least(1), decides=Decides.SPEED
+    )

@@ -1,0 +1,14 @@
+"""`log`: what is written about a run."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import at_least, setting
+
+
+@dataclass
+class LogConfig:
+    """Metrics go to WORKDIR/metrics.jsonl."""
+
+    every: int = setting(10, "Steps between two log lines.", bounds=at_least(1))
+    tensorboard: bool = setting(True, "Also write `WORKDIR/tensorboard`.")
+    wandb_project: str = setting("", "Weights & Biases project to log to; empty: none.")

@@ -1,0 +1,68 @@
+"""`loss`: what carries loss, and how token losses are reduced to one number."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from im_jax.config.record import BELOW_ONE, NOT_NEGATIVE, Bounds, Decides, group, setting
+
+POLICIES: Final = ("it", "im", "it_released", "im_released", "all", "last_turn")
+REDUCTIONS: Final = ("token_mean", "example_mean", "nonzero_count", "sum")
+WEIGHT: Final = Bounds(0.0, 1e6)
+
+
+@dataclass
+class ClassWeights:
+    """Weight per token class, over the policy's own.
+
+    A main class (first six) sets its sub-class too, unless that is set itself.
+    """
+
+    header: float | None = setting(None, "Weight of `header` tokens; none: the policy's.", bounds=WEIGHT)
+    system: float | None = setting(None, "Weight of `system` tokens; none: the policy's.", bounds=WEIGHT)
+    user: float | None = setting(None, "Weight of `user` tokens; none: the policy's.", bounds=WEIGHT)
+    assistant: float | None = setting(
+        None, "Weight of `assistant` tokens; none: the policy's.", bounds=WEIGHT
+    )
+    stop: float | None = setting(None, "Weight of `stop` tokens; none: the policy's.", bounds=WEIGHT)
+    separator: float | None = setting(
+        None, "Weight of `separator` tokens; none: the policy's.", bounds=WEIGHT
+    )
+    first_header: float | None = setting(
+        None, "Weight of `first_header` tokens; none: that of `header`, else the policy's.", bounds=WEIGHT
+    )
+    last_assistant: float | None = setting(
+        None,
+        "Weight of `last_assistant` tokens; none: that of `assistant`, else the policy's.",
+        bounds=WEIGHT,
+    )
+    last_stop: float | None = setting(
+        None, "Weight of `last_stop` tokens; none: that of `stop`, else the policy's.", bounds=WEIGHT
+    )
+    stop_separator: float | None = setting(
+        None,
+        "Weight of `stop_separator` tokens; none: that of `separator`, else the policy's.",
+        bounds=WEIGHT,
+    )
+
+
+@dataclass
+class LossConfig:
+    """What carries loss, and how token losses are reduced to one number."""
+
+    policy: str = setting("it", "Which token classes are trained.", choices=POLICIES, see="loss.md#policies")
+    weights: ClassWeights = group(ClassWeights)
+    reduction: str = setting(
+        "token_mean",
+        "How weights are normalised over an optimiser step.",
+        choices=REDUCTIONS,
+        see="loss.md#reductions",
+    )
+    z_loss: float = setting(0.0, "Coefficient of log(partition function)^2.", bounds=NOT_NEGATIVE)
+    label_smoothing: float = setting(
+        0.0, "Share of each target that is spread evenly over the vocabulary.", bounds=BELOW_ONE
+    )
+    require_trained_stop: bool = setting(
+        True,
+        "Refuse a policy under which no stop token is trained: the model would never learn to stop.",
+        decides=Decides.REFUSAL,
+    )

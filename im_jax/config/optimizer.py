@@ -1,0 +1,43 @@
+"""`optimizer`: AdamW and its learning rate."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import ABOVE_ZERO, BELOW_ONE, NOT_NEGATIVE, SHARE, at_least, setting
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW and its learning rate. What is none is the preset's."""
+
+    preset: str = setting(
+        "paper",
+        "`paper`: betas (0.9, 0.98), eps 1e-6, no clipping; `released`: (0.9, 0.999), 1e-8, clip at norm 1.",
+        choices=("paper", "released"),
+    )
+    learning_rate: float = setting(2e-5, "Peak learning rate.", bounds=ABOVE_ZERO)
+    schedule: str = setting(
+        "linear",
+        "After warm-up: `linear` or `cosine` decay to `final_fraction` of the peak, or `constant`.",
+        choices=("linear", "cosine", "constant"),
+    )
+    warmup_fraction: float = setting(
+        0.03, "Share of the steps spent warming up from 0, unless `warmup_steps` is given.", bounds=SHARE
+    )
+    warmup_steps: int | None = setting(
+        None, "Steps of warm-up; none: from `warmup_fraction`.", bounds=at_least(0)
+    )
+    final_fraction: float = setting(0.0, "Learning rate at the end, as a share of the peak.", bounds=SHARE)
+    beta1: float | None = setting(None, "Decay of the first moment; none: the preset's.", bounds=BELOW_ONE)
+    beta2: float | None = setting(None, "Decay of the second moment; none: the preset's.", bounds=BELOW_ONE)
+    eps: float | None = setting(
+        None, "Added to the root of the second moment; none: the preset's.", bounds=ABOVE_ZERO
+    )
+    clip_norm: float | None = setting(
+        None, "Global gradient norm to clip at; 0 never clips; none: the preset's.", bounds=NOT_NEGATIVE
+    )
+    weight_decay: float = setting(0.0, "Decoupled weight decay.", bounds=NOT_NEGATIVE)
+    decay_mask: str = setting(
+        "matrices",
+        "What weight decay acts on: `matrices` (no norms, biases or embeddings) or `all`.",
+        choices=("matrices", "all"),
+    )

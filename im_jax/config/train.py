@@ -1,0 +1,22 @@
+"""`train`: how long, and how much at a time."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import NOT_NEGATIVE, Decides, at_least, setting
+
+
+@dataclass
+class TrainConfig:
+    """How long, and how much at a time."""
+
+    steps: int = setting(0, "Optimiser steps; 0: from `epochs`.", bounds=at_least(0), may_change=True)
+    epochs: float = setting(
+        0.0, "Passes over the training rows, instead of `steps`.", bounds=NOT_NEGATIVE, may_change=True
+    )
+    batch_size: int = setting(128, "Rows in one optimiser step, over all devices.", bounds=at_least(1))
+    accumulate: int = setting(
+        1,
+        "Micro-batches that one optimiser step is cut into; the result does not depend on it.",
+        bounds=at_least(1),
+        decides=Decides.SPEED,
+    )
