@@ -46,13 +46,13 @@ def read_config(path: pathlib.Path, _: flags.FlagValues) -> Config:
 def run(
     main: Callable[[CommandLine], None], define_flags: DefineFlags, read: ReadConfig = read_config
 ) -> None:
-    """Parse `sys.argv`, run a command, and exit: 0, or 2 with one line when the user can mend it."""
+    """Parse `sys.argv`, run a command, and exit: 0, or with one line when the user can mend it."""
     try:
         main(parse(sys.argv, define_flags, read))
     except UserError as error:
         message = " ".join(str(error).split())
         print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 

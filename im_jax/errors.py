@@ -1,4 +1,6 @@
-"""Errors that are the user's to mend: a command shows them as one line and exits with code 2."""
+"""Errors that are the user's to mend: a command shows them as one line and exits with their code."""
+
+from typing import ClassVar
 
 
 class UserError(Exception):
@@ -6,6 +8,9 @@ class UserError(Exception):
 
     Where it is about several things, each of them is a detail: a line of its own below the message.
     """
+
+    exit_code: ClassVar[int] = 2
+    """2: the same command would fail again; 1: it may go on once what stopped it is gone."""
 
     def __init__(self, message: str, *details: str) -> None:
         super().__init__(message, *details)
@@ -30,3 +35,9 @@ class TrainingError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint or model file cannot be read, or does not fit the run."""
+
+
+class StorageError(UserError):
+    """What a command writes cannot be written: the disk is full, or the directory is gone."""
+
+    exit_code: ClassVar[int] = 1

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 from rich.console import Console
 
-from im_jax import command_line
+from im_jax import command_line, files
 from im_jax.config import Config
 from im_jax.errors import ConfigError
 from im_jax.sweeps import running
@@ -69,7 +69,7 @@ def run(
     sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, cores: Sequence[Cores], console: Console
 ) -> None:
     """Run what is not finished yet, with a worker for each of `cores`."""
-    with running.alone(workdir):
+    with files.alone(workdir):
         results = ResultsFile(workdir / "results.jsonl")
         for cell in running.recover(cells, results, workdir):
             console.print(f"{cell.name} had finished before its row was written", highlight=False)

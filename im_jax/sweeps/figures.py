@@ -7,9 +7,9 @@ from typing import Any, Final
 import matplotlib
 from matplotlib.figure import Figure
 
+from im_jax.files import write_whole
 from im_jax.sweeps.charts import Chart, Line, file_name
 from im_jax.sweeps.definition import Scale, number
-from im_jax.sweeps.results import write_whole
 from im_jax.sweeps.tables import to_csv
 
 _PANELS_IN_A_ROW: Final = 3

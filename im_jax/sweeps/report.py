@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from im_jax.config import Config, flatten
+from im_jax.files import write_whole
 from im_jax.sweeps import charts, figures, tables
 from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Sweep
-from im_jax.sweeps.results import Result, ResultsFile, Status, write_whole
+from im_jax.sweeps.results import Result, ResultsFile, Status
 
 
 def write_report(

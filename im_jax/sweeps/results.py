@@ -3,12 +3,12 @@
 import dataclasses
 import enum
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from im_jax.files import write_whole
 from im_jax.sweeps.definition import Labels
 
 
@@ -81,13 +81,3 @@ def flat_summary(summary: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         else:
             flat[prefix + name] = value
     return flat
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Write a file so that readers, and whoever comes after a kill, see the old one or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

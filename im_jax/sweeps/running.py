@@ -2,18 +2,16 @@
 
 import collections
 import contextlib
-import fcntl
 import json
 import pathlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
 from im_jax.config import Config
-from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import KeepCheckpoints
 from im_jax.sweeps.progress import Progress
@@ -116,21 +114,3 @@ def _result(cell: Cell, answer: dict[str, Any], seconds: float) -> Result:
         machine=answer.get("machine", {}),
         summary=flat_summary(answer.get("summary", {})),
     )
-
-
-@contextlib.contextmanager
-def alone(workdir: pathlib.Path) -> Iterator[None]:
-    """Hold the directory: a second sweep there would run the same cells and overwrite rows.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system, however this ends
-        except OSError as error:
-            raise ConfigError(
-                f"--workdir={workdir}: a sweep is running there; wait for it, or choose another directory"
-            ) from error
-        yield

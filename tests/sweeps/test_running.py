@@ -12,13 +12,12 @@ import pytest
 from rich.console import Console
 
 from im_jax.config import Config
-from im_jax.errors import ConfigError
 from im_jax.sweeps import progress as progress_module
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.definition import KeepCheckpoints, Measure
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import Result, ResultsFile, Status
-from im_jax.sweeps.running import alone, run_cells
+from im_jax.sweeps.running import run_cells
 from tests.sweeps.small import LOSS, CountingRunner, loss_of, run_small, small_sweep
 
 CELLS = expand(small_sweep())
@@ -206,14 +205,3 @@ def test_measure_that_no_run_has_is_named_at_once(tmp_path: Path) -> None:
     for name in ("asistant", "user"):
         message = f"the summary of a run has no heldout.nll/{name}; did you mean heldout.nll/assistant?"
         assert text.getvalue().splitlines().count(message) == 1
-
-
-def test_two_sweeps_do_not_share_a_directory(tmp_path: Path) -> None:
-    with (
-        alone(tmp_path),
-        pytest.raises(ConfigError, match="a sweep is running there; wait for it"),
-        alone(tmp_path),
-    ):
-        pass
-    with alone(tmp_path):
-        pass

@@ -1,0 +1,94 @@
+"""Files that outlive kills, full disks and a second process: whole writes, and a directory held by one."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import Final, TextIO
+
+from im_jax.errors import ConfigError, StorageError
+
+_LOCK: Final = ".lock"
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Write a file so that readers, and whoever comes after a kill, see the old one or the new one.
+
+    Raises:
+        StorageError: there is no room, or the directory is gone; the old file is as it was.
+    """
+    temporary = path.with_name(path.name + ".new")
+    with writing(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+    """Say in one line what could not be written, and why.
+
+    Raises:
+        StorageError: for any `OSError` inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def alone(directory: pathlib.Path) -> Iterator[None]:
+    """Hold a directory, made if it is not there: two processes would overwrite each other's files.
+
+    The system lets go of it when this process ends, however it ends. A directory that was made here and in
+    which nothing was written goes again. Where the file system knows no locks, nothing is held.
+
+    Raises:
+        ConfigError: another process holds it.
+        StorageError: it cannot be made.
+    """
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    with _locked(directory) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # removed by others meanwhile, or a parent that others use too
+                if new and [path.name for path in directory.iterdir()] == [_LOCK]:
+                    (directory / _LOCK).unlink()
+                    for path in new:
+                        path.rmdir()
+
+
+def _locked(directory: pathlib.Path) -> TextIO:
+    """The lock file of a directory, locked."""
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / _LOCK).open("a+", encoding="utf-8")  # not emptied: it says who holds it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            return file
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+        raise ConfigError(
+            f"--workdir={directory}: {holder} is at work there; wait for it, or choose another directory"
+        ) from error
+    if os.fstat(file.fileno()).st_nlink == 0:  # whoever held it has just removed it
+        file.close()
+        return _locked(directory)
+    return file
