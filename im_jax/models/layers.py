@@ -1,7 +1,5 @@
 """The small parts that all of the decoder is made of: parameters with their logical axes, and norms."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -27,36 +25,6 @@ def matrix(
     """
     value = stddev * jax.random.normal(rngs.params(), shape, jnp.float32)
     return nnx.Param(value.astype(config.param_dtype), logical_axes=logical_axes)
-
-
-def residual_matrix(
-    shape: tuple[int, ...], logical_axes: tuple[str, ...], config: ModelConfig, rngs: nnx.Rngs
-) -> nnx.Param[jax.Array]:
-    """A matrix that writes to the residual stream, which 2 * num_layers of them add up in (GPT-2)."""
-    return matrix(shape, logical_axes, config, rngs, INIT_STDDEV / math.sqrt(2 * config.num_layers))
-
-
-def make_bias(
-    shape: tuple[int, ...], logical_axes: tuple[str, ...], config: ModelConfig
-) -> nnx.Param[jax.Array] | None:
-    """What is added behind a matrix, 0 at first; None where the model has no biases."""
-    match config.biases:
-        case "none":
-            return None
-        case "all":
-            return nnx.Param(jnp.zeros(shape, config.param_dtype), logical_axes=logical_axes)
-        case _:
-            raise ConfigError(f"model.biases is {config.biases!r}; it can be none or all")
-
-
-def add_bias(x: jax.Array, bias: nnx.Param[jax.Array] | None) -> jax.Array:
-    """`x` plus a bias of its last dimensions, if there is one.
-
-    It is added in float32, and so the bias's gradient is summed in float32.
-    """
-    if bias is None:
-        return x
-    return (x.astype(jnp.float32) + bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
 def make_norm(config: ModelConfig) -> "RMSNorm | LayerNorm":

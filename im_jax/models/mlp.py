@@ -6,8 +6,7 @@ from flax import nnx
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models.dense import dense
-from im_jax.models.layers import add_bias, make_bias, matrix, residual_matrix
+from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
 
 
@@ -22,24 +21,19 @@ def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "S
             raise ConfigError(f"model.mlp is {config.mlp!r}; it can be swiglu or gelu")
 
 
-class SwiGLU(nnx.Module):
+class SwiGLU(Projections):
     """Gated feed-forward (arXiv:2002.05202)."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        shape, axes = (config.embed_dim, config.mlp_dim), ("embed", "mlp")
-        self.gate = matrix(shape, axes, config, rngs)
-        self.up = matrix(shape, axes, config, rngs)
-        self.down = residual_matrix(shape[::-1], axes[::-1], config, rngs)
-        self.gate_bias = make_bias(shape[1:], axes[1:], config)
-        self.up_bias = make_bias(shape[1:], axes[1:], config)
-        self.down_bias = make_bias(shape[:1], ("norm",), config)
+        outer, inner = {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
+        self.add_map("gate", outer, inner, config, rngs)
+        self.add_map("up", outer, inner, config, rngs)
+        self.add_map("down", inner, outer, config, rngs, stddev=residual_stddev(config))
         self.rules = rules
 
     def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        gate = add_bias(dense(x, self.gate[...]), self.gate_bias)
-        up = add_bias(dense(x, self.up[...]), self.up_bias)
-        inner = constrain(_gated(gate, up), ("batch", "length", "mlp"), self.rules)
-        return add_bias(dense(inner, self.down[...]), self.down_bias)
+        inner = _gated(self.project("gate", x), self.project("up", x))
+        return self.project("down", constrain(inner, ("batch", "length", "mlp"), self.rules))
 
 
 @jax.checkpoint
@@ -48,24 +42,21 @@ def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
     return jax.nn.silu(gate) * up
 
 
-class GELU(nnx.Module):
+class GELU(Projections):
     """GPT-2's feed-forward: two matrices, with GELU (arXiv:1606.08415) in its tanh form between them."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        shape, axes = (config.embed_dim, config.mlp_dim), ("embed", "mlp")
-        self.up = matrix(shape, axes, config, rngs)
-        self.down = residual_matrix(shape[::-1], axes[::-1], config, rngs)
-        self.up_bias = make_bias(shape[1:], axes[1:], config)
-        self.down_bias = make_bias(shape[:1], ("norm",), config)
+        outer, inner = {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
+        self.add_map("up", outer, inner, config, rngs)
+        self.add_map("down", inner, outer, config, rngs, stddev=residual_stddev(config))
         self.rules = rules
 
     def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        inner = _activated(dense(x, self.up[...]), self.up_bias)
-        inner = constrain(inner, ("batch", "length", "mlp"), self.rules)
-        return add_bias(dense(inner, self.down[...]), self.down_bias)
+        inner = _activated(self.project("up", x))
+        return self.project("down", constrain(inner, ("batch", "length", "mlp"), self.rules))
 
 
 @jax.checkpoint
-def _activated(up: jax.Array, up_bias: nnx.Param[jax.Array] | None) -> jax.Array:
-    """GELU of a product and its bias; the backward pass computes both again from the product alone."""
-    return jax.nn.gelu(add_bias(up, up_bias), approximate=True)
+def _activated(up: jax.Array) -> jax.Array:
+    """GELU; the backward pass computes it again, so that only its input is kept."""
+    return jax.nn.gelu(up, approximate=True)

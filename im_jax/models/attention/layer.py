@@ -13,8 +13,7 @@ from im_jax.models.attention import full
 from im_jax.models.attention.dispatch import segment_attention
 from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.cache import MaybeCache
-from im_jax.models.dense import dense
-from im_jax.models.layers import add_bias, make_bias, matrix, residual_matrix
+from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
 
 
@@ -27,8 +26,10 @@ class Context(NamedTuple):
     """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
 
 
-class Attention(nnx.Module):
+class Attention(Projections):
     """Attention with H query heads over G key and value heads, H a multiple of G (arXiv:2305.13245)."""
+
+    key: nnx.Param[jax.Array]
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
         if config.num_heads % config.num_kv_heads:
@@ -36,15 +37,12 @@ class Attention(nnx.Module):
                 f"model.num_heads {config.num_heads} is not a multiple of model.num_kv_heads "
                 f"{config.num_kv_heads}; change one of them"
             )
-        heads, groups, size, embed = config.num_heads, config.num_kv_heads, head_dim(config), config.embed_dim
-        self.query = matrix((embed, heads, size), ("embed", "heads", "head_dim"), config, rngs)
-        self.key = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
-        self.value = matrix((embed, groups, size), ("embed", "kv_heads", "head_dim"), config, rngs)
-        self.output = residual_matrix((heads, size, embed), ("heads", "head_dim", "embed"), config, rngs)
-        self.query_bias = make_bias((heads, size), ("heads", "head_dim"), config)
-        self.key_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
-        self.value_bias = make_bias((groups, size), ("kv_heads", "head_dim"), config)
-        self.output_bias = make_bias((embed,), ("norm",), config)
+        embed, size = {"embed": config.embed_dim}, {"head_dim": head_dim(config)}
+        heads, groups = {"heads": config.num_heads} | size, {"kv_heads": config.num_kv_heads} | size
+        self.add_map("query", embed, heads, config, rngs)
+        self.add_map("key", embed, groups, config, rngs)
+        self.add_map("value", embed, groups, config, rngs)
+        self.add_map("output", heads, embed, config, rngs, stddev=residual_stddev(config))
         self.spec = AttentionSpec(window=config.sliding_window)
         self.implementation = config.attention
         self.rules = rules
@@ -53,9 +51,9 @@ class Attention(nnx.Module):
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         """Attends within segments; with a cache, stores keys and values there and reads it."""
-        query = self._heads(x, self.query, self.query_bias, "heads")
-        key = self._heads(x, self.key, self.key_bias, "kv_heads")
-        value = self._heads(x, self.value, self.value_bias, "kv_heads")
+        query = self._heads("query", x, "heads")
+        key = self._heads("key", x, "kv_heads")
+        value = self._heads("value", x, "kv_heads")
         if context.rotation is not None:
             query = rotary.rotate(query, *context.rotation)
             key = rotary.rotate(key, *context.rotation)
@@ -72,16 +70,10 @@ class Attention(nnx.Module):
         else:
             cache = cache.store(key, value)
             mixed = full.attend_where(query, *cache.read(), cache.slots.mask, spec=self.spec)
-        output = self.output[...]
-        written = dense(mixed.reshape(*x.shape[:2], -1), output.reshape(-1, output.shape[-1]))
-        return add_bias(written, self.output_bias), cache
+        return self.project("output", mixed), cache
 
-    def _heads(
-        self, x: jax.Array, weight: nnx.Param[jax.Array], bias: nnx.Param[jax.Array] | None, axis: str
-    ) -> jax.Array:
-        embed, heads, size = weight[...].shape
-        projected = dense(x, weight[...].reshape(embed, heads * size)).reshape(*x.shape[:2], heads, size)
-        return constrain(add_bias(projected, bias), ("batch", "length", axis, "head_dim"), self.rules)
+    def _heads(self, name: str, x: jax.Array, axis: str) -> jax.Array:
+        return constrain(self.project(name, x), ("batch", "length", axis, "head_dim"), self.rules)
 
 
 def head_dim(config: ModelConfig) -> int:
