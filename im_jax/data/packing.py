@@ -5,20 +5,37 @@ random-access, and the position in the data is a single number.
 """
 
 import bisect
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.batch import Batch
-from im_jax.data.dataset import EncodedDataset
+from im_jax.data.dataset import Dataset
 
-Plan = Sequence[Sequence[int]]
-"""For each row, the indices of its examples, in order."""
+_CHUNK: Final = 1 << 16
+"""Examples whose numbers are held as Python objects at a time."""
 
 
-def best_fit_plan(lengths: jt.Int[np.ndarray, " E"], capacity: int, seed: int) -> list[list[int]]:
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """For each of R rows, the numbers of its examples, in order; 4 bytes an example and 8 a row."""
+
+    examples: jt.Int32[np.ndarray, " E"]
+    offsets: jt.Int64[np.ndarray, " R_plus_1"]
+    """Row `i` holds `examples[offsets[i]:offsets[i + 1]]`."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> jt.Int32[np.ndarray, " N"]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        return self.examples[self.offsets[row] : self.offsets[row + 1]]
+
+
+def best_fit_plan(lengths: jt.Int[np.ndarray, " E"], capacity: int, seed: int) -> Plan:
     """Best-fit decreasing: each example, longest first, goes to the fullest row that still has room.
 
     Args:
@@ -32,35 +49,52 @@ def best_fit_plan(lengths: jt.Int[np.ndarray, " E"], capacity: int, seed: int) -
     """
     shuffled = np.random.default_rng(seed).permutation(len(lengths))
     order = shuffled[np.argsort(-lengths[shuffled], kind="stable")]
-    rows: list[list[int]] = []
-    rows_by_room: dict[int, list[int]] = {}
-    rooms: list[int] = []  # sorted keys of rows_by_room
-    for example in order.tolist():
-        length = int(lengths[example])
-        if not 1 <= length <= capacity:
-            raise ValueError(f"example {example} has {length} tokens; a row holds 1 to {capacity}")
-        at = bisect.bisect_left(rooms, length)
-        if at == len(rooms):
-            row, room = len(rows), capacity
-            rows.append([])
+    row_of = np.zeros(len(lengths), np.int32)  # of the examples in this order
+    rooms = _Rooms(capacity)
+    for start in range(0, len(order), _CHUNK):
+        chunk = order[start : start + _CHUNK]
+        for place, (example, length) in enumerate(
+            zip(chunk.tolist(), lengths[chunk].tolist(), strict=True), start
+        ):
+            if not 1 <= length <= capacity:
+                raise ValueError(f"example {example} has {length} tokens; a row holds 1 to {capacity}")
+            row_of[place] = rooms.take(length)
+    in_rows = np.argsort(row_of, kind="stable")
+    counts = np.bincount(row_of, minlength=rooms.rows)
+    return Plan(order[in_rows].astype(np.int32), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+class _Rooms:
+    """Rows that are not yet full, found by the room that they have left."""
+
+    def __init__(self, capacity: int) -> None:
+        self.rows = 0
+        self._capacity = capacity
+        self._rows_by_room: dict[int, list[int]] = {}
+        self._rooms: list[int] = []  # its keys, sorted
+
+    def take(self, length: int) -> int:
+        """The row with the least room that is enough, or else a new one; the room is taken."""
+        at = bisect.bisect_left(self._rooms, length)
+        if at == len(self._rooms):
+            row, room = self.rows, self._capacity
+            self.rows += 1
         else:
-            room = rooms[at]
-            row = rows_by_room[room].pop()
-            if not rows_by_room[room]:
-                del rows_by_room[room], rooms[at]
-        rows[row].append(example)
-        left = room - length
-        if left:
-            if left not in rows_by_room:
-                rows_by_room[left] = []
-                bisect.insort(rooms, left)
-            rows_by_room[left].append(row)
-    return rows
+            room = self._rooms[at]
+            row = self._rows_by_room[room].pop()
+            if not self._rows_by_room[room]:
+                del self._rows_by_room[room], self._rooms[at]
+        if left := room - length:
+            if left not in self._rows_by_room:
+                self._rows_by_room[left] = []
+                bisect.insort(self._rooms, left)
+            self._rows_by_room[left].append(row)
+        return row
 
 
-def padded_plan(num_examples: int) -> list[list[int]]:
+def padded_plan(num_examples: int) -> Plan:
     """One example a row."""
-    return [[i] for i in range(num_examples)]
+    return Plan(np.arange(num_examples, dtype=np.int32), np.arange(num_examples + 1, dtype=np.int64))
 
 
 @runtime_checkable
@@ -83,7 +117,7 @@ class Rows:
     Output: `rows[i]` is a `Batch` of `[L]` arrays.
     """
 
-    def __init__(self, dataset: EncodedDataset, plan: Plan, length: int) -> None:
+    def __init__(self, dataset: Dataset, plan: Plan, length: int) -> None:
         self._dataset, self._plan, self._length = dataset, plan, length
 
     def __len__(self) -> int:
@@ -92,7 +126,7 @@ class Rows:
     def __getitem__(self, index: int) -> Batch:
         row = self.empty(self._length)
         end = 0
-        for segment, example in enumerate(self._plan[index], start=1):
+        for segment, example in enumerate(self._plan[index].tolist(), start=1):
             encoded = self._dataset[example]
             at = slice(end, end + len(encoded.tokens))
             row.tokens[at] = encoded.tokens

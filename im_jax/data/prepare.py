@@ -2,24 +2,24 @@
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import Config, DataConfig
 from im_jax.data.conversation import Conversation
-from im_jax.data.dataset import Dataset, EncodedDataset
+from im_jax.data.dataset import Dataset, DatasetBuilder, EncodedDataset
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
 from im_jax.data.sources import Source, make_source
-from im_jax.data.statistics import DataReport, collect
+from im_jax.data.statistics import DataReport
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
 
-_CHUNK = 1000
+_CHUNK: Final = 1000
 """Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""
 
 
@@ -78,12 +78,12 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
             split_paths(config.eval.path), config.data.fields, config.data.on_bad_example, field="eval.path"
         )
         heldout, heldout_report = encoder.encode(source)
-        heldout = heldout[: config.eval.num_examples]
-        if not heldout:
+        heldout = heldout.take(np.arange(len(heldout))[: config.eval.num_examples])
+        if not len(heldout):
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     else:
         examples, heldout = _hold_out(examples, config)
-    train, held = (Part.of_examples(part, config.data) for part in (examples, heldout))
+    train, held = (Part.of(part, config.data) for part in (examples, heldout))
     return encoder.prepared(train, held, report, heldout_report)
 
 
@@ -94,10 +94,13 @@ class Part(NamedTuple):
     rows: RowSource
 
     @classmethod
-    def of_examples(cls, examples: list[EncodedExample], data: DataConfig) -> "Part":
+    def of(cls, dataset: Dataset, data: DataConfig) -> "Part":
         """Examples packed as `data.packing` says."""
-        dataset = EncodedDataset.from_examples(examples)
-        return cls(dataset, _rows(dataset, data))
+        if data.packing == "none":
+            plan = padded_plan(len(dataset))
+        else:
+            plan = best_fit_plan(dataset.lengths, data.max_length, data.seed)
+        return cls(dataset, Rows(dataset, plan, data.max_length))
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,47 @@ class Encoder:
     tokenizer: Tokenizer
     class_weights: jt.Float32[np.ndarray, " C"]
 
-    def encode(self, source: Source) -> tuple[list[EncodedExample], DataReport]:
-        """Encode a source."""
-        report = DataReport()
-        kept = _encode_source(source, report, self.template, self.tokenizer, self.data, self.class_weights)
-        return kept, report
+    def encode(self, source: Source) -> tuple[EncodedDataset, DataReport]:
+        """Encode a source, some conversations at a time."""
+        report = DataReport(skipped=list(source.skipped))
+        builder = DatasetBuilder(self.data.max_length)
+        for start in range(0, len(source), _CHUNK):
+            conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
+            for conversation, example in self._encode(conversations, report):
+                if example.dropped:
+                    report.too_long += 1
+                elif self.data.drop_without_output and not example.has_output:
+                    report.without_output += 1
+                else:
+                    report.add(conversation, example)
+                    builder.add(example)
+        dataset = builder.finish()
+        report.count_targets(dataset, self.class_weights)
+        return dataset, report
+
+    def _encode(
+        self, conversations: list[Conversation], report: DataReport
+    ) -> list[tuple[Conversation, EncodedExample]]:
+        """Encode a chunk; what the template cannot write is a bad example like any other."""
+        encode = functools.partial(
+            encode_conversations,
+            template=self.template,
+            tokenizer=self.tokenizer,
+            max_length=self.data.max_length,
+            truncation=self.data.truncation,
+        )
+        try:
+            return list(zip(conversations, encode(conversations), strict=True))
+        except DataError:
+            if self.data.on_bad_example == "stop":
+                raise
+        pairs = []
+        for conversation in conversations:
+            try:
+                pairs.append((conversation, encode([conversation])[0]))
+            except DataError as error:
+                report.skipped.append(str(error))
+        return pairs
 
     def prepared(
         self, train: Part, held: Part, report: DataReport, heldout_report: DataReport | None
@@ -131,55 +170,7 @@ class Encoder:
         )
 
 
-def _encode_source(
-    source: Source,
-    report: DataReport,
-    template: Template,
-    tokenizer: Tokenizer,
-    data: DataConfig,
-    class_weights: jt.Float32[np.ndarray, " C"],
-) -> list[EncodedExample]:
-    report.skipped.extend(source.skipped)
-    kept = []
-    for start in range(0, len(source), _CHUNK):
-        conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
-        pairs = _encode(conversations, report, template, tokenizer, data)
-        kept += collect(pairs, report, class_weights, drop_without_output=data.drop_without_output)
-    return kept
-
-
-def _encode(
-    conversations: list[Conversation],
-    report: DataReport,
-    template: Template,
-    tokenizer: Tokenizer,
-    data: DataConfig,
-) -> list[tuple[Conversation, EncodedExample]]:
-    """Encode a chunk; what the template cannot write is a bad example like any other."""
-    encode = functools.partial(
-        encode_conversations,
-        template=template,
-        tokenizer=tokenizer,
-        max_length=data.max_length,
-        truncation=data.truncation,
-    )
-    try:
-        return list(zip(conversations, encode(conversations), strict=True))
-    except DataError:
-        if data.on_bad_example == "stop":
-            raise
-    pairs = []
-    for conversation in conversations:
-        try:
-            pairs.append((conversation, encode([conversation])[0]))
-        except DataError as error:
-            report.skipped.append(str(error))
-    return pairs
-
-
-def _hold_out(
-    examples: list[EncodedExample], config: Config
-) -> tuple[list[EncodedExample], list[EncodedExample]]:
+def _hold_out(examples: EncodedDataset, config: Config) -> tuple[EncodedDataset, EncodedDataset]:
     """Split off `eval.num_examples` at random by `data.seed`; both parts keep the order of the source."""
     count = config.eval.num_examples
     if 0 < len(examples) <= count:
@@ -187,14 +178,6 @@ def _hold_out(
             f"eval.num_examples={count} would leave none of the {len(examples)} examples to train on; "
             "lower it, or set eval.path to a file of held-out examples"
         )
-    chosen = set(np.random.default_rng(config.data.seed).permutation(len(examples))[:count].tolist())
-    train = [example for i, example in enumerate(examples) if i not in chosen]
-    return train, [example for i, example in enumerate(examples) if i in chosen]
-
-
-def _rows(dataset: EncodedDataset, data: DataConfig) -> Rows:
-    if data.packing == "none":
-        plan = padded_plan(len(dataset))
-    else:
-        plan = best_fit_plan(dataset.lengths, data.max_length, data.seed)
-    return Rows(dataset, plan, data.max_length)
+    held = np.zeros(len(examples), bool)
+    held[np.random.default_rng(config.data.seed).permutation(len(examples))[:count]] = True
+    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))

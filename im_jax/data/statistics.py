@@ -1,19 +1,20 @@
 """What a data set holds and what was lost on the way: the start-up check, and totals for a reader."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import DataConfig
 from im_jax.data.conversation import Conversation
+from im_jax.data.dataset import Dataset
 from im_jax.data.encoding import EncodedExample
 from im_jax.errors import DataError
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
-_INSTRUCTION = (TokenClass.SYSTEM, TokenClass.USER)
+_CHUNK: Final = 1 << 16
+_INSTRUCTION: Final = (TokenClass.SYSTEM, TokenClass.USER)
 
 
 @dataclass
@@ -52,17 +53,9 @@ class DataReport:
         """Records in the source."""
         return len(self.skipped) + self.too_long + self.without_output + self.kept
 
-    def add(
-        self, conversation: Conversation, example: EncodedExample, class_weights: jt.Float32[np.ndarray, " C"]
-    ) -> None:
-        """Count a kept example."""
-        weights = class_weights[example.classes] * example.weights
-        weights[:1] = 0  # nothing predicts the first token
-        has_target = bool((weights > 0).any())
-        self.trained += has_target
-        self.without_target += not has_target
+    def add(self, conversation: Conversation, example: EncodedExample) -> None:
+        """Count a kept example, but for what depends on a policy: see `count_targets`."""
         self.truncated += example.truncated
-        self.stop_trained += bool((weights[example.classes == TokenClass.LAST_STOP] > 0).any())
         self.special_in_content += example.special_in_content
         self.tokens += np.bincount(example.classes, minlength=NUM_CLASSES)
         for message in conversation.messages:
@@ -71,6 +64,17 @@ class DataReport:
                 self.output_words += words
             else:
                 self.instruction_words += words
+
+    def count_targets(self, dataset: Dataset, class_weights: jt.Float32[np.ndarray, " C"]) -> None:
+        """Count which of the kept examples a policy trains, from their histograms alone."""
+        carries_loss = class_weights > 0
+        for start in range(0, len(dataset), _CHUNK):
+            targets = dataset.targets(np.arange(start, min(start + _CHUNK, len(dataset))))
+            trained = int(np.count_nonzero(targets[:, carries_loss].any(axis=1)))
+            self.trained += trained
+            self.without_target += len(targets) - trained
+            if carries_loss[TokenClass.LAST_STOP]:
+                self.stop_trained += int(np.count_nonzero(targets[:, TokenClass.LAST_STOP]))
 
     def check(self, data: DataConfig, *, require_trained_stop: bool = True) -> None:
         """Stop a run whose data would not train what its user thinks.
@@ -143,26 +147,6 @@ class DataReport:
     def class_tokens(self, main: TokenClass) -> int:
         """Kept tokens of a main class, its sub-class included."""
         return sum(int(self.tokens[c]) for c in TokenClass if c.main is main)
-
-
-def collect(
-    pairs: Sequence[tuple[Conversation, EncodedExample]],
-    report: DataReport,
-    class_weights: jt.Float32[np.ndarray, " C"],
-    *,
-    drop_without_output: bool,
-) -> list[EncodedExample]:
-    """Count examples and return those that are kept."""
-    kept = []
-    for conversation, example in pairs:
-        if example.dropped:
-            report.too_long += 1
-        elif drop_without_output and not example.has_output:
-            report.without_output += 1
-        else:
-            report.add(conversation, example, class_weights)
-            kept.append(example)
-    return kept
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -44,8 +44,8 @@ def _part(encoder: Encoder, name: str, task: RewriteTask, count: int) -> tuple[P
     in_bulk = bulk_encoder(task, encoder.template, encoder.tokenizer, data.rewrites.prompt)
     if in_bulk is None:
         source = RewriteSource(task, data.rewrites.prompt, name, count)
-        examples, report = encoder.encode(source)
-        return Part.of_examples(examples, data), report
+        dataset, report = encoder.encode(source)
+        return Part.of(dataset, data), report
     part = _part_in_bulk(data, in_bulk, name, task, count)
     return part, _report(task, in_bulk, count, encoder.class_weights)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from typing import Final
 
 import jaxtyping as jt
 import numpy as np
@@ -12,8 +13,10 @@ from im_jax.config import RewritesConfig
 from im_jax.data.dataset import ExampleView
 from im_jax.studies.rewrites.examples.bulk import BulkEncoder
 from im_jax.studies.rewrites.examples.task import RewriteTask
+from im_jax.token_classes import NUM_CLASSES
 
-_FINGERPRINTED = 1024
+_CHUNK: Final = 1 << 20
+_FINGERPRINTED: Final = 1024
 """Examples that are looked at: the rest follows from the configuration."""
 
 
@@ -63,7 +66,7 @@ class RewriteRows:
 
 
 class RewriteDataset:
-    """The first `count` examples of a task by number, as `im_jax.data.dataset.EncodedDataset`."""
+    """The first `count` examples of a task: an `im_jax.data.dataset.Dataset` of which nothing is stored."""
 
     def __init__(
         self, task: RewriteTask, encoder: BulkEncoder, config: RewritesConfig, count: int, name: str
@@ -80,6 +83,32 @@ class RewriteDataset:
         ones = np.ones(end, np.float32)
         name = f"{self._name}-{index}"
         return ExampleView(name, encoded.tokens[0, :end], encoded.classes[0, :end], ones)
+
+    @property
+    def lengths(self) -> jt.Int32[np.ndarray, " E"]:
+        """See `Dataset.lengths`."""
+        lengths = np.zeros(self._count, np.int32)
+        for start in range(0, self._count, _CHUNK):
+            items = np.arange(start, min(start + _CHUNK, self._count))
+            kinds, which = np.unique(self._answer_lengths(items), return_inverse=True)
+            lengths[items] = np.array([self._encoder.mould(kind).tokens.size for kind in kinds.tolist()])[
+                which
+            ]
+        return lengths
+
+    def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
+        """See `Dataset.targets`."""
+        kinds, which = np.unique(self._answer_lengths(np.asarray(numbers, np.int64)), return_inverse=True)
+        counts = [
+            np.bincount(self._encoder.mould(kind).classes[1:], minlength=NUM_CLASSES)
+            for kind in kinds.tolist()
+        ]
+        return np.array(counts, np.uint32).reshape(-1, NUM_CLASSES)[which]
+
+    def _answer_lengths(self, items: jt.Int64[np.ndarray, " N"]) -> jt.Int64[np.ndarray, " N"]:
+        task = self._task
+        rewritten = task.input_length - task.left_length + task.right_length
+        return np.where(task.is_no_op(items), task.input_length, rewritten)
 
     def fingerprint(self) -> str:
         """Changes with the configuration of the task and with how it is encoded."""

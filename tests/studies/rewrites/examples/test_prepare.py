@@ -8,9 +8,11 @@ import pytest
 
 from im_jax.batch import Batch
 from im_jax.config import Config, DataConfig, EvalConfig, LossConfig
+from im_jax.data.dataset import EncodedDataset
 from im_jax.data.encoding import encode_conversation, encode_prompt
 from im_jax.data.pipeline import eval_batches, train_iterator
 from im_jax.data.prepare import Prepared
+from im_jax.data.statistics import DataReport
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
@@ -18,6 +20,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.studies import prepare
 from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
 from im_jax.studies.rewrites.examples.bulk import bulk_encoder
+from im_jax.studies.rewrites.examples.rows import RewriteDataset
 from im_jax.token_classes import TokenClass
 from tests.studies.rewrites.examples.test_task import small
 
@@ -120,6 +123,22 @@ def test_counts_are_those_of_the_examples_one_by_one(policy: str) -> None:
     )
     assert in_bulk.report.tokens.tolist() == counted.tolist()
     assert in_bulk.heldout_report is not None and in_bulk.heldout_report.kept == 50
+
+
+@pytest.mark.parametrize("policy", ["it", "im", "last_turn"])
+def test_what_is_made_when_it_is_read_is_counted_like_what_is_stored(policy: str) -> None:
+    in_bulk = prepared(config_of({"template": "tulu"}, policy=policy, no_op_fraction=0.25))
+    stored = prepared(
+        config_of({"template": "tulu"}, policy=policy, no_op_fraction=0.25, prompt=" " + PROMPTS[0])
+    )
+    assert isinstance(in_bulk.train, RewriteDataset) and isinstance(stored.train, EncodedDataset)
+    numbers = np.arange(len(stored.train))
+    assert in_bulk.train.lengths.tolist() == stored.train.lengths.tolist()
+    assert in_bulk.train.targets(numbers).tolist() == stored.train.targets(numbers).tolist()
+    counted = DataReport()
+    counted.count_targets(in_bulk.train, make_policy(LossConfig(policy=policy)).table())
+    for name in ("trained", "without_target", "stop_trained"):
+        assert getattr(counted, name) == getattr(in_bulk.report, name) == getattr(stored.report, name)
 
 
 def test_batches_follow_seed_and_step() -> None:

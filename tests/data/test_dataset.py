@@ -1,0 +1,219 @@
+"""One type for encoded examples: in memory, taken from another, or mapped from disk, and how much it holds."""
+
+import gc
+import hashlib
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from im_jax.config import Config, DataConfig
+from im_jax.data.dataset import DatasetBuilder, EncodedDataset
+from im_jax.data.encoding import EncodedExample
+from im_jax.data.generated import GeneratedSource
+from im_jax.data.ids import Ids
+from im_jax.data.prepare import Encoder, prepare
+from im_jax.data.stored import open_dataset, save
+from im_jax.data.templates import make_template
+from im_jax.data.tokenizers import make_tokenizer
+from im_jax.errors import DataError
+from im_jax.losses.policy import policy_weights
+from im_jax.token_classes import NUM_CLASSES
+
+COUNT = 300
+
+
+def examples(seed: int = 0, weighted: float = 0.3) -> list[EncodedExample]:
+    """Some with weights, of which some are 0; some of a single token."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(COUNT):
+        length = int(rng.integers(1, 40))
+        weights = np.ones(length, np.float32)
+        if rng.random() < weighted:
+            weights = rng.choice(np.float32([0, 0.25, 1]), length).astype(np.float32)
+        tokens = rng.integers(0, 1000, length).astype(np.int32)
+        classes = rng.integers(1, NUM_CLASSES, length).astype(np.uint8)
+        made.append(EncodedExample(f"file.jsonl:{number + 1}", tokens, classes, weights, length, 0))
+    return made
+
+
+def assert_holds(dataset: EncodedDataset, expected: list[EncodedExample]) -> None:
+    assert len(dataset) == len(expected)
+    for i, example in enumerate(expected):
+        found = dataset[i]
+        assert found.id == example.id
+        for name in ("tokens", "classes", "weights"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(example, name))
+            assert getattr(found, name).dtype == getattr(example, name).dtype
+    assert dataset.lengths.tolist() == [len(example.tokens) for example in expected]
+
+
+def fingerprint_of(expected: list[EncodedExample]) -> str:
+    """As it has been since the first release: runs that were begun then go on."""
+    lengths = [len(example.tokens) for example in expected]
+    digest = hashlib.sha256(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64).data)
+    for name, dtype in (("tokens", np.int32), ("classes", np.uint8), ("weights", np.float32)):
+        parts = [getattr(example, name) for example in expected]
+        digest.update(np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype).data)
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("weighted", [0.0, 0.3, 1.0])
+def test_examples_come_out_as_they_went_in(weighted: float, tmp_path: Path) -> None:
+    made = examples(weighted=weighted)
+    dataset = EncodedDataset.from_examples(made)
+    assert_holds(dataset, made)
+    assert dataset.fingerprint() == fingerprint_of(made)
+    save(dataset, tmp_path / "set")
+    assert_holds(open_dataset(tmp_path / "set"), made)
+    assert open_dataset(tmp_path / "set").fingerprint() == dataset.fingerprint()
+
+
+def test_a_part_shares_its_tokens_and_is_written_without_the_rest(tmp_path: Path) -> None:
+    made = examples()
+    whole = EncodedDataset.from_examples(made)
+    numbers = np.array([0, 1, 2, 7, 8, 250, COUNT - 1, 3])
+    part, expected = whole.take(numbers), [made[i] for i in numbers]
+    assert np.shares_memory(part.tokens, whole.tokens)
+    assert_holds(part, expected)
+    assert part.fingerprint() == fingerprint_of(expected)
+    save(part, tmp_path)
+    opened = open_dataset(tmp_path)
+    assert_holds(opened, expected)
+    assert len(opened.tokens) == sum(len(example.tokens) for example in expected)
+    assert opened.fingerprint() == part.fingerprint()
+    assert_holds(opened.take(np.array([2, 0])), [expected[2], expected[0]])
+
+
+def test_of_no_examples_there_is_nothing(tmp_path: Path) -> None:
+    nothing = EncodedDataset.from_examples([])
+    assert len(nothing) == 0 and nothing.fingerprint() == fingerprint_of([])
+    save(nothing, tmp_path)
+    assert_holds(open_dataset(tmp_path), [])
+    assert nothing.take(np.arange(0)).fingerprint() == nothing.fingerprint()
+
+
+def test_histograms_count_what_a_policy_may_train() -> None:
+    made = examples()
+    counted = EncodedDataset.from_examples(made).targets(np.arange(COUNT))
+    for example, counts in zip(made, counted, strict=True):
+        expected = np.zeros(NUM_CLASSES, int)
+        for token in range(1, len(example.tokens)):  # nothing predicts the first
+            expected[example.classes[token]] += example.weights[token] > 0
+        assert counts.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("policy", ["it", "im", "all", "last_turn"])
+def test_counts_by_policy_are_those_of_the_tokens_one_by_one(policy: str) -> None:
+    weights = policy_weights(policy)
+    config = Config(data=DataConfig(num_generated=120, max_length=150))
+    config.eval.num_examples = 0
+    data = prepare(config, make_tokenizer("bytes"), weights)
+    trained = stops = 0
+    for i in range(len(data.train)):
+        example = data.train[i]
+        carries = (weights[example.classes] * example.weights)[1:] > 0
+        trained += bool(carries.any())
+        stops += bool(carries[example.classes[1:] == 10].any())
+    assert (data.report.trained, data.report.stop_trained) == (trained, stops)
+    assert data.report.without_target == len(data.train) - trained
+
+
+def test_mapped_arrays_are_not_read_into_memory(tmp_path: Path) -> None:
+    length = 50_000
+    one = EncodedExample("a", np.arange(length, dtype=np.int32), np.ones(length, np.uint8), *_rest(length))
+    save(EncodedDataset.from_examples([one] * 4), tmp_path)
+    opened = open_dataset(tmp_path)
+    assert isinstance(opened.tokens, np.memmap) and isinstance(opened.classes, np.memmap)
+    np.testing.assert_array_equal(opened[3].tokens, one.tokens)
+
+
+def _rest(length: int) -> tuple[np.ndarray, int, int]:
+    return np.ones(length, np.float32), length, 0
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda path: path.unlink(), r"holds no encoded data set: lengths\.npy is missing"),
+        (lambda path: path.write_bytes(b"nonsense"), r"lengths\.npy: is damaged"),
+        (lambda path: path.write_bytes(b""), r"lengths\.npy: is damaged"),
+        (lambda path: np.save(path, np.zeros(3, np.int32)), "of different numbers of examples"),
+    ],
+)
+def test_a_damaged_folder_is_named(harm: Any, message: str, tmp_path: Path) -> None:
+    save(EncodedDataset.from_examples(examples()), tmp_path)
+    harm(tmp_path / "lengths.npy")
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
+
+
+def test_ids_of_every_kind_are_kept() -> None:
+    names = [
+        "a.jsonl:1",
+        "a.jsonl:2",
+        "b.jsonl:2",
+        "007",
+        "0",
+        "00",
+        "x",
+        "",
+        "7",
+        "-3",
+        "é:1",
+        "\uff11\uff12",
+        "a\n5",
+    ]
+    names += ["9" * 30, "1" + "0" * 17, "f\udcff:3", "id-0", "id-01", "12ab", "12ab"]
+    ids = Ids.of(names)
+    assert list(ids) == names
+    assert list(ids.take(np.array([3, 0]))) == ["007", "a.jsonl:1"]
+    assert list(ids[1:3]) == names[1:3]
+
+
+def _short_examples(count: int) -> Iterator[EncodedExample]:
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        tokens = rng.integers(0, 1000, 60).astype(np.int32)
+        classes = rng.integers(1, 8, 60).astype(np.uint8)
+        yield EncodedExample(
+            f"/data/sets/train.jsonl:{number + 1}", tokens, classes, np.ones(60, np.float32), 60, 0
+        )
+
+
+def test_short_examples_take_seven_bytes_a_token() -> None:
+    count = 20_000
+    tracemalloc.start()
+    try:
+        builder = DatasetBuilder(max_length=1024)
+        for example in _short_examples(count):
+            builder.add(example)
+        dataset = builder.finish()
+        del builder
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset) == count
+    assert held < 7 * 60 * count
+    assert peak < 9 * 60 * count  # no list of examples beside it, nor a second copy
+
+
+def test_encoding_a_source_keeps_nothing_but_its_arrays() -> None:
+    tokenizer = make_tokenizer("bytes")
+    config = DataConfig(max_length=1024)
+    encoder = Encoder(config, make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
+    encoder.encode(GeneratedSource(10, 0))  # whatever is made once
+    tracemalloc.start()
+    try:
+        dataset, _ = encoder.encode(GeneratedSource(3000, 0))
+        gc.collect()
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    tokens = int(dataset.lengths.sum())
+    assert held < 6.5 * tokens
+    assert peak < held + 20e6  # a chunk of a thousand as text and tokens
