@@ -17,7 +17,9 @@ from ml_collections import config_flags
 
 from im_jax import validation
 from im_jax.config import Config, flatten
+from im_jax.console import print_text
 from im_jax.errors import ConfigError, UserError
+from im_jax.text import in_one_line
 
 DefineFlags = Callable[[flags.FlagValues], None]
 ReadConfig = Callable[[pathlib.Path, flags.FlagValues], Config]
@@ -50,8 +52,7 @@ def run(
     try:
         main(parse(sys.argv, define_flags, read))
     except UserError as error:
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
+        print_text(f"error: {in_one_line(error)}", sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -90,13 +91,13 @@ def parse(argv: Sequence[str], define_flags: DefineFlags, read: ReadConfig = rea
 
 def _print_help(values: flags.FlagValues) -> None:
     main = sys.modules["__main__"]
-    print((main.__doc__ or "").strip(), "\n\nflags:")
-    print("  --config: Configuration file (required).")
+    print_text(f"{(main.__doc__ or '').strip()} \n\nflags:")
+    print_text("  --config: Configuration file (required).")
     for name in sorted(values):
-        print(f"  --{name}: {values[name].help}")
-    print("\nfields of the configuration, with the defaults that a file in configs/ may change:")
+        print_text(f"  --{name}: {values[name].help}")
+    print_text("\nfields of the configuration, with the defaults that a file in configs/ may change:")
     for name, value in flatten(Config()).items():
-        print(f"  --config.{name}={value}")
+        print_text(f"  --config.{name}={value}")
     sys.exit(0)
 
 

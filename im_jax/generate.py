@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from rich.console import Console
 
 from im_jax import command_line, validation
 from im_jax import mesh as meshes
 from im_jax.config import Config, flatten
+from im_jax.console import Console
 from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt, stop_tokens
 from im_jax.data.templates import Template, make_template
@@ -62,10 +62,10 @@ def main(arguments: command_line.CommandLine) -> None:
         ends = [tokenizer.eos_id] if tokenizer.eos_id is not None else []
         ends += stop if len(stop) == 1 else []
         decoded = jax.device_get(greedy(params, config.model, tokens, lengths, new, ends, rules))
-    console = Console(quiet=jax.process_index() != 0, soft_wrap=True)
+    console = Console(quiet=jax.process_index() != 0)
     for row, start, end in zip(decoded.tokens, lengths, decoded.lengths, strict=True):
         answer = _before(row[start:end].tolist(), stop)
-        console.print(tokenizer.decode(answer), highlight=False, markup=False)
+        console.print(tokenizer.decode(answer))
 
 
 def _before(tokens: list[int], stop: list[int]) -> list[int]:

@@ -13,15 +13,16 @@ import pathlib
 import sys
 
 from absl import flags
-from rich.console import Console
 
 from im_jax import command_line
 from im_jax.config import Config
+from im_jax.console import Console, print_json
 from im_jax.data import display
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.studies import prepare
+from im_jax.text import in_one_line
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -40,24 +41,25 @@ def main(arguments: command_line.CommandLine) -> None:
         file = sys.stdout if output is None else stack.enter_context(_open(output))
         match output_format:
             case "jsonl":
-                file.writelines(example.to_json() + "\n" for example in examples)
+                for example in examples:
+                    print_json(example.as_record(), file)
             case "html":
                 file.write(display.to_html(examples, data.report, _title(config, policy)))
             case _:
-                console = Console(file=file, soft_wrap=False)
-                console.print(_title(config, policy), highlight=False)
+                console = Console(file=file)
+                console.print(_title(config, policy))
                 for example in examples:
-                    console.print(display.to_terminal(example, data.tokenizer), highlight=False)
+                    console.print(display.to_terminal(example, data.tokenizer))
     console = Console(stderr=output is None and output_format != "text")
-    console.print(display.totals_table(data.report), highlight=False)
+    console.print(display.totals_table(data.report))
     try:
         data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     except DataError as error:
-        console.print(f"training would stop here: {error}", highlight=False, markup=False)
+        console.print(f"training would stop here: {in_one_line(error)}")
     for message in data.report.skipped:
-        console.print(f"skipped {message}", highlight=False, markup=False)
+        console.print(f"skipped {in_one_line(message)}")
     if output is not None:
-        console.print(f"{len(examples)} examples were written to {output}", highlight=False)
+        console.print(f"{len(examples)} examples were written to {output}")
 
 
 def _open(path: str) -> io.TextIOWrapper:

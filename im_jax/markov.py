@@ -8,8 +8,6 @@ docs/markov.md describes the notation. The exit code is 0 if the program halted,
 limit, and 2 for a mistake in what was given.
 """
 
-import io
-import json
 import pathlib
 import sys
 from types import MappingProxyType
@@ -17,9 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from absl import flags
 
+from im_jax.console import print_json, print_text
 from im_jax.errors import ConfigError, UserError
 from im_jax.studies.rewrites.markov import machine, notation
 from im_jax.studies.rewrites.markov.machine import Halt, Outcome
+from im_jax.text import in_one_line
 
 EXIT_CODES: Final = MappingProxyType({Halt.TERMINAL: 0, Halt.BLOCKED: 0, Halt.LIMIT: 3})
 """By how a run ended. 1 is left to a Python that fails, and 2 to mistakes in what was given."""
@@ -56,7 +56,10 @@ def main(argv: list[str]) -> int:
         max_characters=options.max_characters,
         trace=options.trace,
     )
-    print(as_json(outcome) if options.format == "json" else as_text(outcome))
+    if options.format == "json":
+        print_json(as_record(outcome))
+    else:
+        print_text(as_text(outcome))
     return EXIT_CODES[outcome.halt]
 
 
@@ -103,8 +106,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("format", "text", ["text", "json"], "What to print.", flag_values=values)
 
 
-def as_json(outcome: Outcome) -> str:
-    """One line: text, steps and halt, and the trace if there is one."""
+def as_record(outcome: Outcome) -> dict[str, Any]:
+    """What is printed as JSON: text, steps and halt, and the trace if there is one."""
     record: dict[str, Any] = {"text": outcome.text, "steps": outcome.steps, "halt": outcome.halt}
     if outcome.trace is not None:
         record["trace"] = [
@@ -116,7 +119,7 @@ def as_json(outcome: Outcome) -> str:
             }
             for step in outcome.trace
         ]
-    return json.dumps(record, ensure_ascii=False)
+    return record
 
 
 def as_text(outcome: Outcome) -> str:
@@ -144,19 +147,17 @@ def _trace_lines(outcome: Outcome) -> list[str]:
 def _print_help() -> None:
     values = flags.FlagValues()
     define_flags(values)
-    print((__doc__ or "").strip(), "\n\nflags:")
+    print_text(f"{(__doc__ or '').strip()} \n\nflags:")
     for name in sorted(values):
-        print(f"  --{name}: {values[name].help} [{values[name].value}]")
+        print_text(f"  --{name}: {values[name].help} [{values[name].value}]")
 
 
 def run() -> None:
     """Run the command on `sys.argv`, and exit: errors that the user can mend are one line and code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the terminal's encoding
     try:
         sys.exit(main(sys.argv))
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print_text(f"error: {in_one_line(error)}", sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

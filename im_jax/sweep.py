@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
-from rich.console import Console
 
 from im_jax import command_line, files
 from im_jax.config import Config
+from im_jax.console import Console, print_text
 from im_jax.errors import ConfigError
 from im_jax.sweeps import running
 from im_jax.sweeps.cells import Cell
@@ -30,6 +30,7 @@ from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.report import write_report
 from im_jax.sweeps.results import ResultsFile, Status
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
+from im_jax.text import in_one_line
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -39,7 +40,7 @@ def main(arguments: command_line.CommandLine) -> None:
     workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments))
     results = ResultsFile(workdir / "results.jsonl")
     for message in results.damaged:
-        console.print(message, highlight=False, markup=False, soft_wrap=True)
+        console.print(message)
     if arguments.flag("dry_run"):
         return show_cells(cells, results, console)
     if not arguments.flag("report_only"):
@@ -48,7 +49,7 @@ def main(arguments: command_line.CommandLine) -> None:
     elif not len(results):
         raise ConfigError(f"{workdir}/results.jsonl has no rows to report; run the sweep first")
     write_report(sweep, cells, results, workdir, command(sys.argv[1:]))
-    console.print(f"{workdir / 'report.md'} is written", highlight=False, soft_wrap=True)
+    console.print(f"{workdir / 'report.md'} is written")
     if not arguments.flag("report_only"):
         exit_if_failed(cells, results, workdir)
 
@@ -72,10 +73,10 @@ def run(
     with files.alone(workdir):
         results = ResultsFile(workdir / "results.jsonl")
         for cell in running.recover(cells, results, workdir):
-            console.print(f"{cell.name} had finished before its row was written", highlight=False)
+            console.print(f"{cell.name} had finished before its row was written")
         waiting = running.unfinished(cells, results)
         skipped = len(cells) - len(waiting)
-        console.print(f"{len(cells)} runs, {skipped} of them finished before", highlight=False)
+        console.print(f"{len(cells)} runs, {skipped} of them finished before")
         if waiting and sweep.keep_checkpoints is KeepCheckpoints.NONE:
             console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
         if waiting:
@@ -96,9 +97,9 @@ def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) ->
     for cell in cells:
         row = results.get(cell.hash)
         status = "to run" if row is None else row.status.value
-        console.print(f"{cell.hash}  {status:8}  {cell.name}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{cell.hash}  {status:8}  {cell.name}")
     waiting = len(running.unfinished(cells, results))
-    console.print(f"{len(cells)} runs, {len(cells) - waiting} finished, {waiting} to run", highlight=False)
+    console.print(f"{len(cells)} runs, {len(cells) - waiting} finished, {waiting} to run")
 
 
 def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
@@ -107,9 +108,9 @@ def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib
     for cell in failed:
         row = results.get(cell.hash)
         log = cell.directory(workdir) / "log.txt"
-        print(f"failed: {cell.name}: {row.error if row else ''} (log: {log})", file=sys.stderr)
+        print_text(in_one_line(f"failed: {cell.name}: {row.error if row else ''} (log: {log})"), sys.stderr)
     if failed:
-        print(f"{len(failed)} runs failed; the same command tries them again", file=sys.stderr)
+        print_text(f"{len(failed)} runs failed; the same command tries them again", sys.stderr)
         sys.exit(1)
 
 

@@ -18,11 +18,11 @@ import numpy as np
 import optax
 from absl import flags
 from jax.sharding import Mesh
-from rich.console import Console
 
 from im_jax import command_line, validation
 from im_jax import mesh as meshes
 from im_jax.config import Config, flatten
+from im_jax.console import Console
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import ConfigError
@@ -62,8 +62,8 @@ def train(config: Config, workdir: pathlib.Path, console: Console) -> Row:
     tokenizer = resolve(config, mesh, rules)
     data = prepare(config, tokenizer, policy.table())
     last_step = number_of_steps(config, len(data.train_rows))
-    console.print(f"policy {policy.name}, reduction {policy.reduction}", highlight=False)
-    console.print(data.summary(), highlight=False, markup=False)
+    console.print(f"policy {policy.name}, reduction {policy.reduction}")
+    console.print(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     if config.data.source == "rewrites":
         rewrites.check(config)
@@ -215,7 +215,7 @@ def main(arguments: command_line.CommandLine) -> None:
     console = Console(quiet=jax.process_index() != 0)
     workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments.config_path))
     train(config, workdir, console)
-    console.print(f"everything was written to {workdir.resolve()}", highlight=False, soft_wrap=True)
+    console.print(f"everything was written to {workdir.resolve()}")
 
 
 def define_flags(values: flags.FlagValues) -> None:

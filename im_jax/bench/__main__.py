@@ -13,16 +13,16 @@ What is not installed, cannot run here or fails is reported as such.
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from absl import flags
-from rich.console import Console
-from rich.status import Status
 
 from im_jax.bench import options, report
 from im_jax.bench.methods import BENCHMARKS, default_methods
 from im_jax.bench.rounds import Measurement, measure
+from im_jax.console import Console, print_text, words
 from im_jax.errors import UserError
+from im_jax.text import in_one_line
 
 
 def main(argv: list[str]) -> None:
@@ -34,37 +34,37 @@ def main(argv: list[str]) -> None:
     facts = report.header(f"python -m im_jax.bench {shlex.join(argv[1:])}", chosen.plan.rounds)
     shown = report.as_json if chosen.format == "json" else report.as_text
     for part in shown(facts, _measured(chosen)):
-        print(part, flush=True)
+        print_text(part)
 
 
 def _measured(chosen: options.Options) -> Iterator[Measurement]:
     """Each case when it is done: what was measured is shown even if a later case is cut off."""
-    progress = Console(stderr=True, highlight=False, markup=False)
+    progress = Console(stderr=True)
     for case in chosen.cases:
         with progress.status(case.title) as status:
 
-            def show(what: str, status: Status = status, title: str = case.title) -> None:
-                status.update(f"{title}: {what}")
+            def show(what: str, update: Callable[..., None] = status.update, title: str = case.title) -> None:
+                update(words(f"{title}: {what}"))
 
             measurement = measure(case, chosen.plan, show)
         yield measurement
 
 
 def _print_help(argv: list[str]) -> None:
-    print((__doc__ or "").strip())
+    print_text((__doc__ or "").strip())
     for benchmark in [name for name in BENCHMARKS if name in argv] or BENCHMARKS:
         values = flags.FlagValues()
         options.define_flags(values, benchmark)
-        print(f"\n{benchmark}: {', '.join(default_methods(benchmark))}")
+        print_text(f"\n{benchmark}: {', '.join(default_methods(benchmark))}")
         for name in sorted(values):
-            print(f"  --{name}: {values[name].help} [{values[name].value}]")
+            print_text(f"  --{name}: {values[name].help} [{values[name].value}]")
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print_text(f"error: {in_one_line(error)}", sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

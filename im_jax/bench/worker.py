@@ -23,6 +23,7 @@ from typing import IO, Any, Final
 from im_jax.bench.case import case_from_json
 from im_jax.bench.contestant import CannotRun, Contestant
 from im_jax.bench.resident import PeakMemory
+from im_jax.console import print_json
 
 _DISTRIBUTIONS: Final = {
     "jax": "jax",
@@ -109,7 +110,7 @@ def main(requests: IO[str], replies: IO[str]) -> None:
         request = json.loads(line)
         if request["command"] == "quit":
             break
-        print(json.dumps(worker.answer(request)), file=replies, flush=True)
+        print_json(worker.answer(request), replies)
 
 
 if __name__ == "__main__":

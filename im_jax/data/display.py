@@ -1,8 +1,6 @@
 """Examples as a reader sees them: each token with its class and weight, as text, a page, or JSON."""
 
-import html
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -10,11 +8,12 @@ import jaxtyping as jt
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
+from im_jax.console import words
 from im_jax.data.dataset import ExampleView
 from im_jax.data.statistics import DataReport
 from im_jax.data.tokenizers import Tokenizer
+from im_jax.text import as_html, in_one_line
 from im_jax.token_classes import MAIN_CLASS_TABLE, MAIN_CLASSES, TokenClass
 
 COLOURS: Final = {
@@ -40,10 +39,9 @@ class MaskedExample(NamedTuple):
     weights: list[float]
     """Weight of each token as a target, before normalisation; 0 for the first: nothing predicts it."""
 
-    def to_json(self) -> str:
-        """One line: `{"id", "tokens", "pieces", "classes", "weights"}`."""
-        record = self._asdict() | {"classes": [c.label for c in self.classes]}
-        return json.dumps(record, ensure_ascii=False)
+    def as_record(self) -> dict[str, Any]:
+        """What is a line of JSON: `{"id", "tokens", "pieces", "classes", "weights"}`."""
+        return self._asdict() | {"classes": [c.label for c in self.classes]}
 
 
 class Run(NamedTuple):
@@ -87,14 +85,9 @@ def to_terminal(example: MaskedExample, tokenizer: Tokenizer) -> RenderableType:
     for run in runs(example, tokenizer):
         colour = COLOURS[run.token_class]
         style = f"bold {colour}" if run.weight else f"dim {colour}"
-        text = Text(_visible(run.text).replace("\n", "↵\n").removesuffix("\n"), style=style)
-        table.add_row(Text(run.token_class.label, style=style), f"{run.weight:g}", text)
-    return Group(Text(f"example {example.id}", style="bold underline"), table, Text())
-
-
-def _visible(text: str) -> str:
-    """Text with control characters escaped, which could otherwise steer the reader's terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        text = words(run.text.replace("\n", "↵\n").removesuffix("\n"), style)
+        table.add_row(words(run.token_class.label, style), f"{run.weight:g}", text)
+    return Group(words(f"example {in_one_line(example.id)}", "bold underline"), table, "")
 
 
 def to_html(examples: Iterable[MaskedExample], report: DataReport, title: str) -> str:
@@ -107,21 +100,20 @@ def to_html(examples: Iterable[MaskedExample], report: DataReport, title: str) -
     )
     body = "\n".join(_example_html(example) for example in examples)
     rows = "\n".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
-        for name, value in totals(report)
+        f"<tr><td>{as_html(name)}</td><td>{as_html(value)}</td></tr>" for name, value in totals(report)
     )
-    return _PAGE.format(title=html.escape(title), colours=colours, legend=legend, body=body, rows=rows)
+    return _PAGE.format(title=as_html(title), colours=colours, legend=legend, body=body, rows=rows)
 
 
 def _example_html(example: MaskedExample) -> str:
     tokens = []
     for token, piece, token_class, weight in zip(*example[1:], strict=True):
         trained = " trained" if weight else ""
-        tip = html.escape(f"{piece!r}  id {token}  {token_class.label}  weight {weight:g}", quote=True)
-        shown = html.escape(piece.replace("\n", "↵\n"))
+        tip = as_html(f"{piece!r}  id {token}  {token_class.label}  weight {weight:g}")
+        shown = as_html(piece.replace("\n", "↵\n"))
         style = f' style="--weight:{min(weight, 1):g}"' if weight else ""
         tokens.append(f'<span class="token {token_class.label}{trained}"{style} title="{tip}">{shown}</span>')
-    return f'<section><h2>{html.escape(example.id)}</h2><div class="text">{"".join(tokens)}</div></section>'
+    return f'<section><h2>{as_html(example.id)}</h2><div class="text">{"".join(tokens)}</div></section>'
 
 
 def totals(report: DataReport) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from im_jax.config import Config, config_hash, with_overrides
 from im_jax.sweeps.definition import Labels, Sweep
+from im_jax.text import in_one_line
 
 _LONGEST_NAME: Final = 100
 """Characters of labels in the name of a directory."""
@@ -26,7 +27,8 @@ class Cell:
     @property
     def name(self) -> str:
         """For a reader: `policy=im, examples=100, seed=0`."""
-        return ", ".join([*(f"{axis}={label}" for axis, label in self.labels.items()), f"seed={self.seed}"])
+        points = [f"{axis}={label}" for axis, label in self.labels.items()]
+        return in_one_line(", ".join([*points, f"seed={self.seed}"]))
 
     def directory(self, workdir: pathlib.Path) -> pathlib.Path:
         """Where it runs. One with its hash is found again, also when labels have changed since."""

@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID
 from rich.progress import Progress as Bars
 
+from im_jax.console import Console, Words
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Measure
@@ -51,14 +51,14 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._seconds = 0.0
         self._going: dict[str, _Going] = {}
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            Words(field="kind"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
+            Words(field="text"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._grid = self._bars.add_task("sweep", total=total, completed=skipped, text="")
+        self._grid = self._bars.add_task("", total=total, completed=skipped, kind="sweep", text="")
 
     def __enter__(self) -> "Progress":
         self._bars.start()
@@ -69,7 +69,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
     def start(self, cell: Cell, directory: pathlib.Path) -> None:
         """Take note of a run that begins."""
-        bar = self._bars.add_task("step", total=cell.config.train.steps or None, text=cell.name)
+        bar = self._bars.add_task("", total=cell.config.train.steps or None, kind="step", text=cell.name)
         self._going[cell.hash] = _Going(directory, time.perf_counter(), bar)
         if self._bars.disable and not self._finished + self._failed:
             self._print(f"{self._place(len(self._going))}: {cell.name} begins")
@@ -114,7 +114,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
                 self._print(f"the summary of a run has no {measure.name}{hint}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text)
 
     def _done(self) -> int:
         return self._skipped + self._finished + self._failed

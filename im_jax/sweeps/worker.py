@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from rich.console import Console
 
 from im_jax import machine
 from im_jax.config import Config, with_overrides
+from im_jax.console import Console, print_json
 from im_jax.errors import UserError
 
 RunConfig = Callable[[Config, pathlib.Path, Console], dict[str, Any]]
@@ -42,7 +42,7 @@ def serve(run: RunConfig) -> None:
     while True:
         request = requests.get()
         _write_to(pathlib.Path(request["log"]))
-        print(json.dumps(_answer(run, request)), file=answers, flush=True)
+        print_json(_answer(run, request), answers)
 
 
 def _listen(requests: "queue.Queue[dict[str, Any]]") -> None:
@@ -71,7 +71,7 @@ def _answer(run: RunConfig, request: dict[str, Any]) -> dict[str, Any]:
         config = with_overrides(Config(), request["config"])
         answer = {"status": "finished", "summary": run(config, pathlib.Path(request["workdir"]), console)}
     except UserError as error:
-        console.print(f"error: {error}", highlight=False, markup=False)
+        console.print(f"error: {error}")
         answer = {"status": "failed", "error": " ".join(str(error).split())}
     except Exception as error:
         traceback.print_exc()

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from im_jax.console import Console, Words
 from im_jax.errors import TrainingError
 from im_jax.losses.policy import LossPolicy
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
@@ -42,10 +42,10 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._console, self._writer = console, writer
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
-            TextColumn("training"),
+            Words("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            Words(field="numbers"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -97,7 +97,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         numbers = f"loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
         self._progress.update(self._task, numbers=numbers)
         if self._progress.disable:
-            self._console.print(f"step {step}/{self._last_step}  {numbers}", highlight=False)
+            self._console.print(f"step {step}/{self._last_step}  {numbers}")
 
     def write(self, row: Row | None) -> None:
         """Write a row of metrics, if there is one."""

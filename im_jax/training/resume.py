@@ -4,9 +4,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from rich.console import Console
-
 from im_jax.config import Config, as_flag, flatten, records
+from im_jax.console import Console
 from im_jax.errors import ConfigError
 from im_jax.training.checkpoint import Checkpoints
 
@@ -40,7 +39,7 @@ def check_resumable(
     check_same_run(saved.saved_config(), config, workdir, console)
     check_same_data(saved.saved_data(), fingerprint, workdir)
     check_not_beyond(saved.latest_step or 0, last_step, workdir)
-    console.print(f"resuming from step {saved.latest_step} in {workdir}", highlight=False, markup=False)
+    console.print(f"resuming from step {saved.latest_step} in {workdir}")
 
 
 def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Path, console: Console) -> None:
@@ -68,7 +67,7 @@ def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Pa
             *(f"--config.{name}={as_flag(old)}, not {as_flag(new)}" for name, old, new in refused),
         )
     for change in found:
-        console.print(f"changed since the checkpoint: {change}", highlight=False, markup=False)
+        console.print(f"changed since the checkpoint: {change}")
 
 
 def changes(saved: Mapping[str, Any], config: Config) -> list[Change]:

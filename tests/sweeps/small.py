@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from im_jax.config import Config
+from im_jax.console import Console
 from im_jax.sweeps.cells import Cell, expand
 from im_jax.sweeps.definition import Better, KeepCheckpoints, Measure, Plot, Sweep, over
 from im_jax.sweeps.progress import Progress

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from im_jax.config import Config
+from im_jax.console import Console
 from im_jax.sweeps import progress as progress_module
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.definition import KeepCheckpoints, Measure

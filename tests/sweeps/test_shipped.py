@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from im_jax.console import Console
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.checks import checked_cells
 from im_jax.sweeps.loading import load_sweep

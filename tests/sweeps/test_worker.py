@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from im_jax.config import Config, with_overrides
+from im_jax.console import Console
 from im_jax.sweeps import process
 from im_jax.sweeps.process import Worker, start_workers
 from im_jax.train import train

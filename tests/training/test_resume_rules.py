@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from im_jax.config import Config, flatten, with_overrides
+from im_jax.console import Console
 from im_jax.errors import ConfigError
 from im_jax.training.resume import check_not_beyond, check_same_run
 

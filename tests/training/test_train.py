@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
+from im_jax.console import Console
 from im_jax.errors import ConfigError, DataError, TrainingError
 from im_jax.train import train
 from im_jax.training.checkpoint import SavedModel

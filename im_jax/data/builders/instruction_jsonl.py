@@ -19,9 +19,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from im_jax.config import CHOICES, FieldNames, flatten
+from im_jax.console import print_text
 from im_jax.data.conversation import DEFAULT_FIELDS
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.errors import DataError, UserError
+from im_jax.text import in_one_line
 
 NAME: Final = "instruction_jsonl"
 
@@ -123,13 +125,16 @@ def main(arguments: list[str]) -> int:
     try:
         builder = prepare(paths, flags["data_dir"], fields, flags["on_bad_example"])
     except UserError as error:
-        print(f"error: {error}".replace("--config.data.", "--"), file=sys.stderr)
+        print_text(f"error: {in_one_line(error)}".replace("--config.data.", "--"), sys.stderr)
         return 2
     for name, source in builder.sources.items():
-        print(f"{name}: {len(source)} examples, {len(source.skipped)} skipped")
-        print("".join(f"  skipped {message}\n" for message in source.skipped), end="")
-    print(f"Written to {builder.data_path}. Train on it with:")
-    print(f"  --config.data.source=tfds --config.data.name={NAME} --config.data.path={flags['data_dir']}")
+        print_text(f"{name}: {len(source)} examples, {len(source.skipped)} skipped")
+        for message in source.skipped:
+            print_text(f"  skipped {in_one_line(message)}")
+    print_text(f"Written to {builder.data_path}. Train on it with:")
+    print_text(
+        f"  --config.data.source=tfds --config.data.name={NAME} --config.data.path={flags['data_dir']}"
+    )
     return 0
 
 

@@ -6,11 +6,11 @@ import pathlib
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from im_jax import train as door
 from im_jax import validation
 from im_jax.config import Config, RewritesConfig
+from im_jax.console import Console
 from im_jax.studies.rewrites import experiments
 
 

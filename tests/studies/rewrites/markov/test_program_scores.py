@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
 
 from im_jax import train as door
 from im_jax import validation
 from im_jax.config import Config, DataConfig, ModelConfig, RewritesConfig
+from im_jax.console import Console
 from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt
 from im_jax.data.templates import make_template

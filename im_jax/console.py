@@ -1,0 +1,91 @@
+"""The one way to a terminal: nothing printed is read as markup, steers the terminal, or lacks an encoding.
+
+Commands print with `Console` (tables, bars) or `print_text` (lines). `tests/test_console.py` stops at any
+other way.
+"""
+
+import io
+import sys
+from typing import Any, Protocol, runtime_checkable
+
+import rich.console
+import rich.status
+from rich.progress import ProgressColumn, Task
+from rich.table import Column
+from rich.text import Text
+
+from im_jax.text import as_json, plain, storable
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What text is printed to: `sys.stderr`, an open file."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class Console(rich.console.Console):
+    """rich's console for text of others.
+
+    Strings, those in tables too, are shown as they stand: `[/x]` is no markup, `:x:` no emoji, numbers have
+    no colours, and control characters are escapes. A line is never broken: a path that is copied is whole.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Args: those of rich's console, such as `file`, `stderr`, `quiet`, `width`."""
+        super().__init__(**{"markup": False, "highlight": False, "emoji": False} | options)
+        _never_fail(self.file)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """rich's `print`; what is text alone is not wrapped."""
+        only_text = all(isinstance(item, str) for item in objects)
+        super().print(*objects, **{"soft_wrap": only_text or None} | options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What rich makes of each string that it is given."""
+        ignored = {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(plain(text), **options | ignored)
+
+    def status(self, status: Any, **options: Any) -> rich.status.Status:
+        """rich's `status`, which would read markup in a string."""
+        return super().status(words(status), **options)
+
+
+class Words(ProgressColumn):
+    """A column of a progress bar: a field of its task, or the same words for all."""
+
+    def __init__(self, words: str = "", *, field: str = "", width: Column | None = None) -> None:
+        """`width` says how the column gives way where a terminal is narrow."""
+        super().__init__(table_column=width or Column(no_wrap=True))
+        self._words, self._field = words, field
+
+    def render(self, task: Task) -> Text:
+        """What stands in the column now."""
+        return words(task.fields[self._field] if self._field else self._words)
+
+
+def words(text: object, style: str = "") -> Text:
+    """Text of others for rich, where that would read markup in a string; with a style."""
+    return text if isinstance(text, Text) else Text(plain(text), style=style)
+
+
+def print_text(text: object, file: Stream | None = None) -> None:
+    """Print lines on standard output, or to a file such as `sys.stderr`, at once."""
+    file = sys.stdout if file is None else file
+    file.write(storable(plain(text), getattr(file, "encoding", None)) + "\n")
+    file.flush()
+
+
+def print_json(record: Any, file: Stream | None = None) -> None:
+    """Print one line of JSON, at once."""
+    file = sys.stdout if file is None else file
+    file.write(as_json(record, getattr(file, "encoding", None) or "utf-8") + "\n")
+    file.flush()
+
+
+def _never_fail(file: Any) -> None:
+    """Let a stream for people write an escape for what its encoding lacks, and not raise."""
+    if isinstance(file, io.TextIOWrapper) and file.errors == "strict":
+        file.reconfigure(errors="backslashreplace")
