@@ -24,6 +24,7 @@ from im_jax.sweeps import running
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import KeepCheckpoints, Sweep
+from im_jax.sweeps.earlier import adopt, known_again
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
@@ -41,13 +42,14 @@ def main(arguments: command_line.CommandLine) -> None:
     results = ResultsFile(workdir / "results.jsonl")
     for message in results.damaged:
         console.print(message)
+    known_again(cells, results, workdir)
     if arguments.flag("dry_run"):
         return show_cells(cells, results, console)
     if not arguments.flag("report_only"):
         run(sweep, cells, workdir, cores, console)
         results = ResultsFile(workdir / "results.jsonl")
     elif not len(results):
-        raise ConfigError(f"{workdir}/results.jsonl has no rows to report; run the sweep first")
+        raise ConfigError(f"{workdir}/results.jsonl has no results to report; run the sweep first")
     write_report(sweep, cells, results, workdir, command(sys.argv[1:]))
     console.print(f"{workdir / 'report.md'} is written")
     if not arguments.flag("report_only"):
@@ -72,8 +74,10 @@ def run(
     """Run what is not finished yet, with a worker for each of `cores`."""
     with files.alone(workdir):
         results = ResultsFile(workdir / "results.jsonl")
-        for cell in running.recover(cells, results, workdir):
-            console.print(f"{cell.name} had finished before its row was written")
+        adopt(cells, results, workdir)
+        running.recover(cells, results, workdir, console.print)
+        if sweep.keep_checkpoints is KeepCheckpoints.NONE:
+            running.clear_up(cells, results, workdir)
         waiting = running.unfinished(cells, results)
         skipped = len(cells) - len(waiting)
         console.print(f"{len(cells)} runs, {skipped} of them finished before")
@@ -95,8 +99,8 @@ def run(
 def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) -> None:
     """List all cells with their hashes and what is known of them."""
     for cell in cells:
-        row = results.get(cell.hash)
-        status = "to run" if row is None else row.status.value
+        result = results.get(cell.hash)
+        status = "to run" if result is None else result.status.value
         console.print(f"{cell.hash}  {status:8}  {cell.name}")
     waiting = len(running.unfinished(cells, results))
     console.print(f"{len(cells)} runs, {len(cells) - waiting} finished, {waiting} to run")
@@ -104,11 +108,14 @@ def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) ->
 
 def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
     """Name the failed runs on standard error, and exit with code 1 if there are any."""
-    failed = [c for c in cells if (row := results.get(c.hash)) and row.status is Status.FAILED]
-    for cell in failed:
-        row = results.get(cell.hash)
+    failed = [
+        (cell, result)
+        for cell in cells
+        if (result := results.get(cell.hash)) is not None and result.status is Status.FAILED
+    ]
+    for cell, result in failed:
         log = cell.directory(workdir) / "log.txt"
-        print_text(in_one_line(f"failed: {cell.name}: {row.error if row else ''} (log: {log})"), sys.stderr)
+        print_text(in_one_line(f"failed: {cell.name}: {result.error} (log: {log})"), sys.stderr)
     if failed:
         print_text(f"{len(failed)} runs failed; the same command tries them again", sys.stderr)
         sys.exit(1)

@@ -1,8 +1,6 @@
 """Running the cells of a sweep: what is done is skipped, what stopped goes on, a failure stops no other."""
 
 import collections
-import contextlib
-import json
 import pathlib
 import shutil
 import threading
@@ -15,7 +13,7 @@ from im_jax.config import Config
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import KeepCheckpoints
 from im_jax.sweeps.progress import Progress
-from im_jax.sweeps.results import Result, ResultsFile, Status, flat_summary
+from im_jax.sweeps.results import Result, ResultsFile, Status, flat_summary, read_summary, reason_of
 
 RunConfig = Callable[[Config, pathlib.Path, Callable[[], None]], dict[str, Any]]
 """Runs a configuration in a directory: see `im_jax.sweeps.process.Worker.run`."""
@@ -26,22 +24,38 @@ _LOOK_SECONDS: Final = 0.5
 
 def unfinished(cells: Sequence[Cell], results: ResultsFile) -> list[Cell]:
     """Cells that are still to be run: new ones and failed ones."""
-    done = (Status.FINISHED,)
-    return [c for c in cells if (row := results.get(c.hash)) is None or row.status not in done]
+    return [
+        cell
+        for cell in cells
+        if (result := results.get(cell.hash)) is None or result.status is not Status.FINISHED
+    ]
 
 
-def recover(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> list[Cell]:
-    """Add rows of runs that had finished when the sweep was killed before it wrote them down."""
-    found = []
+def recover(
+    cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path, tell: Callable[[str], None]
+) -> None:
+    """Add results of runs that had finished when the sweep was killed before it wrote them down.
+
+    `tell` is given a line for each, and for each summary that cannot be read.
+    """
     for cell in unfinished(cells, results):
         path = cell.directory(workdir) / "summary.json"
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # none, or cut off: the run goes on from its checkpoint
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            results.put(_result(cell, {"status": "finished", "summary": summary}, summary["seconds"]))
-            found.append(cell)
-    return found
+        try:
+            summary = read_summary(path)
+            if summary is not None:
+                answer = {"status": "finished", "summary": summary}
+                results.put(_result(cell, answer, summary["seconds"]))
+                tell(f"{cell.name} had finished before its result was written")
+        except (ValueError, RecursionError) as error:
+            tell(f"{path} is damaged, so its run goes on from its last checkpoint: {reason_of(error)}")
+
+
+def clear_up(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
+    """Delete checkpoints of finished runs, which a sweep that was killed may have left."""
+    waiting = {cell.hash for cell in unfinished(cells, results)}
+    for cell in cells:
+        if cell.hash not in waiting:
+            _delete_checkpoints(cell, workdir)
 
 
 def run_cells(
@@ -52,10 +66,10 @@ def run_cells(
     progress: Progress,
     keep: KeepCheckpoints,
 ) -> None:
-    """Run cells in order, as many at a time as there are `runs`, and write each one's row when it ends.
+    """Run cells in order, as many at a time as there are `runs`, and write each one's result when it ends.
 
     A thread waits for each run; all else is done by the thread that calls. If that one is interrupted, no run
-    is waited for any more, and those that were going on have no row.
+    is waited for any more, and those that were going on have no result.
     """
     left, idle = collections.deque(cells), list(runs)
     going: dict[Future[Result], tuple[Cell, RunConfig]] = {}
@@ -97,10 +111,14 @@ def _attempt(run: RunConfig, cell: Cell, directory: pathlib.Path, stop: threadin
 def _end(
     cell: Cell, result: Result, results: ResultsFile, workdir: pathlib.Path, keep: KeepCheckpoints
 ) -> None:
-    """Write the row of a run that ended, and clear up behind it."""
+    """Write what a run that ended gave, and clear up behind it."""
     results.put(result)
     if result.status is Status.FINISHED and keep is KeepCheckpoints.NONE:
-        shutil.rmtree(cell.directory(workdir) / "checkpoints", ignore_errors=True)
+        _delete_checkpoints(cell, workdir)
+
+
+def _delete_checkpoints(cell: Cell, workdir: pathlib.Path) -> None:
+    shutil.rmtree(cell.directory(workdir) / "checkpoints", ignore_errors=True)
 
 
 def _result(cell: Cell, answer: dict[str, Any], seconds: float) -> Result:

@@ -11,7 +11,7 @@ from im_jax.sweeps.cells import Cell, expand
 from im_jax.sweeps.definition import Better, KeepCheckpoints, Measure, Plot, Sweep, over
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import ResultsFile
-from im_jax.sweeps.running import recover, run_cells, unfinished
+from im_jax.sweeps.running import clear_up, recover, run_cells, unfinished
 from tests.training.tiny import tiny_config
 
 LOSS = Measure("heldout.nll/assistant", "loss of answers", "nats", Better.LOWER)
@@ -73,11 +73,14 @@ def run_small(
     keep: KeepCheckpoints = KeepCheckpoints.NONE,
     console: Console | None = None,
     workers: int = 1,
+    told: list[str] | None = None,
 ) -> ResultsFile:
     """Run a sweep's cells as the command does."""
     cells = expand(small_sweep()) if cells is None else cells
     results = ResultsFile(workdir / "results.jsonl")
-    recover(cells, results, workdir)
+    recover(cells, results, workdir, (told if told is not None else []).append)
+    if keep is KeepCheckpoints.NONE:
+        clear_up(cells, results, workdir)
     waiting = unfinished(cells, results)
     skipped = len(cells) - len(waiting)
     progress = Progress(console or Console(quiet=True), len(cells), skipped, [LOSS], workers=workers)

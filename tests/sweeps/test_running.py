@@ -133,6 +133,61 @@ def test_a_run_that_finished_before_its_row_was_written_is_not_run_again(tmp_pat
     assert runner.asked == [CELLS[-1].config]
 
 
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        ("[1, 2]", "it is list, not an object"),
+        ('{"step": 6}', "it does not say how many seconds the run took"),
+        ('{"seconds": NaN}', "NaN is no number of JSON"),
+        ('{"a":' * 100_000, "it is nested too deep"),
+        ('{"step": 6, "hel', "it is no JSON from character "),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_damaged_summary_is_named_and_its_run_goes_on(summary: str, reason: str, tmp_path: Path) -> None:
+    run_small(tmp_path, CountingRunner(), CELLS[1:])
+    directory = CELLS[0].directory(tmp_path)
+    directory.mkdir()
+    (directory / "summary.json").write_text(summary)
+    runner, told = CountingRunner(), list[str]()
+    results = run_small(tmp_path, runner, told=told)
+    (message,) = told
+    assert message.startswith(f"{directory / 'summary.json'} is damaged, so its run goes on from its last ")
+    assert reason in message
+    assert runner.asked == [CELLS[0].config] and len(results) == 8
+
+
+def test_labels_that_look_like_markup_are_recovered_and_shown(tmp_path: Path) -> None:
+    axes = {"policy": {"[/x]": {"loss.policy": "im"}, "[red]\x1b[31m": {"loss.policy": "it"}}}
+    cells = expand(small_sweep(axes=axes, seeds=(0,), plot=None))
+    for cell in cells:
+        CountingRunner().run(cell.config, cell.directory(tmp_path), lambda: None)
+    text, told = io.StringIO(), list[str]()
+    results = run_small(tmp_path, CountingRunner(), cells, told=told, console=Console(file=text))
+    assert len(results) == 2
+    assert told == [
+        "policy=[/x], seed=0 had finished before its result was written",
+        r"policy=[red]\x1b[31m, seed=0 had finished before its result was written",
+    ]
+    (tmp_path / "results.jsonl").unlink()
+    for cell in cells:
+        (cell.directory(tmp_path) / "summary.json").unlink()
+    run_small(tmp_path, CountingRunner(), cells, console=Console(file=text))
+    assert "[/x]" in text.getvalue() and r"[red]\x1b[31m" in text.getvalue()
+    assert "\x1b" not in text.getvalue()
+
+
+def test_checkpoints_that_a_killed_sweep_left_behind_a_result_go_at_the_next_start(tmp_path: Path) -> None:
+    for keep in (KeepCheckpoints.NONE, KeepCheckpoints.ALL):
+        workdir = tmp_path / keep.value
+        run_small(workdir, CountingRunner(), keep=keep)
+        left = [cell.directory(workdir) / "checkpoints" for cell in CELLS]
+        for path in left:
+            (path / "6").mkdir(parents=True, exist_ok=True)
+        run_small(workdir, CountingRunner(), keep=keep)
+        assert [path.exists() for path in left] == [keep is KeepCheckpoints.ALL] * 8
+
+
 def test_checkpoints_go_once_a_run_has_finished_and_stay_where_it_failed(tmp_path: Path) -> None:
     fails = CountingRunner(fails=lambda config: config.seed == 1)
     run_small(tmp_path / "none", fails)
