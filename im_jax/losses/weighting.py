@@ -18,9 +18,9 @@ TACL 2025).
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
+import numpy as np
 
 from im_jax.batch import Batch
-from im_jax.losses.policy import LossPolicy
 
 
 def target_mask(segments: jt.Int[jt.Array, "B L"]) -> jt.Bool[jt.Array, "B L"]:
@@ -38,17 +38,19 @@ def shift_to_targets(values: jt.Shaped[jt.Array, "B L"]) -> jt.Shaped[jt.Array, 
     return jnp.pad(values[:, 1:], ((0, 0), (0, 1)))
 
 
-def target_weights(batch: Batch, policy: LossPolicy) -> jt.Float32[jt.Array, "B L"]:
-    """Weight of the target of each position under a policy, before normalisation.
+def target_weights(
+    batch: Batch, class_weights: jt.Float32[jt.Array | np.ndarray, " C"]
+) -> jt.Float32[jt.Array, "B L"]:
+    """Weight of the target of each position, before normalisation.
 
     Args:
         batch: all rows of an optimiser step.
-        policy: weight per class; a message weight from the data multiplies it.
+        class_weights: of a policy; a message weight from the data multiplies them.
 
     Returns:
         Weights at the position that *predicts* the target; 0 where there is no target.
     """
-    table = jnp.asarray(policy.table())
+    table = jnp.asarray(class_weights)
     weights = table[shift_to_targets(batch.classes)] * shift_to_targets(batch.message_weights)
     return jnp.where(target_mask(batch.segments), weights, 0.0)
 

@@ -1,4 +1,4 @@
-"""One optimiser step, and one evaluation step: pure functions of arrays, compiled once."""
+"""One optimiser step: a pure function of arrays, compiled once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,14 +10,13 @@ import optax
 
 from im_jax.batch import Batch
 from im_jax.config import LossConfig, ModelConfig
-from im_jax.losses.by_class import ClassSums, class_sums
-from im_jax.losses.cross_entropy import linear_cross_entropy
-from im_jax.losses.policy import LossPolicy
-from im_jax.losses.sharded import LossAxes
-from im_jax.losses.weighting import normalise, shift_to_targets, target_mask, target_weights
-from im_jax.models import decoder
+from im_jax.losses.by_class import ClassSums
+from im_jax.losses.weighting import normalise, target_weights
+from im_jax.models.loss import Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
+from im_jax.training.partition import merge
 from im_jax.training.state import Params, TrainState
+from im_jax.training.told import Told
 
 
 class StepMetrics(NamedTuple):
@@ -29,45 +28,44 @@ class StepMetrics(NamedTuple):
     by_class: ClassSums
 
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
-EvalStep = Callable[[Params, Batch], ClassSums]
-
-
-class _Targets(NamedTuple):
-    """What each position predicts, with the weight of the whole step's normalisation."""
-
-    labels: jt.Int32[jt.Array, "B L"]
-    classes: jt.UInt8[jt.Array, "B L"]
-    exists: jt.Bool[jt.Array, "B L"]
-    weights: jt.Float32[jt.Array, "B L"]
+TrainStep = Callable[[TrainState, Params, Batch, Told], tuple[TrainState, StepMetrics]]
+"""`train_step(state, frozen, batch, told) -> (state, metrics)`; see `make_train_step`."""
 
 
 def make_train_step(
     model: ModelConfig,
-    policy: LossPolicy,
     loss: LossConfig,
     optimizer: optax.GradientTransformation,
     *,
     accumulate: int,
     rules: ShardingRules,
 ) -> TrainStep:
-    """The function `(state, batch) -> (state, metrics)` of one optimiser step.
+    """The function `(state, frozen, batch, told) -> (state, metrics)` of one optimiser step.
 
-    The batch holds all rows of the step; it is cut into `accumulate` micro-batches after the weights
-    are normalised, so the gradient does not depend on the cut. Rows must divide by `accumulate`.
+    - `state` has the parameters that are trained, and is spent: donate it.
+    - `frozen` has those that are only read, as the part of the tree that `state.params` lacks (`{}`: all are
+      trained). They are never differentiated, donated or saved.
+    - `batch` holds all rows of the step. It is cut into `accumulate` micro-batches after the weights are
+      normalised, so the gradient does not depend on the cut. Rows must divide by `accumulate`.
+    - `told` is what may change from step to step without another compilation: the weight of each token class
+      above all, so that policies, and schedules of them, share one program.
     """
 
-    def micro_batch_loss(params: Params, batch: Batch, targets: _Targets) -> tuple[jax.Array, ClassSums]:
-        return _loss(params, batch, targets, model, loss, rules)
+    def micro_batch_loss(
+        params: Params, frozen: Params, batch: Batch, targets: Targets
+    ) -> tuple[jax.Array, ClassSums]:
+        return weighted_loss(merge(params, frozen), batch, targets, model, loss, rules)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        weights = normalise(target_weights(batch, policy), batch.segments, policy.reduction)
-        (value, sums), grads = _accumulated(
-            jax.value_and_grad(micro_batch_loss, has_aux=True),
-            state.params,
-            (batch, _targets(batch, weights)),
-            accumulate,
-        )
+    def train_step(
+        state: TrainState, frozen: Params, batch: Batch, told: Told
+    ) -> tuple[TrainState, StepMetrics]:
+        weights = normalise(target_weights(batch, told.class_weights), batch.segments, loss.reduction)
+
+        def value_and_grad(params: Params, batch: Batch, targets: Targets) -> Any:
+            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, frozen, batch, targets)
+
+        rows = (batch, make_targets(batch, weights))
+        (value, sums), grads = _accumulated(value_and_grad, state.params, rows, accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(value, optax.tree.norm(grads), sums)
@@ -77,66 +75,29 @@ def make_train_step(
 
 
 def _accumulated(
-    value_and_grad: Callable[..., Any], params: Params, rows: tuple[Batch, _Targets], parts: int
+    value_and_grad: Callable[..., Any], params: Params, rows: tuple[Batch, Targets], parts: int
 ) -> Any:
     """Sum of `value_and_grad(params, *micro_batch)` over the micro-batches of `rows`.
 
-    Plain sums are exact here, because the weights were normalised over all rows.
+    Plain sums are exact here, because the weights were normalised over all rows. Gradients add up in float32
+    whatever type the parameters have: in bfloat16 most of the eighth micro-batch would be rounded away.
     """
     if parts == 1:
         return value_and_grad(params, *rows)
     micro_batches = jax.tree.map(lambda x: _interleave(x, parts), rows)
     shapes = jax.eval_shape(value_and_grad, params, *jax.tree.map(lambda x: x[0], micro_batches))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, _summed_type(x.dtype)), shapes)
 
-    def add(total: Any, micro_batch: tuple[Batch, _Targets]) -> tuple[Any, None]:
+    def add(total: Any, micro_batch: tuple[Batch, Targets]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, value_and_grad(params, *micro_batch)), None
 
-    return jax.lax.scan(add, zeros, micro_batches)[0]
+    totals = jax.lax.scan(add, zeros, micro_batches)[0]
+    return jax.tree.map(lambda total, like: total.astype(like.dtype), totals, shapes)
 
 
-def make_eval_step(model: ModelConfig, *, rules: ShardingRules) -> EvalStep:
-    """The function `(params, batch) -> ClassSums` of plain NLL of every target, whatever is trained."""
-    plain = LossConfig()
-
-    def eval_step(params: Params, batch: Batch) -> ClassSums:
-        ones = target_mask(batch.segments).astype(jnp.float32)
-        _, sums = _loss(params, batch, _targets(batch, ones), model, plain, rules)
-        return sums
-
-    return eval_step
-
-
-def _targets(batch: Batch, weights: jax.Array) -> _Targets:
-    return _Targets(
-        labels=shift_to_targets(batch.tokens),
-        classes=shift_to_targets(batch.classes),
-        exists=target_mask(batch.segments),
-        weights=weights,
-    )
-
-
-def _loss(
-    params: Params,
-    batch: Batch,
-    targets: _Targets,
-    model: ModelConfig,
-    loss: LossConfig,
-    rules: ShardingRules,
-) -> tuple[jt.Float32[jt.Array, ""], ClassSums]:
-    """Weighted loss of some rows, and their plain losses by class."""
-    hidden = decoder.hidden_states(params, model, batch.tokens, batch.segments, batch.positions, rules=rules)
-    value, token_losses = linear_cross_entropy(
-        hidden.reshape(-1, hidden.shape[-1]),
-        decoder.head_matrix(params, model),
-        targets.labels.reshape(-1),
-        targets.weights.reshape(-1),
-        z_loss=loss.z_loss,
-        label_smoothing=loss.label_smoothing,
-        axes=LossAxes(*(rules.mesh_axes(axis) for axis in ("batch", "vocab", "embed"))),
-    )
-    token_losses = token_losses.reshape(targets.labels.shape)
-    return value, class_sums(token_losses, targets.classes, targets.exists, targets.weights)
+def _summed_type(dtype: jnp.dtype) -> jnp.dtype:
+    """Float32 for narrower floats, else the type itself."""
+    return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.floating) else dtype
 
 
 def _interleave(x: jt.Shaped[jt.Array, "B L"], parts: int) -> jt.Shaped[jt.Array, "{parts} M L"]:

@@ -21,6 +21,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.state import TrainState, new_state
 from im_jax.training.step import make_train_step
+from tests.training.tiny import told_of
 
 CROSS_ENTROPY = Case("cross_entropy", (48, 16, 77), "float32", active=0.3)
 ATTENTION = Case("attention", (2, 24, 2, 8), "float32", examples=3)
@@ -93,13 +94,14 @@ def test_training_steps_have_the_same_losses(train_case: Case, name: str) -> Non
 def test_another_mask_does_not_compile_the_step_again() -> None:
     model, loss = model_config(TRAIN), LossConfig(policy="it")
     optimizer = make_optimizer(optimizer_config(), make_schedule(optimizer_config(), steps=1))
-    step = make_train_step(model, make_policy(loss), loss, optimizer, accumulate=1, rules=ShardingRules())
+    step = make_train_step(model, loss, optimizer, accumulate=1, rules=ShardingRules())
+    told = told_of(make_policy(loss))
     compiled: list[int] = []
 
     @functools.partial(jax.jit, donate_argnums=0)
     def traced(state: TrainState, batch: object) -> object:
         compiled.append(1)
-        return step(state, batch)
+        return step(state, {}, batch, told)
 
     state, losses = new_state(init_params(model, jax.random.key(0)), optimizer), set()
     for share in np.linspace(0.05, 1.0, 100):

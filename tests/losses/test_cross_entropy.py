@@ -213,7 +213,7 @@ def test_im_equals_it_bit_for_bit_where_all_tokens_are_outputs():
         batch = jax.tree.map(jnp.asarray, batch)
         for name in ("im", "it"):
             policy = make_policy(LossConfig(policy=name))
-            weights = normalise(target_weights(batch, policy), batch.segments, "token_mean")
+            weights = normalise(target_weights(batch, policy.table()), batch.segments, "token_mean")
             found[data, name] = value_and_gradients(hidden, head, labels, weights.reshape(-1))
     for a, b in zip(found["outputs", "im"], found["outputs", "it"], strict=True):
         np.testing.assert_array_equal(a, b)

@@ -70,7 +70,7 @@ def test_weights_equal_their_definition(name: str, reduction: str) -> None:
     for seed in range(5):
         batch = random_batch(seed)
         on_device = jax.tree.map(jnp.asarray, batch)
-        weights = normalise(target_weights(on_device, policy), on_device.segments, reduction)
+        weights = normalise(target_weights(on_device, policy.table()), on_device.segments, reduction)
         np.testing.assert_allclose(weights, brute_force_weights(batch, policy), rtol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_a_step_without_targets_weighs_nothing_and_is_finite(reduction: str) -> 
 def test_means_sum_to_one_whatever_the_weights(reduction: str) -> None:
     policy = make_policy(LossConfig(policy="im", weights=ClassWeights(user=0.1, assistant=3.0)))
     batch = jax.tree.map(jnp.asarray, random_batch(3))
-    total = normalise(target_weights(batch, policy), batch.segments, reduction).sum()
+    total = normalise(target_weights(batch, policy.table()), batch.segments, reduction).sum()
     assert total == pytest.approx(1.0, rel=1e-6)
 
 
@@ -99,14 +99,14 @@ def test_a_padding_token_with_a_trained_class_still_weighs_nothing() -> None:
     batch = random_batch(1)
     batch = batch._replace(classes=np.full_like(batch.classes, TokenClass.ASSISTANT))
     on_device = jax.tree.map(jnp.asarray, batch)
-    weights = target_weights(on_device, make_policy(LossConfig(policy="it")))
+    weights = target_weights(on_device, make_policy(LossConfig(policy="it")).table())
     assert not np.any(np.asarray(weights)[~np.asarray(target_mask(on_device.segments))])
 
 
 def test_class_sums_count_every_target_but_measure_only_weighted_ones() -> None:
     batch = jax.tree.map(jnp.asarray, random_batch(2))
     policy = make_policy(LossConfig(policy="it"))
-    weights = target_weights(batch, policy)
+    weights = target_weights(batch, policy.table())
     exists, classes = target_mask(batch.segments), shift_to_targets(batch.classes)
     losses = jnp.arange(weights.size, dtype=jnp.float32).reshape(weights.shape)
     sums = class_sums(losses, classes, exists, weights)

@@ -11,6 +11,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.step import make_train_step
+from im_jax.training.told import constant_weights, teller
 from tests.training.tiny import MODEL, fresh_params, random_examples, rows_of, tiny_config
 
 MESHES = [MeshConfig(fsdp=8), MeshConfig(fsdp=4, tensor=2), MeshConfig(replica=2, fsdp=2, tensor=2)]
@@ -22,7 +23,7 @@ def run_steps(mesh_config: MeshConfig | None, accumulate: int) -> tuple[list[flo
     config = tiny_config()
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
     rules, loss = ShardingRules(), LossConfig(policy="im", reduction="example_mean")
-    step = make_train_step(MODEL, make_policy(loss), loss, optimizer, accumulate=accumulate, rules=rules)
+    step = make_train_step(MODEL, loss, optimizer, accumulate=accumulate, rules=rules)
     batches = [rows_of(random_examples(seed, 24), [[i] for i in range(16)]) for seed in range(STEPS)]
     if mesh_config is None:
         auto = (AxisType.Auto,) * len(meshes.AXES)
@@ -36,8 +37,9 @@ def run_steps(mesh_config: MeshConfig | None, accumulate: int) -> tuple[list[flo
         params = jax.device_put(jax.device_get(fresh_params()), shardings.params)
         state = states.state_from_params(params, optimizer, shardings)
         compiled = jax.jit(step, out_shardings=(shardings, None))
-        for batch in batches:
-            state, metrics = compiled(state, meshes.put_batch(batch, mesh))
+        told = teller(constant_weights(make_policy(loss)), seed=0, mesh=mesh)
+        for number, batch in enumerate(batches, start=1):
+            state, metrics = compiled(state, {}, meshes.put_batch(batch, mesh), told(number))
             numbers += [float(metrics.loss), float(metrics.grad_norm)]
         if mesh_config is not None:
             used = {str(x.sharding.spec) for x in jax.tree.leaves(state.params)}

@@ -5,19 +5,21 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from configs import cpu_debug
 from im_jax.batch import Batch
 from im_jax.config import ClassWeights, Config, LossConfig
-from im_jax.losses.policy import make_policy
+from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
 from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 from im_jax.training import state as states
 from im_jax.training import step as steps
 from im_jax.training.step import StepMetrics, TrainStep
+from im_jax.training.told import Told
 
 LENGTH = 48
 """Tokens in a row of the random batches below."""
@@ -83,16 +85,26 @@ def gradient_of(batch: Batch, policy: str, reduction: str, accumulate: int = 1) 
 
     User tokens weigh 0.3, so that every reduction has something to tell apart.
     """
-    after, metrics = _compiled_step(policy, reduction, accumulate)(_fresh_state(), batch)
+    loss = _loss(policy, reduction)
+    step = _compiled_step(reduction, accumulate)
+    after, metrics = step(_fresh_state(), {}, batch, told_of(make_policy(loss)))
     return jax.device_get((metrics, after.opt_state))
 
 
+def told_of(policy: LossPolicy) -> Told:
+    """What a step is told where weights are a policy's and nothing else changes."""
+    return Told(jnp.asarray(policy.table()), jax.random.key(0), {})
+
+
+def _loss(policy: str, reduction: str) -> LossConfig:
+    return LossConfig(policy=policy, reduction=reduction, weights=ClassWeights(user=0.3))
+
+
 @functools.cache
-def _compiled_step(policy: str, reduction: str, accumulate: int) -> TrainStep:
-    loss = LossConfig(policy=policy, reduction=reduction, weights=ClassWeights(user=0.3))
-    step = steps.make_train_step(
-        MODEL, make_policy(loss), loss, _KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules()
-    )
+def _compiled_step(reduction: str, accumulate: int) -> TrainStep:
+    """For every policy."""
+    loss = _loss("im", reduction)
+    step = steps.make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules())
     return jax.jit(step)
 
 
@@ -104,10 +116,10 @@ def fresh_params() -> decoder.Params:
 
 @functools.cache
 def _fresh_state() -> states.TrainState:
-    return states.new_state(fresh_params(), _KEEP_GRADIENT)
+    return states.new_state(fresh_params(), KEEP_GRADIENT)
 
 
-_KEEP_GRADIENT = optax.GradientTransformation(
+KEEP_GRADIENT = optax.GradientTransformation(
     init=optax.tree.zeros_like,
     update=lambda gradient, _, params: (optax.tree.zeros_like(params), gradient),
 )

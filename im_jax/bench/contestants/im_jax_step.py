@@ -16,6 +16,7 @@ from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep, make_train_step
+from im_jax.training.told import constant_weights, teller
 
 
 class CompiledStep(NamedTuple):
@@ -51,12 +52,12 @@ def compile_step(
     transformation = make_optimizer(optimizer, make_schedule(optimizer, steps=1))
     shardings = states.state_shardings(model, transformation, mesh, rules)
     if replace is None:
-        policy = make_policy(loss)
-        step = make_train_step(model, policy, loss, transformation, accumulate=1, rules=rules)
+        step = make_train_step(model, loss, transformation, accumulate=1, rules=rules)
     else:
         step = replace(transformation)
     with jax.set_mesh(mesh):
         state = states.state_from_params(load(shardings.params), transformation, shardings)
         jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
-        compiled = jitted.lower(state, meshes.put_batch(batch, mesh)).compile()
-    return CompiledStep(compiled, state, mesh)
+        told = teller(constant_weights(make_policy(loss)), seed=0, mesh=mesh)(1)
+        compiled = jitted.lower(state, {}, meshes.put_batch(batch, mesh), told).compile()
+    return CompiledStep(lambda state, batch: compiled(state, {}, batch, told), state, mesh)

@@ -14,14 +14,13 @@ from im_jax.bench.contestant import Contestant
 from im_jax.bench.contestants import jax_backend
 from im_jax.bench.contestants.im_jax_step import compile_step
 from im_jax.bench.contestants.small_llama import model_config, optimizer_config
-from im_jax.config import LossConfig
-from im_jax.losses.policy import make_policy
 from im_jax.losses.weighting import normalise, shift_to_targets, target_weights
 from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained
 from im_jax.token_classes import TokenClass
-from im_jax.training.state import TrainState
+from im_jax.training.state import Params, TrainState
 from im_jax.training.step import TrainStep
+from im_jax.training.told import Told
 
 
 def make(case: Case, variant: str) -> Contestant:
@@ -66,18 +65,18 @@ def make_batch(case: Case) -> Batch:
 
 def _optax_step(case: Case, optimizer: optax.GradientTransformation) -> TrainStep:
     """Our step but for the loss: what one would write without this package."""
-    model, policy = model_config(case), make_policy(LossConfig(policy="it"))
+    model = model_config(case)
 
-    def loss_of(params: Any, batch: Batch) -> jax.Array:
-        weights = normalise(target_weights(batch, policy), batch.segments, "token_mean")
+    def loss_of(params: Params, batch: Batch, told: Told) -> jax.Array:
+        weights = normalise(target_weights(batch, told.class_weights), batch.segments, "token_mean")
         hidden = decoder.hidden_states(params, model, batch.tokens, batch.segments, batch.positions)
         head = decoder.head_matrix(params, model)
         logits = jnp.dot(hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32)
         labels = shift_to_targets(batch.tokens)
         return jnp.sum(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
-        loss, grads = jax.value_and_grad(loss_of)(state.params, batch)
+    def step(state: TrainState, _: Params, batch: Batch, told: Told) -> tuple[TrainState, Any]:
+        loss, grads = jax.value_and_grad(loss_of)(state.params, batch, told)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), loss

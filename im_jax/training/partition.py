@@ -1,0 +1,35 @@
+"""Trees of parameters of which some are trained and the others only read."""
+
+from collections.abc import Callable
+
+from flax import traverse_util
+
+from im_jax.models.decoder import Params
+
+
+def split(params: Params, is_trained: Callable[[str], bool]) -> tuple[Params, Params]:
+    """The trained and the frozen part of a tree.
+
+    Args:
+        params: nested dict of anything: arrays, shapes or shardings.
+        is_trained: asked with the path of each leaf, such as `layers.attention.query`.
+    """
+    flat = traverse_util.flatten_dict(params)
+    trained = {path: leaf for path, leaf in flat.items() if is_trained(".".join(path))}
+    frozen = {path: leaf for path, leaf in flat.items() if path not in trained}
+    return traverse_util.unflatten_dict(trained), traverse_util.unflatten_dict(frozen)
+
+
+def merge(trained: Params, frozen: Params) -> Params:
+    """The whole tree of two parts that have no leaf in common.
+
+    Raises:
+        ValueError: a leaf is in both.
+    """
+    if not frozen:
+        return trained
+    left, right = traverse_util.flatten_dict(trained), traverse_util.flatten_dict(frozen)
+    if both := left.keys() & right.keys():
+        names = ", ".join(sorted(".".join(path) for path in both))
+        raise ValueError(f"parameters are both trained and frozen: {names}")
+    return traverse_util.unflatten_dict(left | right)
