@@ -28,8 +28,8 @@ from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
-from im_jax.training.checkpoint import SavedModel, with_shardings
-from im_jax.training.state import Params
+from im_jax.training.checkpoint import SavedModel
+from im_jax.training.state import Params, with_shardings
 
 
 def main(arguments: command_line.CommandLine) -> None:

@@ -126,12 +126,3 @@ def _load(checkpointer: ocp.training.Checkpointer, what: dict[str, Any]) -> dict
 def _optimizer(state: TrainState) -> dict[str, Any]:
     """All of the state but the parameters."""
     return {"step": state.step, "opt_state": state.opt_state}
-
-
-def with_shardings(abstract: Any, shardings: Any) -> Any:
-    """Abstract arrays that say where they are to live."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract,
-        shardings,
-    )

@@ -1,21 +1,18 @@
-"""What a user sees of a run while it goes on: progress, log lines, the held-out table."""
+"""What a user sees of a run while it goes on: progress and log lines."""
 
 import contextlib
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
 from im_jax.console import Console, Words
 from im_jax.errors import TrainingError
-from im_jax.losses.policy import LossPolicy
-from im_jax.token_classes import MAIN_CLASSES, TokenClass
-from im_jax.training.metrics import MetricsWriter, Row, class_metrics
+from im_jax.evaluation.measures import class_metrics
+from im_jax.training.metrics import MetricsWriter, Row
 from im_jax.training.step import StepMetrics
 
 
@@ -128,24 +125,3 @@ def _require_finite(step: int, loss: float, grad_norm: float) -> None:
             f"step {step}: the loss is {loss} and the gradient norm {grad_norm}; checkpoints from before are "
             "good. Lower optimizer.learning_rate or set optimizer.clip_norm=1, and start again"
         )
-
-
-def heldout_table(row: Mapping[str, Any], policy: LossPolicy) -> Table:
-    """Held-out loss by token class, with what the policy trains."""
-    table = Table(title=f"Held-out loss by token class after training with policy {policy.name}")
-    for name, justify in (("class", "left"), ("trained", "left"), ("tokens", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("NLL (nats)", justify="right")
-    table.add_column("perplexity", justify="right")
-    for main in MAIN_CLASSES:
-        if f"nll/{main.label}" not in row:
-            continue
-        nll = row[f"nll/{main.label}"]
-        weight = " / ".join(dict.fromkeys(f"{policy.weights[c]:g}" for c in TokenClass if c.main is main))
-        trained = "no" if weight == "0" else "yes" if weight == "1" else f"weight {weight}"
-        tokens = f"{row[f'tokens/{main.label}']:,}"
-        table.add_row(main.label, trained, tokens, f"{nll:.4f}", f"{math.exp(min(nll, 700)):.3g}")
-    table.add_section()
-    loss = row["loss"]
-    table.add_row("all trained", "", "", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}")
-    return table

@@ -70,3 +70,12 @@ def state_from_params(
 ) -> TrainState:
     """A fresh state from given weights, which are taken over (donated)."""
     return jax.jit(new_state, static_argnums=1, out_shardings=shardings, donate_argnums=0)(params, optimizer)
+
+
+def with_shardings(abstract: Any, shardings: Any) -> Any:
+    """Abstract arrays that say where they are to live."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )

@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from im_jax import validation
 from im_jax.config import Config, LogConfig, TrainConfig
 from im_jax.errors import ConfigError
+from im_jax.evaluation.measures import class_metrics, policy_loss
 from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import NUM_CLASSES, TokenClass
-from im_jax.training.metrics import MetricsWriter, class_metrics, policy_loss
+from im_jax.training.metrics import MetricsWriter
 
 ROW = {"step": 3, "split": "train", "loss": 1.5, "nll/user": 2.0}
 

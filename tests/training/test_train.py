@@ -84,7 +84,7 @@ def test_finished_run_started_again_measures_again_and_trains_no_more(
 def test_another_configuration_in_the_same_workdir_is_refused(run: tuple[Path, dict[str, Any]]) -> None:
     config = tiny_config()
     config.eval.every, config.optimizer.learning_rate = 2, 1e-2
-    with pytest.raises(ConfigError, match=r"loss\.policy=im \(was it\).*another --workdir"):
+    with pytest.raises(ConfigError, match=r"another --workdir.*--config\.loss\.policy=it, not im"):
         train(config, run[0], QUIET)
 
 

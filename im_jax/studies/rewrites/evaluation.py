@@ -13,9 +13,11 @@ from im_jax.config import Config
 from im_jax.data.encoding import encode_prompt, stop_tokens
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
+from im_jax.evaluation.protocol import Entry, Evaluation
 from im_jax.mesh import batch_sharding
 from im_jax.models.decoder import Params
 from im_jax.models.decoding import greedy
+from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies.rewrites.examples import Examples, RewriteTask, make_tasks
 from im_jax.studies.rewrites.examples.bulk import bulk_encoder
@@ -29,13 +31,21 @@ _SPARE = 4
 """Tokens that an answer may be too long by before it is cut: enough to see that it is."""
 
 
-def check(config: Config) -> None:
-    """Stop before training at what `evaluate` would stop at after it: programs that cannot be drawn.
+class RewriteAccuracy(Evaluation):
+    """Accuracy at the end of a run; see `evaluate` for the numbers."""
 
-    Raises:
-        ConfigError: as `im_jax.studies.rewrites.markov.programs.draw_runs`.
-    """
-    programs.check(config.data.rewrites, config.data.seed)
+    name = "rewrites"
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def check(self) -> None:
+        """Stop at programs that cannot be drawn (`im_jax.studies.rewrites.markov.programs.draw_runs`)."""
+        programs.check(self._config.data.rewrites, self._config.data.seed)
+
+    def __call__(self, model: Model, step: int) -> Entry:
+        assert model.template is not None, "rewrites are asked in a template"
+        return evaluate(model.params, self._config, model.tokenizer, model.template, model.mesh, model.rules)
 
 
 def evaluate(

@@ -1,0 +1,115 @@
+"""The training loop."""
+
+import json
+import pathlib
+import time
+from collections.abc import Sequence
+
+import jax
+
+from im_jax.config import flatten
+from im_jax.console import Console
+from im_jax.evaluation.protocol import Entry, Evaluation
+from im_jax.models import decoder
+from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.metrics import MetricsWriter, finite_or_none
+from im_jax.training.reporting import Reporter
+from im_jax.training.resume import check_resumable
+from im_jax.training.run import Run
+from im_jax.training.state import TrainState
+from im_jax.training.utilisation import peak_flops
+
+
+def train_run(run: Run, workdir: pathlib.Path, console: Console) -> Entry:
+    """Train to the end, from the latest checkpoint in `workdir` if there is one.
+
+    Args:
+        run: what is trained, on what, and how.
+        workdir: where everything is written.
+        console: where progress is shown; a quiet one on all processes but the first.
+
+    Returns:
+        The summary, as written to WORKDIR/summary.json.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    config, batches = run.config, run.batches()
+    with jax.set_mesh(run.mesh), Checkpoints(workdir / "checkpoints", config.checkpoint) as saved:
+        first_step = saved.latest_step or 0
+        if saved.latest_step is None:
+            state = run.first_state()
+        else:
+            check_resumable(saved, config, run.fingerprint, run.last_step, workdir, console)
+            state = saved.restore(run.abstract_state())
+            batches.set_state(saved.saved_data()["position"])
+        with (
+            MetricsWriter(workdir, config, from_step=first_step) as writer,
+            _reporter(run, console, writer, first_step) as reporter,
+        ):
+            for step in range(first_step + 1, run.last_step + 1):
+                batch = run.put(next(batches))
+                state, metrics = run.train_step(state, run.frozen, batch, run.told(step))
+                reporter.step(step, run.learning_rates[step - 1], metrics)
+                # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
+                if step < run.last_step:
+                    due = [evaluation for evaluation in run.evaluations if evaluation.due(step)]
+                    _evaluate(due, run, state, step, reporter)
+                # The iterator stands just behind this step's batch, so the saved position fits the state.
+                if saved.due(step) or step == run.last_step:
+                    with reporter.paused():
+                        position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
+                        saved.save(step, state, position, flatten(config))
+            reporter.flush()
+            entries = _evaluate(run.evaluations, run, state, run.last_step, reporter)
+
+    for evaluation in run.evaluations:
+        entry = entries[evaluation.name]
+        if entry is not None and (table := evaluation.table(entry)) is not None:
+            console.print(table)
+    return _write_summary(run, entries, first_step, workdir)
+
+
+def _evaluate(
+    evaluations: Sequence[Evaluation], run: Run, state: TrainState, step: int, reporter: Reporter
+) -> dict[str, Entry | None]:
+    """The entries of some evaluations by name, written as they come."""
+    entries: dict[str, Entry | None] = {}
+    for evaluation in evaluations:
+        with reporter.paused():
+            measured = evaluation(run.model(state), step)
+            entry = None if measured is None else {"step": step, "split": evaluation.name} | measured
+            reporter.write(entry)
+            entries[evaluation.name] = entry
+    return entries
+
+
+def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int) -> Reporter:
+    return Reporter(
+        console,
+        writer,
+        first_step,
+        run.last_step,
+        run.config.log.every,
+        flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length),
+        peak_flops=peak_flops(run.config.model.compute_dtype),
+    )
+
+
+def _write_summary(
+    run: Run, entries: dict[str, Entry | None], first_step: int, workdir: pathlib.Path
+) -> Entry:
+    """Write WORKDIR/summary.json, on the first process."""
+    summary = {
+        "step": run.last_step,
+        "resumed_from": first_step,
+        "policy": run.policy.name,
+        "reduction": run.policy.reduction,
+        "parameters": decoder.num_params(run.config.model),
+        "devices": jax.device_count(),
+        "seconds": round(time.perf_counter() - run.began, 1),
+        "fingerprint": run.fingerprint,
+        "data": run.data.report.as_dict(),
+    } | {name: finite_or_none(entry) for name, entry in entries.items()}
+    if jax.process_index() == 0:
+        text = json.dumps(summary, indent=2, allow_nan=False)
+        (workdir / "summary.json").write_text(text + "\n", encoding="utf-8")
+    return summary

@@ -1,0 +1,104 @@
+"""What a run would be, without running it: how long, how large, and what carries loss."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from im_jax import mesh as meshes
+from im_jax.batch import Batch
+from im_jax.models import decoder
+from im_jax.token_classes import MAIN_CLASSES, TokenClass
+from im_jax.training.run import Run
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def overview(run: Run) -> list[Table]:
+    """Tables for a reader. Compiles the step, which says how much memory it takes; runs nothing."""
+    return [
+        _titled("A run of this configuration", _length(run)),
+        _loss(run),
+        _titled("Memory of a device", _memory(run)),
+    ]
+
+
+def _titled(title: str, rows: Iterator[tuple[str, str]]) -> Table:
+    table = Table(title=title, show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _length(run: Run) -> Iterator[tuple[str, str]]:
+    data, config = run.data, run.config
+    rows, batch = len(data.train_rows), config.train.batch_size
+    tokens = int(data.report.tokens.sum())
+    yield "training examples", f"{len(data.train):,}"
+    yield "held-out examples", f"{len(data.heldout):,}"
+    yield "tokens of all examples", f"{tokens:,}"
+    yield f"rows of {config.data.max_length:,} tokens", f"{rows:,}"
+    yield "rows of a step", f"{batch:,}"
+    yield "tokens of a step, padding included", f"{batch * config.data.max_length:,}"
+    yield "steps of an epoch", f"{math.ceil(rows / batch):,}"
+    yield "steps", f"{run.last_step:,}"
+    yield "epochs", f"{run.last_step * batch / rows:.2f}"
+    yield "parameters", f"{decoder.num_params(config.model):,}"
+
+
+def _loss(run: Run) -> Table:
+    table = Table(title=f"What carries loss under policy {run.policy.name}")
+    for name in ("class", "weight", "tokens", "share"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    counts, weights = run.data.report.tokens, run.policy.weights
+    for main in MAIN_CLASSES:
+        members = [c for c in TokenClass if c.main is main]
+        if tokens := sum(int(counts[c]) for c in members):
+            weight = " / ".join(dict.fromkeys(f"{weights[c]:g}" for c in members if counts[c]))
+            table.add_row(main.label, weight, f"{tokens:,}", f"{tokens / counts.sum():.1%}")
+    trained = sum(int(count) for count, weight in zip(counts, weights, strict=True) if weight > 0)
+    table.add_section()
+    table.add_row("with loss", "", f"{trained:,}", f"{trained / max(counts.sum(), 1):.1%}")
+    return table
+
+
+def _memory(run: Run) -> Iterator[tuple[str, str]]:
+    state = run.abstract_state()
+    yield "parameters", _bytes(_on_a_device(state.params))
+    yield "state of the optimiser", _bytes(_on_a_device(state.opt_state))
+    with jax.set_mesh(run.mesh):
+        step: Any = run.train_step
+        compiled = step.lower(state, run.frozen, _abstract_batch(run), run.told(1)).compile()
+    analysis = compiled.memory_analysis()
+    if analysis is None:  # not every backend says
+        return
+    # What goes in and comes out shares its memory, as far as it is donated.
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    yield "gradients, activations and the rest of a step", _bytes(analysis.temp_size_in_bytes)
+    yield "all of a step", _bytes(held + analysis.temp_size_in_bytes)
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        yield "this device has", _bytes(stats["bytes_limit"])
+
+
+def _abstract_batch(run: Run) -> Batch:
+    shape = (run.config.train.batch_size, run.config.data.max_length)
+    sharding = meshes.batch_sharding(run.mesh)
+    row = run.data.train_rows[0]
+    return Batch(*(jax.ShapeDtypeStruct(shape, np.asarray(x).dtype, sharding=sharding) for x in row))
+
+
+def _on_a_device(tree: Any) -> int:
+    """Bytes of the shard that one device holds of each array."""
+    leaves = jax.tree.leaves(tree)
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
+
+
+def _bytes(count: float) -> str:
+    unit = min(int(math.log(max(count, 1), 1024)), len(_UNITS) - 1)
+    return f"{count / 1024**unit:,.4g} {_UNITS[unit]}"

@@ -1,0 +1,189 @@
+"""A run put together from its configuration: everything that is needed before its first step.
+
+Nothing here writes, so it can be used in a notebook:
+
+    run = prepare_run(resolve(config))
+    with jax.set_mesh(run.mesh):
+        state = run.first_state()
+        state, metrics = run.train_step(state, run.frozen, run.put(next(run.batches())), run.told(1))
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from im_jax import mesh as meshes
+from im_jax import studies, validation
+from im_jax.batch import Batch
+from im_jax.config import Config
+from im_jax.data.pipeline import train_iterator
+from im_jax.data.prepare import Prepared
+from im_jax.data.tokenizers import Tokenizer, make_tokenizer
+from im_jax.errors import ConfigError
+from im_jax.evaluation.heldout import HeldOutLoss
+from im_jax.evaluation.protocol import Evaluation
+from im_jax.losses.policy import LossPolicy, make_policy
+from im_jax.models import decoder
+from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.loaded import Model
+from im_jax.models.sharding import ShardingRules
+from im_jax.training import state as states
+from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
+from im_jax.training.partition import merge
+from im_jax.training.state import Params, TrainState
+from im_jax.training.step import TrainStep, make_train_step
+from im_jax.training.told import Told, constant_weights, teller
+
+if TYPE_CHECKING:
+    import grain
+
+
+class Resolved(NamedTuple):
+    """What is known of a run before any of its data is read."""
+
+    config: Config
+    """With what the checkpoint, the tokenizer and the preset decide filled in."""
+    policy: LossPolicy
+    mesh: Mesh
+    rules: ShardingRules
+    tokenizer: Tokenizer
+    began: float
+    """`time.perf_counter()` when the run began."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is ready to start."""
+
+    config: Config
+    policy: LossPolicy
+    mesh: Mesh
+    rules: ShardingRules
+    tokenizer: Tokenizer
+    began: float
+    data: Prepared
+    fingerprint: str
+    """Of the examples: another one is another run."""
+    last_step: int
+    optimizer: optax.GradientTransformation
+    learning_rates: Sequence[float]
+    """Of each step, the first one's at 0."""
+    shardings: TrainState
+    train_step: TrainStep
+    """Compiled when it is first called; the state that goes in is spent."""
+    frozen: Params
+    """Parameters that are only read."""
+    told: Callable[[int], Told]
+    """What a step is told, by its number."""
+    evaluations: Sequence[Evaluation]
+
+    def first_state(self) -> TrainState:
+        """The state before the first step: of a pretrained model, or of random weights."""
+        model = self.config.model
+        if model.path:
+            params = load_pretrained(model, self.shardings.params)
+            return states.state_from_params(params, self.optimizer, self.shardings)
+        return states.init_state(model, self.optimizer, self.shardings, seed=self.config.seed)
+
+    def abstract_state(self) -> TrainState:
+        """Shapes, types and places of the state."""
+        abstract = states.abstract_state(self.config.model, self.optimizer)
+        return states.with_shardings(abstract, self.shardings)
+
+    def batches(self) -> "grain.DatasetIterator[Batch]":
+        """Batches from the first step on, of the rows that this process holds; `put` makes them global."""
+        return train_iterator(
+            self.data.train_rows,
+            seed=self.config.seed,
+            batch_size=self.config.train.batch_size,
+            local=meshes.local_rows(self.mesh, self.config.train.batch_size),
+            workers=self.config.data.workers,
+        )
+
+    def put(self, batch: Batch) -> Batch:
+        """A batch on the devices."""
+        return meshes.put_batch(batch, self.mesh)
+
+    def model(self, state: TrainState) -> Model:
+        """The model in a state, which must not be spent while it is used."""
+        params = merge(state.params, self.frozen)
+        return Model(params, self.config.model, self.tokenizer, self.data.template, self.mesh, self.rules)
+
+
+def resolve(config: Config) -> Resolved:
+    """Fill in, in a copy, what the checkpoint, the tokenizer and the preset decide.
+
+    Raises:
+        UserError: whatever cannot work, as far as it is known before any data is read.
+    """
+    began, config = time.perf_counter(), copy.deepcopy(config)
+    policy, rules = make_policy(config.loss), ShardingRules()
+    mesh = meshes.make_mesh(config.mesh)
+    meshes.check_batch(config, mesh)
+    config.model = resolve_model(config.model)
+    validation.check_length(config)
+    tokenizer = make_tokenizer(config.tokenizer.path)
+    validation.resolve_vocabulary(config, tokenizer.vocab_size)
+    config.optimizer = resolve_constants(config.optimizer)
+    decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide
+    return Resolved(config, policy, mesh, rules, tokenizer, began)
+
+
+def prepare_run(resolved: Resolved, show: Callable[[str], None] = lambda text: None) -> Run:
+    """Read the data, and put together what trains on it.
+
+    Args:
+        resolved: the configuration.
+        show: is given some lines about what was read, before it is checked.
+
+    Raises:
+        UserError: the data cannot be used, or something would fail at the end of the run.
+    """
+    config, policy, mesh, rules, tokenizer, _ = resolved
+    data = studies.prepare(config, tokenizer, policy.table())
+    show(data.summary())
+    data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+    heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules)
+    evaluations = [heldout, *studies.evaluations(config)]
+    for evaluation in evaluations:
+        evaluation.check()
+
+    last_step = number_of_steps(config, len(data.train_rows))
+    schedule = make_schedule(config.optimizer, last_step)
+    optimizer = make_optimizer(config.optimizer, schedule)
+    shardings = states.state_shardings(config.model, optimizer, mesh, rules)
+    step = make_train_step(
+        config.model, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
+    )
+    return Run(
+        *resolved,
+        data=data,
+        fingerprint=data.fingerprint(),
+        last_step=last_step,
+        optimizer=optimizer,
+        # Now: asking for the rate at each step would wait for the devices.
+        learning_rates=np.asarray(schedule(np.arange(last_step))).tolist(),
+        shardings=shardings,
+        train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
+        frozen={},
+        told=teller(constant_weights(policy), seed=config.seed, mesh=mesh),
+        evaluations=evaluations,
+    )
+
+
+def number_of_steps(config: Config, rows: int) -> int:
+    """Optimiser steps: as configured, or from the number of passes over the rows."""
+    if config.train.steps:
+        return config.train.steps
+    steps = math.ceil(config.train.epochs * rows / config.train.batch_size)
+    if steps >= 2**31:
+        raise ConfigError(f"train.epochs={config.train.epochs:g} makes {steps} steps; lower it")
+    return max(1, steps)
