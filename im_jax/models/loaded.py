@@ -1,24 +1,160 @@
 """One model that can be asked: parameters, and everything that is needed to use them."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from jax.sharding import Mesh
+import jax
+import jaxtyping as jt
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from im_jax.config import ModelConfig
+from im_jax.data.conversation import Message
+from im_jax.data.encoding import encode_prompt, stop_tokens
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
+from im_jax.errors import ConfigError
+from im_jax.mesh import DATA_AXES, batch_sharding
 from im_jax.models.decoder import Params
+from im_jax.models.decoding import greedy
 from im_jax.models.sharding import ShardingRules
+
+_AT_A_TIME: Final = 512
+"""Prompts that are answered together, unless asked otherwise."""
+
+
+class Answer(NamedTuple):
+    """What a model says after a prompt."""
+
+    text: str
+    tokens: list[int]
+    """Without the stop."""
+    ended: bool
+    """Whether the model stopped by itself."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A decoder with its tokenizer and template, on its devices."""
+    """A decoder with its tokenizer and template, on its devices.
+
+    `im_jax.models.opening` opens one from a run, a Hugging Face folder or a llama2.c file; a run in training
+    gives its own to what is measured of it.
+    """
 
     params: Params
     config: ModelConfig
+    """Of the decoder, with everything filled in."""
     tokenizer: Tokenizer
     template: Template | None
     """How conversations are written; None: the model only continues text."""
     mesh: Mesh
     rules: ShardingRules
+
+    @functools.cached_property
+    def stop(self) -> list[int]:
+        """Tokens that end an answer, in a row; none without a template."""
+        return [] if self.template is None else stop_tokens(self.template, self.tokenizer)
+
+    def prompt(self, messages: Sequence[Message]) -> jt.Int32[np.ndarray, " T"]:
+        """Tokens of a conversation after which the model answers.
+
+        Raises:
+            ConfigError: there is no template to write it in.
+        """
+        if self.template is None:
+            raise ConfigError("this model has no template to write conversations in; give it plain text")
+        return encode_prompt(messages, self.template, self.tokenizer)
+
+    def text(self, text: str) -> jt.Int32[np.ndarray, " T"]:
+        """Tokens of a plain text to go on with, behind a BOS where the tokenizer writes one.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        tokens = self.tokenizer.encode(text).ids
+        if self.tokenizer.adds_bos and self.tokenizer.bos_id is not None:
+            return np.insert(tokens, 0, self.tokenizer.bos_id)
+        if not len(tokens):
+            raise ConfigError("a prompt is empty, and this tokenizer has no BOS to start from; set some text")
+        return tokens
+
+    def answer(
+        self,
+        prompts: Sequence[jt.Int32[np.ndarray, " _"]],
+        *,
+        max_new_tokens: int,
+        at_a_time: int = _AT_A_TIME,
+    ) -> list[Answer]:
+        """The greedy answer to each prompt, in batches of equal shape: one compilation.
+
+        Call it on all processes, with the same prompts.
+
+        Args:
+            prompts: tokens, of `prompt` or `text`.
+            max_new_tokens: of each answer, at most, its stop included.
+            at_a_time: prompts of a batch, at most; rounded up to what the devices share.
+
+        Raises:
+            ConfigError: the longest prompt leaves no room for so many tokens.
+        """
+        width = max(map(len, prompts), default=0)
+        if width + max_new_tokens > self.config.max_positions:
+            raise ConfigError(
+                f"a prompt of {width} tokens and {max_new_tokens} new ones exceed model.max_positions="
+                f"{self.config.max_positions}; shorten one of them"
+            )
+        size = self._batch_size(min(len(prompts), at_a_time))
+        answers = []
+        for start in range(0, len(prompts), size):
+            some = prompts[start : start + size]
+            tokens = np.zeros((size, width), np.int32)
+            lengths = np.ones(size, np.int32)
+            for row, prompt in enumerate(some):
+                tokens[row, : len(prompt)], lengths[row] = prompt, len(prompt)
+            # Rows that are not asked for end when another does, so that none is waited for.
+            tokens[len(some) :], lengths[len(some) :] = tokens[0], lengths[0]
+            found, ends = self._decode(tokens, lengths, max_new_tokens)
+            answers += [
+                self.read(found[row, len(prompt) : ends[row]].tolist()) for row, prompt in enumerate(some)
+            ]
+        return answers
+
+    def read(self, tokens: list[int]) -> Answer:
+        """An answer out of decoded tokens: what stands before the stop, or all of it if there is none."""
+        stop, eos = self.stop, self.tokenizer.eos_id
+        for at in range(len(tokens) - len(stop) + 1 if stop else 0):
+            if tokens[at : at + len(stop)] == stop:
+                return Answer(self.tokenizer.decode(tokens[:at]), tokens[:at], ended=True)
+        ended = eos is not None and tokens[-1:] == [eos]
+        return Answer(self.tokenizer.decode(tokens), tokens[:-1] if ended else tokens, ended)
+
+    def _decode(
+        self, tokens: np.ndarray, lengths: np.ndarray, max_new_tokens: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Prompts with their continuations, and how long each is, on every process."""
+        eos = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
+        # A stop of several tokens cannot end decoding; the answer is cut at it afterwards.
+        ends = list(dict.fromkeys(eos + (self.stop if len(self.stop) == 1 else [])))
+        sharding = batch_sharding(self.mesh)
+        with jax.set_mesh(self.mesh):
+            rows, sizes = (
+                jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for x in (tokens, lengths)
+            )
+            decoded = greedy(self.params, self.config, rows, sizes, max_new_tokens, ends, self.rules)
+            return _everywhere(decoded.tokens), _everywhere(decoded.lengths)
+
+    def _batch_size(self, wanted: int) -> int:
+        """A multiple of the devices that share the rows."""
+        devices = int(np.prod([self.mesh.shape[axis] for axis in DATA_AXES]))
+        return max(-(-wanted // devices), 1) * devices
+
+
+def _everywhere(x: jax.Array) -> np.ndarray:
+    """A global array on this process."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    sharding: NamedSharding = x.sharding  # type: ignore[assignment]
+    replicated = NamedSharding(sharding.mesh, PartitionSpec())
+    return np.asarray(jax.jit(lambda y: y, out_shardings=replicated)(x).addressable_data(0))

@@ -16,15 +16,20 @@ from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep, make_train_step
-from im_jax.training.told import constant_weights, teller
+from im_jax.training.told import Told, constant_weights, teller
 
 
 class CompiledStep(NamedTuple):
-    """`step(state, batch) -> (state, metrics)`, where the state that goes in is spent."""
+    """A step, and a state to begin from."""
 
-    step: Any
+    compiled: Any
+    told: Told
     state: TrainState
     mesh: Mesh
+
+    def step(self, state: TrainState, batch: Batch) -> Any:
+        """`(state, metrics)` after a batch; the state that goes in is spent."""
+        return self.compiled(state, {}, batch, self.told)
 
 
 def data_parallel_mesh() -> Mesh:
@@ -60,4 +65,4 @@ def compile_step(
         jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         told = teller(constant_weights(make_policy(loss)), seed=0, mesh=mesh)(1)
         compiled = jitted.lower(state, {}, meshes.put_batch(batch, mesh), told).compile()
-    return CompiledStep(lambda state, batch: compiled(state, {}, batch, told), state, mesh)
+    return CompiledStep(compiled, told, state, mesh)

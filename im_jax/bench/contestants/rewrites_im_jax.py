@@ -16,9 +16,9 @@ from im_jax.bench.case import Case
 from im_jax.bench.contestant import Contestant, repeated
 from im_jax.bench.contestants import jax_backend, rewrites_data, small_gpt2
 from im_jax.bench.contestants.im_jax_step import compile_step, data_parallel_mesh
-from im_jax.data.encoding import stop_tokens
 from im_jax.models import decoder
 from im_jax.models.decoding import greedy
+from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies.rewrites import evaluation
 from im_jax.studies.rewrites.scoring import score
@@ -55,7 +55,7 @@ def _training(case: Case, with_data: bool) -> Contestant:
         repeated(step, rewrites_data.times_of(case), lambda: jax.block_until_ready((state, losses))),
         lambda: {"losses": [float(loss) for loss in losses[:COMPARED]]},
         jax_backend.device(),
-        jax_backend.memory(compiled.step),
+        jax_backend.memory(compiled.compiled),
     )
 
 
@@ -67,8 +67,8 @@ def _answers(case: Case, with_data: bool) -> Contestant:
         jax.device_put, small_gpt2.params(case), decoder.param_shardings(config, mesh, rules)
     )
     prepared = [prompts.encode(prompts.examples(i)) for i in range(rewrites_data.PREPARED)]
-    numbers, tokenizer = itertools.count(), rewrites_data.TOKENIZER
-    stop = stop_tokens(prompts.template, tokenizer)
+    numbers = itertools.count()
+    model = Model(params, config, rewrites_data.TOKENIZER, prompts.template, mesh, rules)
     answers: list[np.ndarray] = []
 
     def decode(tokens: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def _answers(case: Case, with_data: bool) -> Contestant:
         arrays = prompts.examples(number)
         examples = evaluation.examples_of(prompts.task, arrays)
         answers.append(decode(prompts.encode(arrays)))
-        texts = [evaluation.answer_of(row.tolist(), stop, tokenizer) for row in answers[-1]]
+        texts = [evaluation.text_of(model.read(row.tolist())) for row in answers[-1]]
         score(examples, texts)
 
     def values() -> dict[str, Any]:

@@ -45,7 +45,7 @@ def make(case: Case, variant: str) -> Contestant:
         state, metrics = jax.block_until_ready(compiled.step(state, batch))
         losses.append(float(metrics.loss if variant == "im_jax" else metrics))
 
-    memory = jax_backend.memory(compiled.step)
+    memory = jax_backend.memory(compiled.compiled)
     return Contestant(call, lambda: {"losses": losses}, jax_backend.device(), memory)
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from im_jax.config import Config, DataConfig, ModelConfig
 from im_jax.data.encoding import encode_conversation, encode_prompt
-from im_jax.data.templates import make_template
+from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
+from im_jax.models.decoder import Params
+from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies.rewrites import evaluation
 from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
@@ -75,17 +77,17 @@ def one_by_one(params: decoder.Params, config: Config, part: str) -> list[str]:
     return answers
 
 
+def model_of(config: Config, params: Params, template: Template) -> Model:
+    return Model(params, config.model, TOKENIZER, template, make_mesh(config.mesh), ShardingRules())
+
+
 @pytest.mark.parametrize("template", ["plain", "tulu"])
 def test_scores_are_those_of_answers_one_by_one(template: str) -> None:
     config = config_of(template, no_op_fraction=0.3)
     params = jax.jit(lambda key: decoder.init_params(config.model, key))(jax.random.key(0))
     # Larger weights, so that answers differ and some end.
     params = jax.tree.map(lambda x: x * 6 if x.ndim > 1 else x, params)
-    mesh = make_mesh(config.mesh)
-    with jax.set_mesh(mesh):
-        row = evaluation.evaluate(
-            params, config, TOKENIZER, make_template(template, TOKENIZER), mesh, ShardingRules()
-        )
+    row = evaluation.evaluate(model_of(config, params, make_template(template, TOKENIZER)), config)
     for name, part in evaluation.PARTS.items():
         task = make_tasks(config.data.rewrites, config.data.seed)[part]
         examples = evaluation.examples_of(task, task.examples(np.arange(len(task))))
@@ -113,7 +115,7 @@ def test_prompts_are_what_they_are_one_by_one(
     examples = task.examples(np.arange(len(task)))
     encoder = bulk_encoder(task, written, TOKENIZER, prompt)
     assert (encoder is not None and encoder.prompts_agree()) is in_bulk
-    asked = evaluation.encode_prompts(task, examples, prompt, written, TOKENIZER)
+    asked = evaluation.encode_prompts(task, examples, prompt, model_of(config, {}, written))
     source = RewriteSource(task, prompt, "x")
     one_by_one = [encode_prompt(source[i].messages[:1], written, TOKENIZER) for i in range(len(task))]
     assert [tokens.tolist() for tokens in asked.prompts] == [tokens.tolist() for tokens in one_by_one]
@@ -132,7 +134,9 @@ def test_a_template_that_prompts_otherwise_than_it_trains_is_asked_one_by_one(tm
     task, prompt = make_tasks(config.data.rewrites, 0)["test"], config.data.rewrites.prompt
     encoder = bulk_encoder(task, written, TOKENIZER, prompt)
     assert encoder is not None and not encoder.prompts_agree()
-    asked = evaluation.encode_prompts(task, task.examples(np.arange(2)), prompt, written, TOKENIZER)
+    asked = evaluation.encode_prompts(
+        task, task.examples(np.arange(2)), prompt, model_of(config, {}, written)
+    )
     source = RewriteSource(task, prompt, "x")
     for row, tokens in enumerate(asked.prompts):
         assert tokens.tolist() == encode_prompt(source[row].messages[:1], written, TOKENIZER).tolist()
@@ -153,6 +157,6 @@ def test_examples_as_strings_are_rewritten_by_replace() -> None:
 def test_an_answer_that_does_not_stop_is_not_right() -> None:
     a, b, eos = 97, 98, TOKENIZER.eos_id
     assert eos is not None
-    assert evaluation.answer_of([a, b, eos, a], [eos], TOKENIZER) == "ab"
-    assert evaluation.answer_of([a, b], [eos], TOKENIZER) == "ab…"
-    assert evaluation.answer_of([a, b, a, b], [b, a], TOKENIZER) == "a"
+    model = model_of(config_of("plain"), {}, make_template("plain", TOKENIZER))
+    assert evaluation.text_of(model.read([a, b, eos])) == "ab"
+    assert evaluation.text_of(model.read([a, b])) == "ab…"

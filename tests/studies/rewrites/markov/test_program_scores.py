@@ -21,6 +21,7 @@ from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder, decoding
+from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies.rewrites import evaluation, experiments
 from im_jax.studies.rewrites.examples import Examples, RewriteTask, make_tasks
@@ -204,8 +205,8 @@ def test_a_model_is_asked_as_in_training_and_compiled_once() -> None:
     template, mesh = make_template("plain", tokenizer), make_mesh(config.mesh)
     task = make_tasks(rewrites, 0)["train"]
     compiled = decoding._greedy._cache_size()
-    with jax.set_mesh(mesh):
-        row = evaluation.evaluate(params, config, tokenizer, template, mesh, ShardingRules())
+    model = Model(params, config.model, tokenizer, template, mesh, ShardingRules())
+    row = evaluation.evaluate(model, config)
     assert decoding._greedy._cache_size() == compiled + 1
 
     @jax.jit
@@ -221,7 +222,7 @@ def test_a_model_is_asked_as_in_training_and_compiled_once() -> None:
             padded = np.zeros((1, 40), np.int32)
             padded[0, : len(tokens)] = tokens
             tokens.append(int(np.argmax(last_logits(padded, len(tokens)))))
-        return evaluation.answer_of(tokens[start:], [tokenizer.eos_id], tokenizer)
+        return evaluation.text_of(model.read(tokens[start:]))
 
     expected = program_scores.evaluate(rewrites, task, strings(task, answer))
     assert {name: row[name] for name in row if name.startswith("programs/")} == expected
