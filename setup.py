@@ -54,4 +54,5 @@ setuptools.setup(
         "tokenizers",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["im_jax = im_jax.__main__:run"]},
 )

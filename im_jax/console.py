@@ -48,6 +48,10 @@ class Console(rich.console.Console):
         ignored = {"markup": False, "emoji": False, "highlight": False}
         return super().render_str(plain(text), **options | ignored)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command to end, where rich would exit with code 1."""
+        raise BrokenPipeError(f"nobody reads {getattr(self.file, 'name', 'this stream')} any more")
+
     def status(self, status: Any, **options: Any) -> rich.status.Status:
         """rich's `status`, which would read markup in a string."""
         return super().status(words(status), **options)

@@ -82,5 +82,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
 
 
+run = command_line.Command(__doc__ or "", main, define_flags)
+"""Runs the command on a command line, `sys.argv` if none is given, and exits."""
+
 if __name__ == "__main__":
-    command_line.run(main, define_flags)
+    run()

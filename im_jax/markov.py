@@ -9,17 +9,17 @@ limit, and 2 for a mistake in what was given.
 """
 
 import pathlib
-import sys
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from absl import flags
 
+from im_jax.command_line import PlainCommand, read_flags
 from im_jax.console import print_json, print_text
-from im_jax.errors import ConfigError, UserError
+from im_jax.errors import ConfigError
 from im_jax.studies.rewrites.markov import machine, notation
 from im_jax.studies.rewrites.markov.machine import Halt, Outcome
-from im_jax.text import in_one_line
 
 EXIT_CODES: Final = MappingProxyType({Halt.TERMINAL: 0, Halt.BLOCKED: 0, Halt.LIMIT: 3})
 """By how a run ended. 1 is left to a Python that fails, and 2 to mistakes in what was given."""
@@ -43,11 +43,8 @@ class Options(NamedTuple):
     format: str
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run what a command line (program name first) asks for, print the outcome, and give the exit code."""
-    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        _print_help()
-        return 0
     options = parse(argv)
     outcome = machine.run(
         notation.read(options.program),
@@ -63,20 +60,13 @@ def main(argv: list[str]) -> int:
     return EXIT_CODES[outcome.halt]
 
 
-def parse(argv: list[str]) -> Options:
+def parse(argv: Sequence[str]) -> Options:
     """Options of a command line (program name first).
 
     Raises:
         ConfigError: naming what is wrong and what could stand there.
     """
-    values = flags.FlagValues()
-    define_flags(values)
-    try:
-        positional = values(argv)[1:]
-    except flags.Error as error:
-        raise ConfigError(str(error).partition("\n")[0]) from error
-    if positional:
-        raise ConfigError(f"unexpected argument {positional[0]!r}; flags are written --name=value")
+    values = read_flags(argv, define_flags)
     given: dict[str, Any] = {name: values[name].value for name in Options._fields}
     if not given["program"]:
         raise ConfigError("no program given; set --program=FILE, a text file with one rule a line")
@@ -144,24 +134,8 @@ def _trace_lines(outcome: Outcome) -> list[str]:
     ] + [""]
 
 
-def _print_help() -> None:
-    values = flags.FlagValues()
-    define_flags(values)
-    print_text(f"{(__doc__ or '').strip()} \n\nflags:")
-    for name in sorted(values):
-        print_text(f"  --{name}: {values[name].help} [{values[name].value}]")
-
-
-def run() -> None:
-    """Run the command on `sys.argv`, and exit: errors that the user can mend are one line and code 2."""
-    try:
-        sys.exit(main(sys.argv))
-    except UserError as error:
-        print_text(f"error: {in_one_line(error)}", sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
+run = PlainCommand(__doc__ or "", main, define_flags)
+"""Runs the command on a command line, `sys.argv` if none is given, and exits."""
 
 if __name__ == "__main__":
     run()

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from im_jax import command_line, files
+from im_jax.command_line.arguments import check_effect
 from im_jax.config import Config
 from im_jax.console import Console, print_text
 from im_jax.errors import ConfigError
@@ -28,7 +29,6 @@ from im_jax.sweeps.earlier import adopt, known_again
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
-from im_jax.sweeps.report import write_report
 from im_jax.sweeps.results import ResultsFile, Status
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
 from im_jax.text import in_one_line
@@ -46,11 +46,13 @@ def main(arguments: command_line.CommandLine) -> None:
     if arguments.flag("dry_run"):
         return show_cells(cells, results, console)
     if not arguments.flag("report_only"):
-        run(sweep, cells, workdir, cores, console)
+        run_cells(sweep, cells, workdir, cores, console)
         results = ResultsFile(workdir / "results.jsonl")
     elif not len(results):
         raise ConfigError(f"{workdir}/results.jsonl has no results to report; run the sweep first")
-    write_report(sweep, cells, results, workdir, command(sys.argv[1:]))
+    from im_jax.sweeps.report import write_report  # only where it is needed: drawing is slow to import
+
+    write_report(sweep, cells, results, workdir, command(arguments.words))
     console.print(f"{workdir / 'report.md'} is written")
     if not arguments.flag("report_only"):
         exit_if_failed(cells, results, workdir)
@@ -63,12 +65,14 @@ def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
     try:
         check_overrides(sweep, arguments.config)
         sweep = dataclasses.replace(sweep, base=arguments.config)
-        return sweep, checked_cells(sweep)
+        cells = checked_cells(sweep)
+        check_effect(arguments.fields, [cell.config for cell in cells])
+        return sweep, cells
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def run(
+def run_cells(
     sweep: Sweep, cells: Sequence[Cell], workdir: pathlib.Path, cores: Sequence[Cores], console: Console
 ) -> None:
     """Run what is not finished yet, with a worker for each of `cores`."""
@@ -133,8 +137,10 @@ def default_workdir(arguments: command_line.CommandLine) -> pathlib.Path:
     return pathlib.Path("runs") / "-".join(filter(None, parts))
 
 
-def read_base(path: pathlib.Path, values: flags.FlagValues) -> Config:
+def read_base(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
     """The configuration that flags change."""
+    if path is None:
+        raise ConfigError("no sweep given; set --config=FILE, such as --config=configs/sweeps/im_and_it.py")
     return load_sweep(path, values["tier"].value).base
 
 
@@ -150,5 +156,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("report_only", False, "Write the report from the rows there are.", flag_values=values)
 
 
+run = command_line.Command(__doc__ or "", main, define_flags, read_base, one_config=False)
+"""Runs the command on a command line, `sys.argv` if none is given, and exits."""
+
 if __name__ == "__main__":
-    command_line.run(main, define_flags, read_base)
+    run()

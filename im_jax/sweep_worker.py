@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> None:
         os.sched_setaffinity(0, map(int, arguments[0].split(",")))
     # Only now: libraries make a thread for each core that they may use, some of them when imported.
     from im_jax.sweeps import worker
-    from im_jax.train import train
+    from im_jax.training.start import train
 
     worker.serve(train)
 

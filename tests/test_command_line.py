@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from im_jax import command_line
+from im_jax.command_line import Command, CommandLine
 from im_jax.config import Config
 from im_jax.errors import ConfigError
 from tests.conftest import REPOSITORY
@@ -19,8 +19,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Where to write.", flag_values=values)
 
 
+def work(_: CommandLine) -> None:
+    raise AssertionError("these tests only parse")
+
+
 def parse(*arguments: str) -> Config:
-    return command_line.parse(["program", *arguments], define_flags).config
+    return Command("", work, define_flags).parse(["program", *arguments]).config
 
 
 def test_overrides_reach_fields_of_every_type() -> None:
@@ -88,7 +92,9 @@ def test_mistakes_are_named_with_what_to_set(
     ("body", "message"),
     [
         ("def get_config(:\n", r"line 1|:1:|invalid syntax"),
-        ("x = 1\n", r"get_config"),
+        ("x = 1\n", r"has no get_config\(\); write one"),
+        ("def get_config():\n    pass\n", r"get_config\(\) returns nothing; end it with: return config"),
+        ("def get_sweep():\n    pass\n", r"is a sweep; run it with: python -m im_jax\.sweep --config="),
         ("def get_config():\n    return 3\n", r"must return an im_jax\.config\.Config"),
         (
             "from im_jax.config import Config\n\n\ndef get_config():\n    return Config(sede=1)\n",
@@ -141,3 +147,60 @@ def test_user_error_is_one_line_on_stderr_and_exit_code_2() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: config.loss.polcy: no such field")
     assert "Traceback" not in done.stderr
+
+
+SAMPLES = (
+    "--config.loss.polcy=it",
+    "--config.loss.policy=IM",
+    "--config.train.steps=abc",
+    "--config.optimizer.learning_rate=-1",
+    "--config.data.source=rewrites --config.data.rewrites.num_rules=0",
+    "--config.data.max_length=4096",
+    "--config.train.accumulate=3",
+    "--config.model.path=llama --config.model.num_layers=7",
+    "--config=configs/sweeps/im_and_it.py",
+)
+
+
+def test_the_documentation_shows_the_messages_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if line.startswith("error: ")]
+    said = []
+    for sample in SAMPLES:
+        words = sample.split()
+        with pytest.raises(ConfigError) as caught:
+            parse(*words if words[0].startswith("--config=") else (CPU_DEBUG, *words))
+        said.append(f"error: {caught.value}")
+    assert shown == said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((CPU_DEBUG, "--config.data.source=jsonl", "--config.data.num_generated=5"), r"num_generated has no effect: it needs data\.source=generated, not data\.source=jsonl"),
+        (("--config", "=", "configs/cpu_debug.py"), r"--config = \.\.\.: write it without spaces: --config=VALUE"),
+        (("--config=", "configs/cpu_debug.py"), r"--config= names no file; write it without spaces"),
+        ((CPU_DEBUG, "--config.loss.policy", "=", "im"), r"write it without spaces: --config\.loss\.policy=VALUE"),
+        ((CPU_DEBUG, "--config.loss.policy"), r"--config\.loss\.policy has no value; write --config\.loss\.policy=VALUE"),
+        ((CPU_DEBUG, "--config.train.steps=none"), r"--config\.train\.steps=none must be a whole number"),
+        ((CPU_DEBUG, "--config.data.rewrites.families=nonsense"), r"families='nonsense': 'nonsense' is not one of free"),
+    ],
+)  # fmt: skip
+def test_more_mistakes_are_named(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(*words)
+
+
+def test_a_field_is_unset_by_none_and_the_last_flag_wins() -> None:
+    assert parse(CPU_DEBUG).optimizer.clip_norm == 1.0
+    assert parse(CPU_DEBUG, "--config.optimizer.clip_norm=none").optimizer.clip_norm is None
+    both = ("--config.optimizer.clip_norm=none", "--config.optimizer.clip_norm=2")
+    assert parse(CPU_DEBUG, *both).optimizer.clip_norm == 2.0
+    assert parse(CPU_DEBUG, *reversed(both)).optimizer.clip_norm is None
+    assert parse(CPU_DEBUG, "--config.model.remat=none").model.remat == "none", "where it is a choice"
+
+
+def test_booleans_can_stand_alone() -> None:
+    assert parse(CPU_DEBUG, "--config.log.tensorboard", "--config.seed=3").log.tensorboard is True
+    assert parse(CPU_DEBUG, "--noconfig.log.tensorboard").log.tensorboard is False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from im_jax.train import train
+from im_jax.training.start import train
 from tests.conftest import REPOSITORY
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config

@@ -11,26 +11,22 @@ round. `NAME:malloc` and `NAME:hugepages` are contestants under other settings o
 What is not installed, cannot run here or fails is reported as such.
 """
 
+import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-
-from absl import flags
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from im_jax.bench import options, report
 from im_jax.bench.methods import BENCHMARKS, default_methods
 from im_jax.bench.rounds import Measurement, measure
+from im_jax.command_line import help, runner
 from im_jax.console import Console, print_text, words
-from im_jax.errors import UserError
-from im_jax.text import in_one_line
 
 
-def main(argv: list[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Run the benchmark that a command line asks for."""
-    if any(argument in ("--help", "-h", "-help") for argument in argv[1:]):
-        _print_help(argv)
-        return
-    chosen = options.parse(argv)
+    chosen = options.parse(list(argv))
     facts = report.header(f"python -m im_jax.bench {shlex.join(argv[1:])}", chosen.plan.rounds)
     shown = report.as_json if chosen.format == "json" else report.as_text
     for part in shown(facts, _measured(chosen)):
@@ -50,21 +46,20 @@ def _measured(chosen: options.Options) -> Iterator[Measurement]:
         yield measurement
 
 
-def _print_help(argv: list[str]) -> None:
-    print_text((__doc__ or "").strip())
+def _help(argv: Sequence[str]) -> str:
+    """What the command does, and contestants and flags of the benchmarks named, or of all."""
+    parts = [help.reflowed(__doc__ or "")]
     for benchmark in [name for name in BENCHMARKS if name in argv] or BENCHMARKS:
-        values = flags.FlagValues()
-        options.define_flags(values, benchmark)
-        print_text(f"\n{benchmark}: {', '.join(default_methods(benchmark))}")
-        for name in sorted(values):
-            print_text(f"  --{name}: {values[name].help} [{values[name].value}]")
+        define = functools.partial(options.define_flags, benchmark=benchmark)
+        parts.append(help.of_flags(f"{benchmark}: {', '.join(default_methods(benchmark))}", define))
+    return "\n\n".join(parts)
+
+
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command on a command line (program name first; `sys.argv` if None), and exit."""
+    words = sys.argv if argv is None else argv
+    runner.run(lambda: main(words) if help.asked(words) is None else print_text(_help(words)))
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv)
-    except UserError as error:
-        print_text(f"error: {in_one_line(error)}", sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run()

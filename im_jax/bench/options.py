@@ -1,5 +1,6 @@
 """From the words of a command line to cases and a plan; mistakes are found before anything starts."""
 
+import functools
 import itertools
 import os
 import re
@@ -12,6 +13,7 @@ from im_jax.bench import methods as catalogue
 from im_jax.bench.case import Case
 from im_jax.bench.rounds import Plan
 from im_jax.bench.sizes import RewriteSizes, Sizes, SmallSizes
+from im_jax.command_line import read_flags
 from im_jax.errors import ConfigError
 
 _SHAPES: Final = {
@@ -54,14 +56,8 @@ def parse(argv: list[str]) -> Options:
         raise ConfigError(
             f"which benchmark? {benchmark!r} is none; name one first: {', '.join(catalogue.BENCHMARKS)}"
         )
-    flag_values = flags.FlagValues()
-    define_flags(flag_values, benchmark)
-    try:
-        positional = flag_values([argv[0], *argv[2:]])[1:]
-    except flags.Error as error:
-        raise ConfigError(str(error).partition("\n")[0]) from error
-    if positional:
-        raise ConfigError(f"unexpected argument {positional[0]!r}; flags are written --name=value")
+    define = functools.partial(define_flags, benchmark=benchmark)
+    flag_values = read_flags([argv[0], *argv[2:]], define)
     values: dict[str, Any] = {name: flag_values[name].value for name in flag_values}
     methods = values["methods"] or catalogue.default_methods(benchmark)
     for name in methods:

@@ -7,7 +7,7 @@ from im_jax.config.record import at_least, setting
 
 @dataclass
 class CheckpointConfig:
-    """Checkpoints are written to WORKDIR/checkpoints, and always at the end of the run."""
+    """When checkpoints are written to WORKDIR/checkpoints; at the end they always are."""
 
     every: int = setting(500, "Save every this many steps; 0: only at the end.", bounds=at_least(0))
     keep: int = setting(2, "Number of latest checkpoints that are kept.", bounds=at_least(1))

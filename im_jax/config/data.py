@@ -17,7 +17,7 @@ _GENERATED: Final = When("data.source", ("generated",))
 
 @dataclass
 class FieldNames:
-    """What the fields of a record are called in the data, where they are not called as here."""
+    """What the fields of a record are called in the data."""
 
     messages: str = setting("messages", "Name of the list of messages.")
     instruction: str = setting("instruction", "Name of the instruction.")

@@ -6,11 +6,13 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from im_jax.config.record import Decides, Record, records
 from im_jax.config.root import Config
 from im_jax.errors import ConfigError
+
+ConfigType = TypeVar("ConfigType", bound=Config)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -30,7 +32,7 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def with_overrides(base: Config, overrides: Mapping[str, Any]) -> Config:
+def with_overrides(base: ConfigType, overrides: Mapping[str, Any]) -> ConfigType:
     """A copy of a configuration with fields set.
 
     Raises:
@@ -72,6 +74,17 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def group_texts(kind: type = Config, prefix: str = "") -> dict[str, str]:
+    """What each group of fields is for: the first line of its class, by its dotted name."""
+    texts = {}
+    for item in dataclasses.fields(kind):
+        if isinstance(item.type, type) and dataclasses.is_dataclass(item.type):
+            name = prefix + item.name
+            texts[name] = (item.type.__doc__ or "").partition("\n")[0]
+            texts |= group_texts(item.type, f"{name}.")
+    return texts
+
+
 def as_flag(value: Any) -> str:
     """A value as a flag writes it."""
     if value is None:
@@ -79,8 +92,8 @@ def as_flag(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check_field(path: str, kind: type = Config) -> None:
-    """Stop at what is no field of a configuration, naming similar ones.
+def check_field(path: str, kind: type = Config, prefix: str = "") -> None:
+    """Stop at what is no field of a configuration, naming similar ones with `prefix` before them.
 
     Raises:
         ConfigError: there is no such field, or it is a group.
@@ -90,10 +103,10 @@ def check_field(path: str, kind: type = Config) -> None:
         return
     inside = [name for name in known if name.startswith(f"{path}.")]
     if inside:
-        raise ConfigError(f"{path} is a group; set one of its fields: {', '.join(inside)}")
-    near = similar(str(path), known)
-    hint = f"did you mean {' or '.join(near)}?" if near else "docs/configuration.md lists all fields"
-    raise ConfigError(f"{path}: no such field; {hint}")
+        raise ConfigError(f"{prefix}{path} is a group; set one of its fields: {', '.join(inside)}")
+    near = " or ".join(prefix + name for name in similar(str(path), known))
+    hint = f"did you mean {near}?" if near else "docs/configuration.md and --help=all list all fields"
+    raise ConfigError(f"{prefix}{path}: no such field; {hint}")
 
 
 def similar(path: str, known: Iterable[str]) -> list[str]:
@@ -112,5 +125,6 @@ def without_effect(record: Record, config: Config) -> str:
     other = flatten(config)[record.when.field]
     if str(other) in record.when.values:
         return ""
-    reason = record.when.otherwise or f"it needs {record.when}"
-    return f"{reason}, and {record.when.field}={other}"
+    if record.when.otherwise:
+        return record.when.otherwise.format(value=other)
+    return f"it needs {record.when}, not {record.when.field}={other}"

@@ -7,7 +7,7 @@ from im_jax.config.record import at_least, setting
 
 @dataclass
 class MeshConfig:
-    """Devices in each direction of the mesh, and whether other processes are joined."""
+    """Devices in each direction of the mesh, and other processes."""
 
     replica: int = setting(
         1, "Devices that split rows and hold copies of the parameters, between slices.", bounds=at_least(1)

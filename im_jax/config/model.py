@@ -9,12 +9,12 @@ from typing import Final
 from im_jax.config.record import ABOVE_ZERO, Decides, When, at_least, group, setting
 
 _DTYPES: Final = ("float32", "bfloat16")
-_FROM_SCRATCH: Final = When("model.path", ("",), "the checkpoint decides it")
+_FROM_SCRATCH: Final = When("model.path", ("",), "the checkpoint at model.path={value} decides it")
 
 
 @dataclass
 class RopeScaling:
-    """Scaling of rotary positions, with the names and meaning of the Hugging Face configuration."""
+    """Scaling of rotary positions, as in the Hugging Face configuration."""
 
     kind: str = setting(
         "none", "How rotary frequencies are changed for longer texts.", choices=("none", "linear", "llama3")
@@ -35,7 +35,7 @@ class RopeScaling:
 
 @dataclass
 class ModelConfig:
-    """A decoder from scratch, or a checkpoint; types and kernels that it is computed with."""
+    """A decoder from scratch or a checkpoint; the types and kernels it is computed with."""
 
     path: str = setting(
         "",

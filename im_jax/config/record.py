@@ -77,7 +77,7 @@ class When(NamedTuple):
     field: str
     values: tuple[str, ...]
     otherwise: str = ""
-    """Why it has none with the others."""
+    """Why it has none with another value, written as `{value}`; empty: that says enough."""
 
     def __str__(self) -> str:
         """For a reader: `data.source=jsonl or tfds`; nothing behind `=` is the empty text."""

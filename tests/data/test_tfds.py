@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from im_jax.config import DataConfig, FieldNames
-from im_jax.data.builders import instruction_jsonl
+from im_jax.data.builders import dataset
 from im_jax.data.conversation import Conversation, Message
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.sources import Source, make_source
@@ -58,7 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def data_dir(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tfds")
-    instruction_jsonl.prepare(files, directory)
+    dataset.prepare(files, directory)
     return directory
 
 
@@ -75,7 +75,7 @@ def test_real_records_survive_the_round_trip(shared_data: Path, tmp_path: Path) 
     dolly = shared_data / "instruction_modelling" / "alpagasus_3k_dolly.jsonl.gz"
     path = tmp_path / "dolly.jsonl"
     path.write_bytes(b"\n".join(gzip.decompress(dolly.read_bytes()).splitlines()[:500]))
-    instruction_jsonl.prepare(str(path), tmp_path)
+    dataset.prepare(str(path), tmp_path)
     source = TfdsSource("instruction_jsonl", str(tmp_path))
     assert len(source) == 500
     assert contents(source) == contents(JsonlSource(path))
@@ -98,12 +98,12 @@ def test_what_is_not_there_is_named_with_what_to_do(data_dir: Path) -> None:
 def test_preparing_the_same_files_again_is_free_and_other_files_are_refused(
     files: dict[str, str], data_dir: Path, tmp_path: Path
 ) -> None:
-    assert instruction_jsonl.prepare(files, data_dir).info.splits["train"].num_examples == 203
+    assert dataset.prepare(files, data_dir).info.splits["train"].num_examples == 203
     other = write(tmp_path / "other.jsonl", RECORDS[:2])
     with pytest.raises(DataError, match=r"holds other conversations .*choose another data_dir"):
-        instruction_jsonl.prepare(other, data_dir)
+        dataset.prepare(other, data_dir)
     with pytest.raises(DataError, match="holds other conversations"):
-        instruction_jsonl.prepare({"train": files["train"]}, data_dir)
+        dataset.prepare({"train": files["train"]}, data_dir)
 
 
 class Foreign(tfds.core.GeneratorBasedBuilder):
@@ -192,7 +192,7 @@ def test_the_command_shows_a_mistake_in_one_line_with_its_own_flags(tmp_path: Pa
 def test_neither_tensorflow_nor_jax_is_imported(files: dict[str, str], tmp_path: Path) -> None:
     program = f"""
 import sys
-from im_jax.data.builders.instruction_jsonl import prepare
+from im_jax.data.builders.dataset import prepare
 from im_jax.data.sources import make_source
 from im_jax.data.tfds_source import TfdsSource
 prepare({files["test"]!r}, {str(tmp_path)!r})

@@ -125,7 +125,7 @@ def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "error: no configuration given; set --config=FILE"),
+        ((), "error: no sweep given; set --config=FILE"),
         (("--config=configs/cpu_debug.py",), "configs/cpu_debug.py has no get_sweep(); files in configs/sweeps/ do"),
         (("--config=SWEEP", "--tier=large"), "error: --tier=large: SWEEP has small, broken\n"),
         (
@@ -138,7 +138,7 @@ def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
         ),
         (("--config=SWEEP", "--workers=0"), "error: --workers=0: give 1 or more\n"),
         (("--config=SWEEP", "--workers=100000"), "error: --workers=100000: there are "),
-        (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no rows to report; run the sweep first\n"),
+        (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no results to report; run the sweep first\n"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(path: Path, arguments: tuple[str, ...], message: str) -> None:

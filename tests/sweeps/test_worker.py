@@ -15,7 +15,7 @@ from im_jax.config import Config, with_overrides
 from im_jax.console import Console
 from im_jax.sweeps import process
 from im_jax.sweeps.process import Worker, start_workers
-from im_jax.train import train
+from im_jax.training.start import train
 from tests.conftest import REPOSITORY
 from tests.training.tiny import tiny_config
 

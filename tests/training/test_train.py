@@ -10,8 +10,8 @@ import pytest
 
 from im_jax.console import Console
 from im_jax.errors import ConfigError, DataError, TrainingError
-from im_jax.train import train
 from im_jax.training.checkpoint import SavedModel
+from im_jax.training.start import train
 from tests.training.tiny import tiny_config
 
 QUIET = Console(quiet=True)

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from im_jax import train as door
 from im_jax import validation
 from im_jax.config import Config, RewritesConfig
 from im_jax.console import Console
 from im_jax.studies.rewrites import experiments
+from im_jax.training import start
 
 
 def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     validation.check(config)
-    return door.train(config, workdir, Console(quiet=True))
+    return start.train(config, workdir, Console(quiet=True))
 
 
 def test_a_run_reports_accuracy_on_unseen_and_on_training_rules(tmp_path: pathlib.Path) -> None:

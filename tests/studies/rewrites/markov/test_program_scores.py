@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im_jax import train as door
 from im_jax import validation
 from im_jax.config import Config, DataConfig, ModelConfig, RewritesConfig
 from im_jax.console import Console
@@ -30,6 +29,7 @@ from im_jax.studies.rewrites.markov.iteration import Query, Result, run_all
 from im_jax.studies.rewrites.markov.machine import Halt
 from im_jax.studies.rewrites.markov.program import Program, Rule
 from im_jax.studies.rewrites.markov.programs import BUCKETS, Run, draw_runs
+from im_jax.training import start
 from tests.studies.rewrites.markov.test_programs import small, task_of
 
 SORT = Program([Rule("ba", "ab"), Rule("cb", "bc")])
@@ -233,7 +233,7 @@ def test_a_run_reports_accuracy_on_programs_beside_that_on_single_rules(tmp_path
     fields = {"programs": "sort, random", "num_programs": 16, "no_op_fraction": 0.5, "eval_batch_size": 100}
     config.data.rewrites = dataclasses.replace(config.data.rewrites, num_rules=40, **fields)
     validation.check(config)
-    answers = door.train(config, tmp_path, Console(quiet=True))["rewrites"]
+    answers = start.train(config, tmp_path, Console(quiet=True))["rewrites"]
     assert json.loads((tmp_path / "summary.json").read_text())["rewrites"] == answers
     for kind in ("random", "sort"):
         of = {name: answers[f"programs/{kind}/{name}"] for name in (*ADDS_UP, *BUCKETS, "step_accuracy")}
@@ -250,5 +250,5 @@ def test_programs_that_cannot_be_drawn_stop_a_run_before_it_trains(tmp_path: pat
         config.data.rewrites, programs="random", num_programs=40, **fields
     )
     with pytest.raises(ConfigError, match="num_programs=40: found only 0 different random programs"):
-        door.train(config, tmp_path, Console(quiet=True))
+        start.train(config, tmp_path, Console(quiet=True))
     assert not (tmp_path / "metrics.jsonl").exists()

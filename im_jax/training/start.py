@@ -1,0 +1,96 @@
+"""A run from its beginning: what can be refused is, before anything that takes long."""
+
+import datetime
+import os
+import pathlib
+
+import jax
+
+from im_jax import mesh as meshes
+from im_jax import validation
+from im_jax.config import Config
+from im_jax.console import Console
+from im_jax.errors import ConfigError
+from im_jax.evaluation.protocol import Entry
+from im_jax.training.checkpoint import SavedModel
+from im_jax.training.loop import train_run
+from im_jax.training.overview import overview
+from im_jax.training.resume import check_same_run
+from im_jax.training.run import Resolved, Run, prepare_run, resolve
+
+
+def train(config: Config, workdir: str | os.PathLike[str], console: Console | None = None) -> Entry:
+    """Run training to its end, from the latest checkpoint in `workdir` if there is one.
+
+    Args:
+        config: what to run; it is not changed.
+        workdir: where everything is written.
+        console: where progress is shown; a quiet one on all processes but the first. None: standard output.
+
+    Returns:
+        The summary, as written to WORKDIR/summary.json.
+
+    Raises:
+        UserError: something that was given cannot work.
+    """
+    workdir, console = pathlib.Path(workdir), console or Console()
+    validation.check(config)
+    check_workdir(workdir)
+    resolved = resolve(config)
+    _check_same_run(workdir, resolved.config)
+    return train_run(_prepared(resolved, console), workdir, console)
+
+
+def show_overview(config: Config, console: Console) -> None:
+    """Say what a run would be, and write nothing."""
+    for table in overview(_prepared(resolve(config), console)):
+        console.print(table)
+
+
+def run_here(config: Config, workdir: str | None, name: str, *, dry_run: bool) -> None:
+    """What `python -m im_jax.train` does on each process of a cluster, once it has read its flags.
+
+    Args:
+        config: a checked configuration.
+        workdir: where to write; None: a new directory in runs/.
+        name: what a new directory is called after.
+        dry_run: say what the run would be, and stop.
+    """
+    meshes.join_cluster(config.mesh)
+    console = Console(quiet=jax.process_index() != 0)
+    if dry_run:
+        return show_overview(config, console)
+    directory = pathlib.Path(workdir or new_workdir(name))
+    train(config, directory, console)
+    console.print(f"everything was written to {directory.resolve()}")
+
+
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Stop if a run could not write there. Makes nothing yet: a mistake should leave no directory behind."""
+    existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"--workdir={workdir}: {existing} is a file; choose another directory")
+    if not os.access(existing, os.W_OK):
+        raise ConfigError(f"--workdir={workdir}: {existing} cannot be written; choose another directory")
+
+
+def new_workdir(name: str) -> pathlib.Path:
+    """A new directory for this run; several processes could not agree on one."""
+    if jax.process_count() > 1:
+        raise ConfigError("several processes need one place to write to: set --workdir=DIR")
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return pathlib.Path("runs") / f"{name}-{now}"
+
+
+def _check_same_run(workdir: pathlib.Path, config: Config) -> None:
+    """Stop at once if the workdir has a checkpoint of another run: reading the data may take long."""
+    directory = workdir / "checkpoints"
+    if directory.is_dir() and any(path.name.isdecimal() for path in directory.iterdir()):
+        check_same_run(SavedModel(directory).config(), config, workdir, Console(quiet=True))
+
+
+def _prepared(resolved: Resolved, console: Console) -> Run:
+    """The run of a configuration, with what is known of it shown on the way."""
+    policy = resolved.policy
+    console.print(f"policy {policy.name}, reduction {policy.reduction}")
+    return prepare_run(resolved, lambda text: console.print(text))
