@@ -21,8 +21,8 @@ install_into_venv() {
   stamp="$VENV/installed${extras:+-$extras}"
   wanted="$(cat "$REPOSITORY/setup.py" "$REPOSITORY/constraints.txt" | sha256sum)"
   if [ "$wanted" != "$(cat "$stamp" 2>/dev/null)" ]; then
-    echo "installing im_jax${extras:+[$extras]} into $VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+    echo "installing im_jax${extras:+[$extras]} into $VENV: some minutes, once; below, pip says what it fetches"
+    "$VENV/bin/python" -m pip install --disable-pip-version-check \
       --constraint "$REPOSITORY/constraints.txt" --editable "$REPOSITORY${extras:+[$extras]}"
     echo "$wanted" > "$stamp"
   fi

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset, DatasetBuilder, EncodedDataset
@@ -54,7 +55,12 @@ class Prepared:
         return "\n".join(lines)
 
 
-def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
+def prepare(
+    config: Config,
+    tokenizer: Tokenizer,
+    class_weights: jt.Float32[np.ndarray, " C"],
+    doing: Activity = silent,
+) -> Prepared:
     """Read, encode, check off, split and pack; `im_jax.studies.prepare` also knows the sources of studies.
 
     Which examples are kept and held out depends on the data and `data.*` alone, never on the policy, so
@@ -64,14 +70,17 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
         config: a checked configuration.
         tokenizer: the one that `tokenizer.path` names.
         class_weights: weight per token class, for counting examples that train nothing.
+        doing: shows what takes long.
 
     Raises:
         DataError: the data, template or tokenizer cannot be used.
         ConfigError: fields contradict each other.
     """
     template = make_template(config.data.template, tokenizer)
-    encoder = Encoder(config.data, template, tokenizer, class_weights)
-    examples, report = encoder.encode(make_source(config.data))
+    encoder = Encoder(config.data, template, tokenizer, class_weights, doing)
+    with doing("reading examples"):
+        source: Source = make_source(config.data)
+    examples, report = encoder.encode(source)
     heldout_report = None
     if config.eval.path and config.eval.num_examples:
         source = JsonlSource(
@@ -111,21 +120,25 @@ class Encoder:
     template: Template
     tokenizer: Tokenizer
     class_weights: jt.Float32[np.ndarray, " C"]
+    doing: Activity = silent
+    """Shows what takes long."""
 
     def encode(self, source: Source) -> tuple[EncodedDataset, DataReport]:
         """Encode a source, some conversations at a time."""
         report = DataReport(skipped=list(source.skipped))
         builder = DatasetBuilder(self.data.max_length)
-        for start in range(0, len(source), _CHUNK):
-            conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
-            for conversation, example in self._encode(conversations, report):
-                if example.dropped:
-                    report.too_long += 1
-                elif self.data.drop_without_output and not example.has_output:
-                    report.without_output += 1
-                else:
-                    report.add(conversation, example)
-                    builder.add(example)
+        with self.doing(f"encoding {len(source):,} examples", len(source)) as advance:
+            for start in range(0, len(source), _CHUNK):
+                conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
+                for conversation, example in self._encode(conversations, report):
+                    if example.dropped:
+                        report.too_long += 1
+                    elif self.data.drop_without_output and not example.has_output:
+                        report.without_output += 1
+                    else:
+                        report.add(conversation, example)
+                        builder.add(example)
+                advance(len(conversations))
         dataset = builder.finish()
         report.count_targets(dataset, self.class_weights)
         return dataset, report

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.activity import Activity, silent
 from im_jax.config import Config
 from im_jax.data import prepare as files
 from im_jax.data.prepare import Prepared
@@ -30,7 +31,11 @@ class Study(Protocol):
     """What a study plugs in."""
 
     def prepare(
-        self, config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        class_weights: jt.Float32[np.ndarray, " C"],
+        doing: Activity = silent,
     ) -> Prepared:
         """Its examples, as `im_jax.data.prepare.prepare` gives those of files. Imports no JAX."""
         ...
@@ -40,7 +45,12 @@ class Study(Protocol):
         ...
 
 
-def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
+def prepare(
+    config: Config,
+    tokenizer: Tokenizer,
+    class_weights: jt.Float32[np.ndarray, " C"],
+    doing: Activity = silent,
+) -> Prepared:
     """The data that a configuration asks for: a study's own, or what `im_jax.data.prepare` reads.
 
     Args and raises: as `im_jax.data.prepare.prepare`.
@@ -48,8 +58,8 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
     _refuse_fields_of_others(config)
     study = _study_of(config)
     if study is None:
-        return files.prepare(config, tokenizer, class_weights)
-    return study.prepare(config, tokenizer, class_weights)
+        return files.prepare(config, tokenizer, class_weights, doing)
+    return study.prepare(config, tokenizer, class_weights, doing)
 
 
 def evaluations(config: Config) -> Sequence["Evaluation"]:

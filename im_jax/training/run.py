@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 
 from im_jax import mesh as meshes
 from im_jax import studies, validation
+from im_jax.activity import Activity, silent
 from im_jax.batch import Batch
 from im_jax.config import Config
 from im_jax.data.pipeline import train_iterator
@@ -137,18 +138,21 @@ def resolve(config: Config) -> Resolved:
     return Resolved(config, policy, mesh, rules, tokenizer, began)
 
 
-def prepare_run(resolved: Resolved, show: Callable[[str], None] = lambda text: None) -> Run:
+def prepare_run(
+    resolved: Resolved, show: Callable[[str], None] = lambda text: None, doing: Activity = silent
+) -> Run:
     """Read the data, and put together what trains on it.
 
     Args:
         resolved: the configuration.
         show: is given some lines about what was read, before it is checked.
+        doing: shows what takes long.
 
     Raises:
         UserError: the data cannot be used, or something would fail at the end of the run.
     """
     config, policy, mesh, rules, tokenizer, _ = resolved
-    data = studies.prepare(config, tokenizer, policy.table())
+    data = studies.prepare(config, tokenizer, policy.table(), doing)
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules)

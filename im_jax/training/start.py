@@ -6,8 +6,8 @@ import pathlib
 
 import jax
 
+from im_jax import activity, validation
 from im_jax import mesh as meshes
-from im_jax import validation
 from im_jax.config import Config
 from im_jax.console import Console
 from im_jax.errors import ConfigError
@@ -93,4 +93,4 @@ def _prepared(resolved: Resolved, console: Console) -> Run:
     """The run of a configuration, with what is known of it shown on the way."""
     policy = resolved.policy
     console.print(f"policy {policy.name}, reduction {policy.reduction}")
-    return prepare_run(resolved, lambda text: console.print(text))
+    return prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))

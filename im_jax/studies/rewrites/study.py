@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.activity import Activity, silent
 from im_jax.config import Config
 from im_jax.data.prepare import Prepared
 from im_jax.data.tokenizers import Tokenizer
@@ -19,10 +20,14 @@ class Rewrites:
     """An `im_jax.studies.Study`."""
 
     def prepare(
-        self, config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        class_weights: jt.Float32[np.ndarray, " C"],
+        doing: Activity = silent,
     ) -> Prepared:
         """Training examples, and held-out ones of rules that training never sees."""
-        return prepare(config, tokenizer, class_weights)
+        return prepare(config, tokenizer, class_weights, doing)
 
     def evaluations(self, config: Config) -> Sequence["Evaluation"]:
         """Accuracy at the end."""

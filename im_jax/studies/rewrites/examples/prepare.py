@@ -3,6 +3,7 @@
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
 from im_jax.data.prepare import Encoder, Part, Prepared
 from im_jax.data.sources import refuse_files
@@ -19,7 +20,12 @@ from im_jax.token_classes import NUM_CLASSES, TokenClass
 _CHUNK = 1 << 20
 
 
-def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.ndarray, " C"]) -> Prepared:
+def prepare(
+    config: Config,
+    tokenizer: Tokenizer,
+    class_weights: jt.Float32[np.ndarray, " C"],
+    doing: Activity = silent,
+) -> Prepared:
     """Training examples, and held-out ones of rules that training never sees.
 
     Args and raises: as `im_jax.data.prepare.prepare`.
@@ -30,8 +36,9 @@ def prepare(config: Config, tokenizer: Tokenizer, class_weights: jt.Float32[np.n
         )
     refuse_files(config.data)
     template = make_template(config.data.template, tokenizer)
-    encoder = Encoder(config.data, template, tokenizer, class_weights)
-    tasks = make_tasks(config.data.rewrites, config.data.seed)
+    encoder = Encoder(config.data, template, tokenizer, class_weights, doing)
+    with doing("making rules"):
+        tasks = make_tasks(config.data.rewrites, config.data.seed)
     held_out = min(config.eval.num_examples, len(tasks["test"]))
     train, report = _part(encoder, "train", tasks["train"], len(tasks["train"]))
     held, heldout_report = _part(encoder, "test", tasks["test"], held_out)

@@ -1,0 +1,69 @@
+"""Signs of life: what is being done while a user sees nothing else."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Final, Protocol, runtime_checkable
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+
+from im_jax.console import Console, Words
+
+Advance = Callable[[int], None]
+"""Told how many more of the things that are worked on are done."""
+
+_FIRST_SECONDS: Final = 5.0
+"""Work that is done sooner leaves no line in a log."""
+_LATER_SECONDS: Final = 60.0
+
+
+@runtime_checkable
+class Activity(Protocol):
+    """Shows what is being done, as long as its context lasts: see `on_console`."""
+
+    def __call__(self, what: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """`what` is like "encoding 7,473 examples"; `total` is their number, where they can be counted."""
+
+
+@contextlib.contextmanager
+def silent(what: str, total: int | None = None) -> Iterator[Advance]:
+    """Shows nothing."""
+    del what, total
+    yield lambda more: None
+
+
+def on_console(console: Console) -> Activity:
+    """A bar or a spinner that goes again on a terminal; lines elsewhere, for work that takes long."""
+
+    @contextlib.contextmanager
+    def bar(what: str, total: int | None = None) -> Iterator[Advance]:
+        columns = (BarColumn(), MofNCompleteColumn()) if total else (TimeElapsedColumn(),)
+        with Progress(SpinnerColumn(), Words(what), *columns, console=console, transient=True) as progress:
+            task = progress.add_task("", total=total)
+            yield lambda more: progress.advance(task, more)
+
+    @contextlib.contextmanager
+    def lines(what: str, total: int | None = None) -> Iterator[Advance]:
+        done, began, ended = 0, time.monotonic(), threading.Event()
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+
+        def speak() -> None:
+            wait = _FIRST_SECONDS
+            while not ended.wait(wait):
+                so_far = f", {done:,} of them so far" if total else ""
+                console.print(f"{what}{so_far} ({time.monotonic() - began:.0f} s)")
+                wait = _LATER_SECONDS
+
+        if not console.quiet:
+            threading.Thread(target=speak, daemon=True).start()
+        try:
+            yield advance
+        finally:
+            ended.set()
+
+    return bar if console.is_terminal else lines
