@@ -59,7 +59,8 @@ def main(arguments: command_line.CommandLine) -> None:
     for message in data.report.skipped:
         console.print(f"skipped {in_one_line(message)}")
     if output is not None:
-        console.print(f"{len(examples)} examples were written to {output}")
+        were = "example was" if len(examples) == 1 else "examples were"
+        console.print(f"{len(examples)} {were} written to {output}")
 
 
 def _open(path: str) -> io.TextIOWrapper:

@@ -136,6 +136,7 @@ def totals(report: DataReport) -> list[tuple[str, str]]:
         ("dropped: malformed", f"{counts['malformed']:,}"),
         ("kept, but nothing carries loss", f"{counts['without_target']:,}"),
         ("special tokens inside messages", f"{counts['special_in_content']:,}"),
+        ("text that nothing reads", report.unread_text() or "none"),
     ]
     return rows
 

@@ -130,6 +130,8 @@ class Encoder:
         with self.doing(f"encoding {len(source):,} examples", len(source)) as advance:
             for start in range(0, len(source), _CHUNK):
                 conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
+                for conversation in conversations:
+                    report.unread.update(conversation.unread)
                 for conversation, example in self._encode(conversations, report):
                     if example.dropped:
                         report.too_long += 1

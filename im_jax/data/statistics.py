@@ -1,5 +1,6 @@
 """What a data set holds and what was lost on the way: the start-up check, and totals for a reader."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from im_jax.errors import DataError
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
 _CHUNK: Final = 1 << 16
+_NAMED: Final = 8
 _INSTRUCTION: Final = (TokenClass.SYSTEM, TokenClass.USER)
 
 
@@ -37,6 +39,8 @@ class DataReport:
     """Kept, with a stop token after the last answer that carries loss."""
     special_in_content: int = 0
     """Special tokens, such as `</s>`, written inside messages."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Records by field whose text nothing reads; all records but malformed ones."""
     tokens: jt.Int64[np.ndarray, " C"] = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
     """Kept tokens by class."""
     instruction_words: int = 0
@@ -118,6 +122,8 @@ class DataReport:
             lines.append(f"  truncated: {self.truncated:,}")
         if self.special_in_content:
             lines.append(f"  special tokens written inside messages: {self.special_in_content:,}")
+        if self.unread:
+            lines.append(f"  text that nothing reads: {self.unread_text()}")
         lines += [f"  skipped {message}" for message in self.skipped[:5]]
         if len(self.skipped) > 5:
             lines.append(f"  ... and {len(self.skipped) - 5:,} more skipped")
@@ -138,11 +144,17 @@ class DataReport:
             "without_target": self.without_target,
             "truncated": self.truncated,
             "special_in_content": self.special_in_content,
+            "unread": dict(self.unread),
             "tokens": by_class,
             "share": {label: round(count / total, 4) for label, count in by_class.items()},
             "instruction_output_ratio_words": _ratio(self.instruction_words, self.output_words),
             "instruction_output_ratio_tokens": _ratio(instruction_tokens, output_tokens),
         }
+
+    def unread_text(self) -> str:
+        """Fields whose text nothing reads, the most frequent first, each with its number of examples."""
+        named = [f"{name} in {count:,}" for name, count in self.unread.most_common(_NAMED)]
+        return ", ".join([*named, *(["..."] if len(self.unread) > _NAMED else [])])
 
     def class_tokens(self, main: TokenClass) -> int:
         """Kept tokens of a main class, its sub-class included."""

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 
 from im_jax.config import FieldNames
 from im_jax.data.bad_examples import find_usable
-from im_jax.data.conversation import DEFAULT_FIELDS, Conversation, conversation_from_record
+from im_jax.data.conversation import Conversation, conversation_from_record
+from im_jax.data.formats import DEFAULT_FIELDS, refuse_unknown_names
 from im_jax.errors import DataError
 
 
@@ -51,21 +52,28 @@ class TfdsSource:
         self._usable, self.skipped = find_usable(
             len(self._records), self.__getitem__, on_bad_example, self._origin
         )
+        refuse_unknown_names((self._record(int(row)) for row in self._usable), fields, self._origin)
 
     def __len__(self) -> int:
         return len(self._usable)
 
     def __getitem__(self, index: SupportsIndex) -> Conversation:
         row = int(self._usable[index])
-        origin = f"{self._origin}:{row}"
+        return conversation_from_record(self._record(row), self._place(row), self._fields)
+
+    def _place(self, row: int) -> str:
+        return f"{self._origin}:{row}"
+
+    def _record(self, row: int) -> dict[str, Any]:
         try:
-            record = _to_json(self._records[row])
+            record: dict[str, Any] = _to_json(self._records[row])
         except UnicodeDecodeError as error:
-            raise DataError(f"{origin}: holds bytes that are not UTF-8: {error.object[:20]!r}") from None
+            place = self._place(row)
+            raise DataError(f"{place}: holds bytes that are not UTF-8: {error.object[:20]!r}") from None
         name = self._fields.messages
         if isinstance(record.get(name), dict):
             record[name] = _rows(record[name])
-        return conversation_from_record(record, origin, self._fields)
+        return record
 
 
 def _find_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

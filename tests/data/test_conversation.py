@@ -30,7 +30,7 @@ def chat(*messages: object) -> dict[str, Any]:
 
 
 def test_messages_keep_roles_order_weights_and_white_space() -> None:
-    turn = {"role": "assistant", "content": " Hello\n", "weight": 0.25, "name": "ignored"}
+    turn = {"role": "assistant", "content": " Hello\n", "weight": 0.25, "name": "Ann"}
     conversation = read(chat(SYSTEM, USER, turn, USER))
     assert conversation.messages == (
         Message("system", "Be brief."),
@@ -39,6 +39,7 @@ def test_messages_keep_roles_order_weights_and_white_space() -> None:
         Message("user", "Hi"),
     )
     assert conversation.origin == "data.jsonl:7"
+    assert conversation.unread == ("messages[].name",)
 
 
 def test_prompt_and_completion_with_optional_system() -> None:
@@ -97,7 +98,7 @@ def test_weights_are_float32_values_so_that_every_storage_gives_the_same() -> No
         (chat(USER, {"role": "gpt", "content": "x"}), "field `messages[1].role` is 'gpt'; use one of"),
         (chat({"role": ["user"], "content": "x"}), "field `messages[0].role` is ['user']"),
         (chat(USER, {"role": "assistant"}), "field `messages[1].content` is missing"),
-        (chat(USER, ASSISTANT | {"content": None}), "field `messages[1].content` is missing"),
+        (chat(USER, ASSISTANT | {"content": None}), "field `messages[1].content` is null"),
         (chat(USER, ASSISTANT | {"content": ""}), "field `messages[1].content` is empty: ''"),
         (chat(USER | {"content": " \n\t"}, ASSISTANT), "field `messages[0].content` is empty: ' \\n\\t'"),
         (
