@@ -18,6 +18,7 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.console import Console, print_json
 from im_jax.data import display
+from im_jax.data.statistics import counted
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
@@ -59,8 +60,8 @@ def main(arguments: command_line.CommandLine) -> None:
     for message in data.report.skipped:
         console.print(f"skipped {in_one_line(message)}")
     if output is not None:
-        were = "example was" if len(examples) == 1 else "examples were"
-        console.print(f"{len(examples)} {were} written to {output}")
+        were = "was" if len(examples) == 1 else "were"
+        console.print(f"{counted(len(examples), 'example')} {were} written to {output}")
 
 
 def _open(path: str) -> io.TextIOWrapper:

@@ -12,10 +12,12 @@ from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset
 from im_jax.data.encoding import EncodedExample
 from im_jax.errors import DataError
+from im_jax.text import in_one_line
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
 _CHUNK: Final = 1 << 16
 _NAMED: Final = 8
+_NAME_SHOWN: Final = 60
 _INSTRUCTION: Final = (TokenClass.SYSTEM, TokenClass.USER)
 
 
@@ -115,7 +117,7 @@ class DataReport:
 
     def summary(self, name: str) -> str:
         """A few lines for a reader, under a name."""
-        lines = [f"{name}: {self.kept:,} examples, {int(self.tokens.sum()):,} tokens"]
+        lines = [f"{name}: {counted(self.kept, 'example')}, {counted(int(self.tokens.sum()), 'token')}"]
         if losses := self._losses():
             lines.append(f"  of {self.total:,} in the source: {losses}")
         if self.truncated:
@@ -153,7 +155,10 @@ class DataReport:
 
     def unread_text(self) -> str:
         """Fields whose text nothing reads, the most frequent first, each with its number of examples."""
-        named = [f"{name} in {count:,}" for name, count in self.unread.most_common(_NAMED)]
+        named = [
+            f"{in_one_line(name)[:_NAME_SHOWN]} in {count:,}"
+            for name, count in self.unread.most_common(_NAMED)
+        ]
         return ", ".join([*named, *(["..."] if len(self.unread) > _NAMED else [])])
 
     def class_tokens(self, main: TokenClass) -> int:
@@ -163,3 +168,8 @@ class DataReport:
 
 def _ratio(numerator: float, denominator: float) -> float | None:
     return round(numerator / denominator, 4) if denominator else None
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 example`, `2,000 examples`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -183,7 +183,7 @@ def test_losses_of_a_held_out_file_are_counted_and_shown(tmp_path: Path) -> None
     data = prepared(config)
     assert data.heldout_report is not None
     assert (data.heldout_report.total, data.heldout_report.without_output, len(data.heldout)) == (3, 1, 1)
-    assert "held-out data: 1 examples" in data.summary()
+    assert "held-out data: 1 example," in data.summary()
     assert "e.jsonl:2" in data.summary()
 
 

@@ -174,7 +174,8 @@ def test_the_command_prepares_and_says_how_to_train_on_it(files: dict[str, str],
     flags = (f"--path={files['train']}", f"--split=test={files['test']}", f"--data_dir={tmp_path}")
     result = run_command(*flags)
     assert result.returncode == 0, result.stderr
-    assert "train: 203 examples, 0 skipped\ntest: 1 examples, 0 skipped\n" in result.stdout
+    assert "train: 203 examples, 0 skipped\ntest: 1 example, 0 skipped\n" in result.stdout
+    assert "Unknown size" not in result.stdout + result.stderr
     advice = f"--config.data.source=tfds --config.data.name=instruction_jsonl --config.data.path={tmp_path}"
     assert advice in result.stdout
     assert len(TfdsSource("instruction_jsonl", str(tmp_path), "test")) == 1

@@ -1,6 +1,8 @@
 """JSON Lines files of conversations as a TFDS data set in ArrayRecord files, without TensorFlow."""
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -10,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from im_jax.config import FieldNames
-from im_jax.data.conversation import DEFAULT_FIELDS
+from im_jax.data.formats import DEFAULT_FIELDS
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.errors import DataError
 
@@ -75,7 +77,8 @@ def prepare(
         split: JsonlSource(split_paths(path), fields, on_bad_example) for split, path in by_split.items()
     }
     builder = InstructionJsonl(sources=sources, data_dir=os.fspath(data_dir))
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads of unknown size
+        builder.download_and_prepare()
     written = tfds.builder_from_directory(builder.data_path).info.metadata["fingerprint"]
     if written != builder.fingerprint:
         raise DataError(

@@ -65,8 +65,15 @@ def split_files(train: str, others: Sequence[str]) -> dict[str, str]:
 
 def report(builder: "InstructionJsonl", data_dir: str) -> None:
     """Say what was written, and how to train on it."""
+    from im_jax.data.statistics import DataReport, counted  # with `dataset`, which is imported by now
+
     for name, source in builder.sources.items():
-        print_text(f"{name}: {len(source)} examples, {len(source.skipped)} skipped")
+        print_text(f"{name}: {counted(len(source), 'example')}, {len(source.skipped)} skipped")
+        counts = DataReport()
+        for i in range(len(source)):
+            counts.unread.update(source[i].unread)
+        if counts.unread:
+            print_text(f"  text that nothing reads: {counts.unread_text()}")
         for message in source.skipped:
             print_text(f"  skipped {in_one_line(message)}")
     print_text(f"Written to {builder.data_path}. Train on it with:")
