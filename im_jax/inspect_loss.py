@@ -19,7 +19,7 @@ from im_jax.config import Config
 from im_jax.console import Console, print_json
 from im_jax.data import display
 from im_jax.data.statistics import counted
-from im_jax.data.tokenizers import make_tokenizer
+from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.studies import prepare
@@ -33,6 +33,7 @@ def main(arguments: command_line.CommandLine) -> None:
     num_examples: int = arguments.flag("num_examples")
 
     config.eval.num_examples = 0  # show the source from its start, with nothing held out
+    config.tokenizer.path = tokenizer_path(config)
     data = prepare(config, make_tokenizer(config.tokenizer.path), policy.table())
     examples = [
         display.mask_example(data.train[i], data.tokenizer, policy.table())

@@ -22,31 +22,47 @@ SHRUNK = [
 ]
 
 
-def generate(*flags: str) -> subprocess.CompletedProcess[str]:
+def generate(*flags: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "im_jax.generate", *flags],
-        cwd=REPOSITORY,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        cwd=cwd,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_trained_run_answers_each_prompt_whatever_stands_beside_it(tmp_path: Path) -> None:
-    train(tiny_config(), tmp_path, QUIET)
-    flags = [*SHRUNK, f"--workdir={tmp_path}", "--max_new_tokens=12"]
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run."""
+    path = tmp_path_factory.mktemp("run")
+    train(tiny_config(), path, QUIET)
+    return path
+
+
+def test_a_run_is_asked_by_its_directory_alone_from_anywhere(workdir: Path, tmp_path: Path) -> None:
+    flags = [f"--workdir={workdir}", "--max_new_tokens=12"]
+    alone = generate(*flags, "--prompt=What is 1 + 1?", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    with_file = generate(*SHRUNK, *flags, "--prompt=What is 1 + 1?")
+    assert with_file.stdout == alone.stdout
     together = generate(*flags, "--prompt=What is 1 + 1?", "--prompt=Copy this: a longer prompt")
     assert together.returncode == 0, together.stderr
-    alone = generate(*flags, "--prompt=What is 1 + 1?")
-    assert alone.returncode == 0, alone.stderr
-    assert together.stdout.startswith(alone.stdout.rstrip("\n"))
+    # Whatever stands beside it, and told apart.
+    assert together.stdout.startswith("> What is 1 + 1?\n" + alone.stdout.rstrip("\n"))
+    assert "\n\n> Copy this: a longer prompt\n" in together.stdout
 
-    other = generate(*flags, "--prompt=hi", "--config.data.template=chatml")
+
+def test_a_run_is_not_asked_otherwise_than_it_was_trained(workdir: Path) -> None:
+    flags = [f"--workdir={workdir}", "--prompt=hi"]
+    other = generate(*flags, "--config.data.template=chatml")
     assert other.returncode == 2
     assert "was trained with data.template=tulu, not chatml" in other.stderr
-    other = generate(*flags, "--prompt=hi", "--config.model.num_layers=3")
+    other = generate(*SHRUNK, *flags, "--config.model.num_layers=3")
     assert "was trained with model.num_layers=2, not 3" in other.stderr
+    typed = generate(*flags, "--max_new_tokens=4", "--config.model.compute_dtype=bfloat16")
+    assert typed.returncode == 0, typed.stderr
 
 
 def test_pretrained_model_continues_text(shared_data: Path) -> None:
@@ -71,13 +87,21 @@ def test_pretrained_model_continues_text(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "nothing to answer; set --prompt=TEXT"),
-        (["--prompt=hi"], "no model to ask; set --workdir=DIR"),
-        (["--prompt=hi", "--workdir=nowhere"], "--workdir=nowhere has no checkpoints"),
-        (["--prompt=hi", "--max_new_tokens=300"], "exceed model.max_positions=256"),
+        (SHRUNK, "nothing to answer; set --prompt=TEXT"),
+        ([*SHRUNK, "--prompt=hi"], "no model to ask; set --workdir=DIR"),
+        (["--prompt=hi"], "no model to ask; set --workdir=DIR of a run, --model=DIR, or --config=FILE"),
+        ([*SHRUNK, "--prompt=hi", "--workdir=nowhere"], "--workdir=nowhere has no checkpoints"),
+        (["--prompt=hi", "--workdir=nowhere"], "--workdir=nowhere has no config.json"),
+        (["--prompt=hi", "--workdir=a", "--model=b"], "--workdir=a and --model=b: ask one of them"),
     ],
 )
 def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
-    done = generate(*SHRUNK, *flags)
+    done = generate(*flags)
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_more_tokens_than_the_model_has_positions_are_one_line(workdir: Path) -> None:
+    done = generate(f"--workdir={workdir}", "--prompt=hi", "--max_new_tokens=300")
+    assert done.returncode == 2
+    assert "--max_new_tokens=300 exceed model.max_positions=256" in done.stderr.splitlines()[-1]

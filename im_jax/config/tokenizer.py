@@ -10,7 +10,8 @@ class TokenizerConfig:
     """How text becomes tokens."""
 
     path: str = setting(
-        "bytes",
-        "`bytes`, or a path: `tokenizer.json` (or its directory), SentencePiece `.model`, llama2.c `.bin`.",
+        "",
+        "`bytes`, or a path: `tokenizer.json` (or its directory), SentencePiece `.model`, llama2.c `.bin`. "
+        "Empty: the one beside `model.path`, or bytes where the model is from scratch.",
         see="data.md#tokenizers",
     )

@@ -1,5 +1,6 @@
 """One model that can be asked: parameters, and everything that is needed to use them."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Answer(NamedTuple):
 class Model:
     """A decoder with its tokenizer and template, on its devices.
 
-    `im_jax.models.opening` opens one from a run, a Hugging Face folder or a llama2.c file; a run in training
+    `im_jax.opening` opens one from a run, a Hugging Face folder or a llama2.c file; a run in training
     gives its own to what is measured of it.
     """
 
@@ -51,6 +52,10 @@ class Model:
     """How conversations are written; None: the model only continues text."""
     mesh: Mesh
     rules: ShardingRules
+
+    def with_params(self, params: Params) -> "Model":
+        """The same with other parameters."""
+        return dataclasses.replace(self, params=params)
 
     @functools.cached_property
     def stop(self) -> list[int]:
@@ -102,8 +107,8 @@ class Model:
         width = max(map(len, prompts), default=0)
         if width + max_new_tokens > self.config.max_positions:
             raise ConfigError(
-                f"a prompt of {width} tokens and {max_new_tokens} new ones exceed model.max_positions="
-                f"{self.config.max_positions}; shorten one of them"
+                f"a prompt of {width} tokens and --max_new_tokens={max_new_tokens} exceed "
+                f"model.max_positions={self.config.max_positions}; shorten one of them"
             )
         size = self._batch_size(min(len(prompts), at_a_time))
         answers = []

@@ -17,6 +17,8 @@ from im_jax.sweeps.results import ResultsFile, read_object
 
 _LEFT_OUT: Final = ("log.", "checkpoint.", "mesh.", "data.workers")
 """Fields that those hashes did not count."""
+_ASKED_FOR: Final = {"tokenizer.path": "bytes"}
+"""What an empty field was called before it could be empty."""
 
 
 def known_again(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
@@ -63,7 +65,9 @@ def earlier_hash(config: Config, fields: Collection[str]) -> str | None:
     if any(flat[name] != known[name].default for name in since):
         return None
     counted = {
-        name: _canonical(flat[name], known[name].types) for name in fields if not name.startswith(_LEFT_OUT)
+        name: _canonical(flat[name] or _ASKED_FOR.get(name, flat[name]), known[name].types)
+        for name in fields
+        if not name.startswith(_LEFT_OUT)
     }
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -27,7 +27,7 @@ from im_jax.batch import Batch
 from im_jax.config import Config
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.prepare import Prepared
-from im_jax.data.tokenizers import Tokenizer, make_tokenizer
+from im_jax.data.tokenizers import Tokenizer, make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError
 from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
@@ -131,6 +131,7 @@ def resolve(config: Config) -> Resolved:
     meshes.check_batch(config, mesh)
     config.model = resolve_model(config.model)
     validation.check_length(config)
+    config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     config.optimizer = resolve_constants(config.optimizer)

@@ -11,6 +11,6 @@ are derived (`im_jax.data.encoding`); nothing here adds a beginning- or end-of-s
 """
 
 from im_jax.data.tokenizers.interface import Encoding, Tokenizer
-from im_jax.data.tokenizers.loading import make_tokenizer
+from im_jax.data.tokenizers.loading import make_tokenizer, tokenizer_path
 
-__all__ = ["Encoding", "Tokenizer", "make_tokenizer"]
+__all__ = ["Encoding", "Tokenizer", "make_tokenizer", "tokenizer_path"]

@@ -2,8 +2,32 @@
 
 import pathlib
 
+from im_jax.config import Config
 from im_jax.data.tokenizers.interface import Tokenizer
-from im_jax.errors import DataError
+from im_jax.errors import ConfigError, DataError
+
+_FILES = ("tokenizer.json", "tokenizer.model")
+
+
+def tokenizer_path(config: Config) -> str:
+    """What `tokenizer.path` means where it is empty: the tokenizer beside a pretrained model, else bytes.
+
+    A pretrained model has learned the ids of one tokenizer; with another it reads noise.
+
+    Raises:
+        ConfigError: none is named, and none is beside the model.
+    """
+    if config.tokenizer.path:
+        return config.tokenizer.path
+    if not config.model.path:
+        return "bytes"
+    folder = pathlib.Path(config.model.path)
+    if not any((folder / name).is_file() for name in _FILES):
+        raise ConfigError(
+            f"there is no tokenizer beside model.path={config.model.path} ({' or '.join(_FILES)}); set "
+            "--config.tokenizer.path to the one that the model was trained with"
+        )
+    return config.model.path
 
 
 def make_tokenizer(path: str) -> Tokenizer:
@@ -37,7 +61,7 @@ def make_tokenizer(path: str) -> Tokenizer:
 
 def _tokenizer_file(path: str) -> pathlib.Path:
     given = pathlib.Path(path)
-    candidates = [given / "tokenizer.json", given / "tokenizer.model"] if given.is_dir() else [given]
+    candidates = [given / name for name in _FILES] if given.is_dir() else [given]
     for file in candidates:
         if file.is_file():
             return file

@@ -1,0 +1,88 @@
+"""Models opened to be asked: from a run, a Hugging Face folder or a llama2.c file, as one `Model`.
+
+model = open_run("runs/im")
+model.answer([model.prompt([Message("user", "What is 3 + 4?")])], max_new_tokens=50)[0].text
+"""
+
+import pathlib
+
+import jax
+
+from im_jax import validation
+from im_jax.config import Config, flatten
+from im_jax.data.templates import make_template
+from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
+from im_jax.errors import ConfigError
+from im_jax.mesh import make_mesh
+from im_jax.models import decoder
+from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.loaded import Model
+from im_jax.models.sharding import ShardingRules
+from im_jax.saved_config import config_of_model, config_of_run
+from im_jax.training.checkpoint import SavedModel
+from im_jax.training.state import with_shardings
+
+_FREE = ("model.path", "model.remat", "model.attention", "model.compute_dtype", "model.param_dtype")
+"""Fields of a model that may differ from those it was trained with."""
+
+
+def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat: bool = True) -> Model:
+    """The model of a run's newest checkpoint, on the devices that are here, whatever it was trained on.
+
+    Args:
+        workdir: of the run.
+        config: how it is asked: types, devices, template; None: as it was trained. It must be of the
+            run's architecture, tokenizer and template.
+        chat: whether it is asked in its template; else it only continues text.
+
+    Raises:
+        UserError: there is no whole checkpoint, or it is of another model.
+    """
+    directory = pathlib.Path(workdir) / "checkpoints"
+    if not directory.is_dir():
+        raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
+    config = config_of_run(workdir) if config is None else config
+    model = _without_params(config, chat=chat)
+    saved = SavedModel(directory)
+    _check_fits(saved.config(), config, workdir)
+    shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
+    with jax.set_mesh(model.mesh):
+        params = saved.params(with_shardings(decoder.abstract_params(model.config), shardings))
+    return model.with_params(params)
+
+
+def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
+    """A pretrained model: a Hugging Face folder, with the tokenizer and the template in it, or what
+    `model.path`, `tokenizer.path` and `data.template` of a configuration name.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    config = config_of_model(path_or_config) if isinstance(path_or_config, str) else path_or_config
+    if not config.model.path:
+        raise ConfigError("no model to ask; set --workdir=DIR of a run, --model=DIR, or --config.model.path")
+    model = _without_params(config, chat=chat)
+    shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
+    with jax.set_mesh(model.mesh):
+        return model.with_params(load_pretrained(model.config, shardings))
+
+
+def _without_params(config: Config, *, chat: bool) -> Model:
+    """All of a model but its parameters; fills in what the checkpoint and the tokenizer decide."""
+    config.model = resolve_model(config.model)
+    config.tokenizer.path = tokenizer_path(config)
+    tokenizer = make_tokenizer(config.tokenizer.path)
+    template = make_template(config.data.template, tokenizer) if chat else None
+    validation.resolve_vocabulary(config, tokenizer.vocab_size)
+    return Model({}, config.model, tokenizer, template, make_mesh(config.mesh), ShardingRules())
+
+
+def _check_fits(saved: dict[str, object], config: Config, workdir: str | pathlib.Path) -> None:
+    """Stop if the run was trained with another model, tokenizer or template than it is asked with."""
+    for name, value in flatten(config).items():
+        decides = name.startswith(("model.", "tokenizer.")) or name == "data.template"
+        if decides and name not in _FREE and name in saved and saved[name] != value:
+            raise ConfigError(
+                f"the run in {workdir} was trained with {name}={saved[name]}, not {value}; "
+                f"set --config.{name}={saved[name]}"
+            )
