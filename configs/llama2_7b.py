@@ -13,7 +13,6 @@ from im_jax.config import (
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
-    TokenizerConfig,
     TrainConfig,
 )
 
@@ -22,7 +21,6 @@ def get_config() -> Config:
     """128 sequences of 2048 tokens a step, one example a row, mean over examples, as the released code."""
     return Config(
         data=DataConfig(source="jsonl", template="tulu", max_length=2048, packing="none"),
-        tokenizer=TokenizerConfig(path="Llama-2-7b-hf"),
         model=ModelConfig(path="Llama-2-7b-hf", compute_dtype="bfloat16", remat="full"),
         loss=LossConfig(policy="im", reduction="example_mean"),
         optimizer=OptimizerConfig(preset="released", learning_rate=2e-5, schedule="linear"),
