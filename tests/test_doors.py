@@ -53,7 +53,7 @@ def test_the_ground_of_commands_imports_nothing_slow(module: str) -> None:
 @pytest.mark.parametrize("name", ["cpu_debug", "llama2_7b", "rewrites/cpu"])
 def test_a_configuration_is_read_and_checked_without_anything_slow(name: str) -> None:
     words = ["train", f"--config=configs/{name}.py", "--config.optimizer.clip_norm=none"]
-    assert imported(f"from im_jax import train\ntrain.run.parse({words})") == set()
+    assert imported(f"import im_jax.train\nim_jax.train.run.parse({words})") == set()
 
 
 @each_command
