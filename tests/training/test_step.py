@@ -1,12 +1,27 @@
 """The optimiser step does not depend on how its examples are laid out or cut."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im_jax.config import REDUCTIONS
+from im_jax.config import REDUCTIONS, LossConfig
+from im_jax.losses.policy import make_policy
+from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import TokenClass
-from tests.training.tiny import gradient_of, random_examples, rows_of
+from im_jax.training.state import new_state
+from im_jax.training.step import make_train_step
+from tests.training.tiny import (
+    KEEP_GRADIENT,
+    MODEL,
+    fresh_params,
+    gradient_of,
+    random_examples,
+    rows_of,
+    told_of,
+)
 
 PADDED = [[0], [1], [2], [3], [4], [5], [6], [7]]
 PACKED = [[0, 1], [2, 3], [4, 5], [6, 7], [], [], [], []]
@@ -61,3 +76,18 @@ def test_training_reports_losses_only_of_what_it_trains_and_counts_every_target(
     trained = {TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP, TokenClass.USER}
     assert {c for c in TokenClass if by_class.measured[c] > 0} == trained
     assert by_class.targets.sum() == sum(len(example.tokens) - 1 for example in examples)
+
+
+def test_gradients_of_bfloat16_parameters_add_up_in_float32() -> None:
+    model = dataclasses.replace(MODEL, param_dtype="bfloat16")
+    params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh_params())
+    loss = LossConfig(policy="im")
+    step = make_train_step(model, loss, KEEP_GRADIENT, accumulate=8, rules=ShardingRules())
+    batch = rows_of(random_examples(7, 8), PADDED)
+    state, told = new_state(params, KEEP_GRADIENT), told_of(make_policy(loss))
+    jaxpr = jax.make_jaxpr(step)(state, {}, batch, told)
+    loops = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
+    assert len(loops) == 1 and loops[0].params["length"] == 8
+    assert {x.aval.dtype for x in loops[0].outvars} == {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
+    after = jax.eval_shape(step, state, {}, batch, told)[0]
+    assert {x.dtype for x in jax.tree.leaves(after.opt_state)} == {jnp.dtype(jnp.bfloat16)}
