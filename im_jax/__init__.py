@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` says the same to P
     from im_jax.losses.cross_entropy.api import linear_cross_entropy
     from im_jax.losses.policy import LossPolicy, make_policy
     from im_jax.models.loaded import Model
+    from im_jax.opening import open_model, open_run
     from im_jax.token_classes import TokenClass
     from im_jax.training.start import train
 
@@ -58,6 +59,8 @@ __all__ = [
     "UserError",
     "linear_cross_entropy",
     "make_policy",
+    "open_model",
+    "open_run",
     "train",
 ]
 
@@ -69,6 +72,8 @@ _PLACES: Final = MappingProxyType(
         "UserError": "im_jax.errors",
         "linear_cross_entropy": "im_jax.losses.cross_entropy.api",
         "make_policy": "im_jax.losses.policy",
+        "open_model": "im_jax.opening",
+        "open_run": "im_jax.opening",
         "train": "im_jax.training.start",
     }
 )

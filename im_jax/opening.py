@@ -9,7 +9,7 @@ import pathlib
 import jax
 
 from im_jax import validation
-from im_jax.config import Config, flatten
+from im_jax.config import Config, flatten, records
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError
@@ -22,8 +22,8 @@ from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.training.checkpoint import SavedModel
 from im_jax.training.state import with_shardings
 
-_FREE = ("model.path", "model.remat", "model.attention", "model.compute_dtype", "model.param_dtype")
-"""Fields of a model that may differ from those it was trained with."""
+_MUST_FIT = ("model.vocab_size", "tokenizer.path", "data.template")
+"""Fields that a model must be asked with as it was trained, beside those of its architecture."""
 
 
 def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat: bool = True) -> Model:
@@ -79,9 +79,10 @@ def _without_params(config: Config, *, chat: bool) -> Model:
 
 def _check_fits(saved: dict[str, object], config: Config, workdir: str | pathlib.Path) -> None:
     """Stop if the run was trained with another model, tokenizer or template than it is asked with."""
+    known = records(Config)
     for name, value in flatten(config).items():
-        decides = name.startswith(("model.", "tokenizer.")) or name == "data.template"
-        if decides and name not in _FREE and name in saved and saved[name] != value:
+        must_fit = name in _MUST_FIT or known[name].is_architecture
+        if must_fit and name in saved and saved[name] != value:
             raise ConfigError(
                 f"the run in {workdir} was trained with {name}={saved[name]}, not {value}; "
                 f"set --config.{name}={saved[name]}"

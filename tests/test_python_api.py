@@ -77,6 +77,11 @@ def test_example_of_a_run_trains_and_shows_the_held_out_loss(examples: dict[str,
     assert examples["message"].endswith("did you mean im?")
 
 
+def test_example_of_a_model_answers(examples: dict[str, Any]) -> None:
+    assert isinstance(examples["model"], im_jax.Model)
+    assert len(examples["answer"].tokens) <= 5 and isinstance(examples["answer"].text, str)
+
+
 def test_example_of_a_policy_weights_classes(examples: dict[str, Any]) -> None:
     assert (examples["weight_of_users"], examples["weight_of_answers"]) == (pytest.approx(0.2), 1.0)
 

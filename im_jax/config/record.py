@@ -113,6 +113,11 @@ class Record(NamedTuple):
         return self.name.rpartition(".")[0]
 
     @property
+    def is_architecture(self) -> bool:
+        """Whether a checkpoint of a model decides it."""
+        return self.when is not None and self.when.field == "model.path"
+
+    @property
     def may_be_unset(self) -> bool:
         """Whether `None` is a value."""
         return types.NoneType in self.types

@@ -1,14 +1,17 @@
 """Pretrained models of any supported format: `model.path` decides which."""
 
 import dataclasses
+import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import huggingface, llama2c, stored
 from im_jax.models.decoder import Params
+
+_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def resolve_model(model: ModelConfig) -> ModelConfig:
@@ -55,5 +58,16 @@ def _format(path: str) -> ModuleType:
         return llama2c
     raise ConfigError(
         f"model.path is {path!r}, which is neither a directory with a config.json (Hugging Face) nor "
-        "a llama2.c .bin file"
+        f"a llama2.c .bin file{_how_to_download(path)}"
+    )
+
+
+def _how_to_download(path: str) -> str:
+    """What to do where the name of a model in a hub, such as `meta-llama/Llama-2-7b-hf`, is no local path."""
+    if not _HUB_NAME.fullmatch(path) or Path(path).exists():
+        return ""
+    directory = path.partition("/")[2]
+    return (
+        ", but may be the name of a model in the Hugging Face hub: "
+        f"hf download {path} --local-dir {directory}, then set --config.model.path={directory}"
     )

@@ -143,3 +143,12 @@ def test_a_path_that_is_no_checkpoint_is_refused(tmp_path: Path, name: str) -> N
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match=r"model\.path is .* neither a directory with a config\.json"):
         resolve_model(ModelConfig(path=str(tmp_path / name)))
+
+
+def test_name_of_a_model_in_a_hub_is_told_from_a_path() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_model(ModelConfig(path="meta-llama/Llama-2-7b-hf"))
+    assert str(caught.value).endswith(
+        "llama2.c .bin file, but may be the name of a model in the Hugging Face hub: hf download "
+        "meta-llama/Llama-2-7b-hf --local-dir Llama-2-7b-hf, then set --config.model.path=Llama-2-7b-hf"
+    )
