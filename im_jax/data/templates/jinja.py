@@ -14,8 +14,6 @@ the text would mislead (a user may quote the answer, or the template), so the pr
     closing of ②: render(first two) = <s>[INST] ① [/INST] ②</s>, so `</s>` is a stop and `[INST] ` a header
 """
 
-import datetime
-import json
 import pathlib
 import re
 import sys
@@ -23,20 +21,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from im_jax.data.conversation import Conversation, Message
+from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
+from im_jax.data.templates.sandbox import Environment
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.huggingface import read_tokenizer_config, token_text
 from im_jax.errors import DataError
+from im_jax.text import in_one_line
 from im_jax.token_classes import TokenClass
 
 _FIRST_MARK: Final = 0x100000
 """Marks are characters of the last private-use plane, which no template has a reason to write."""
+
+_MAX_SOURCE: Final = 1 << 20
+_REASON_SHOWN: Final = 300
+_ROLES_SHOWN: Final = 10
 
 Gap = tuple[Piece, ...]
 """Template text between two contents: the closing of one message, then the opening of the next."""
@@ -99,10 +100,15 @@ class JinjaTemplate:
         self.name = name
         self._special_tokens = dict(special_tokens)
         self._layouts: dict[tuple[str, ...], list[Gap]] = {}
+        if len(source) > _MAX_SOURCE:
+            self._refuse(f"is of more than {_MAX_SOURCE:,} characters", "it is no chat template")
         try:
-            self._template = _environment().from_string(source)
+            with bounded():
+                self._template = Environment().from_string(source)
         except jinja2.TemplateSyntaxError as error:
-            self._refuse(f"is not valid Jinja: line {error.lineno}: {error.message}", "correct it")
+            self._refuse(f"is not valid Jinja: line {error.lineno}: {_reason(error.message)}", "correct it")
+        except Exception as error:  # Python's own compiler has limits, of nested blocks and brackets
+            self._refuse(f"cannot be compiled: {_reason(error)}", "make it simpler")
         self._layout(("user", "assistant"))
 
     def render(self, conversation: Conversation) -> Rendered:
@@ -120,17 +126,20 @@ class JinjaTemplate:
         return self._write([(m.role, m.text) for m in messages], add_generation_prompt=True)
 
     def _write(self, messages: Sequence[tuple[str, str]], add_generation_prompt: bool = False) -> str:
+        roles = ", ".join(role for role, _ in messages[:_ROLES_SHOWN])
         try:
-            return self._template.render(
-                messages=[{"role": role, "content": content} for role, content in messages],
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **self._special_tokens,
-            )
+            with bounded():
+                return self._template.render(
+                    messages=[{"role": role, "content": content} for role, content in messages],
+                    tools=None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                    **self._special_tokens,
+                )
+        except LimitError as error:
+            self._refuse(f"{error} on messages of {roles}", "use a template that does less")
         except Exception as error:  # a template is a program: it may raise anything
-            roles = ", ".join(role for role, _ in messages)
-            self._refuse(f"fails on messages of {roles}: {error}", "change the data or the template")
+            self._refuse(f"fails on messages of {roles}: {_reason(error)}", "change the data or the template")
 
     def _layout(self, roles: tuple[str, ...]) -> list[Gap]:
         """The gap before each content, and the one after the last."""
@@ -231,44 +240,11 @@ def _closing_pieces(text: str, role: str, message: int) -> Gap:
     return Piece(stop, TokenClass.STOP, message), Piece(text[len(stop) :], TokenClass.SEPARATOR, message)
 
 
+def _reason(error: object) -> str:
+    """What an error says, shortened: a template chooses the words, and could steer a terminal by them."""
+    text = in_one_line(str(error)[:_REASON_SHOWN]) or type(error).__name__
+    return text if len(str(error)) <= _REASON_SHOWN else f"{text}..."
+
+
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-def _environment() -> jinja2.Environment:
-    """The environment that transformers gives to chat templates, which are programs of strangers."""
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment
-
-
-class _GenerationTag(jinja2.ext.Extension):
-    """Accepts `{% generation %}...{% endgeneration %}`, which marks what the assistant writes."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body).set_lineno(line)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML and non-ASCII characters.
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
