@@ -22,7 +22,7 @@ from im_jax.data.statistics import counted
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
-from im_jax.studies import prepare
+from im_jax.studies.registry import prepare
 from im_jax.text import in_one_line
 
 

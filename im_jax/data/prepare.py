@@ -61,7 +61,7 @@ def prepare(
     class_weights: jt.Float32[np.ndarray, " C"],
     doing: Activity = silent,
 ) -> Prepared:
-    """Read, encode, check off, split and pack; `im_jax.studies.prepare` also knows the sources of studies.
+    """Read, encode, check off, split and pack. `im_jax.studies.registry` also knows the sources of studies.
 
     Which examples are kept and held out depends on the data and `data.*` alone, never on the policy, so
     runs that differ in policy see the same rows.

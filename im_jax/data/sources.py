@@ -29,7 +29,7 @@ class Source(Protocol):
 def make_source(data: DataConfig) -> Source:
     """The source that the configuration asks for, all of its records checked.
 
-    Sources of studies are made by the studies: see `im_jax.studies`.
+    Sources of studies are made by the studies: see `im_jax.studies.registry`.
 
     Raises:
         ConfigError: fields of `data` that are missing for this source, or that it would ignore.

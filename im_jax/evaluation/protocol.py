@@ -1,7 +1,7 @@
 """An evaluation: something that is measured of a model at certain steps of a run.
 
 A new one is a class of this kind, put into the list that `im_jax.training.run` assembles, or brought by a
-study (`im_jax.studies`). The training loop knows none of them by name.
+study (`im_jax.studies.registry`). The training loop knows none of them by name.
 """
 
 import abc

@@ -21,7 +21,7 @@ import optax
 from jax.sharding import Mesh
 
 from im_jax import mesh as meshes
-from im_jax import studies, validation
+from im_jax import validation
 from im_jax.activity import Activity, silent
 from im_jax.batch import Batch
 from im_jax.config import Config
@@ -36,6 +36,7 @@ from im_jax.models import decoder
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
+from im_jax.studies import registry
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
 from im_jax.training.partition import merge
@@ -153,11 +154,11 @@ def prepare_run(
         UserError: the data cannot be used, or something would fail at the end of the run.
     """
     config, policy, mesh, rules, tokenizer, _ = resolved
-    data = studies.prepare(config, tokenizer, policy.table(), doing)
+    data = registry.prepare(config, tokenizer, policy.table(), doing)
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules)
-    evaluations = [heldout, *studies.evaluations(config)]
+    evaluations = [heldout, *registry.evaluations(config)]
     for evaluation in evaluations:
         evaluation.check()
 

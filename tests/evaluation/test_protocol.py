@@ -65,7 +65,7 @@ def test_an_evaluation_is_plugged_in(tmp_path: Path) -> None:
 def test_what_an_evaluation_cannot_measure_stops_the_run_before_it_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("im_jax.studies.evaluations", lambda config: [Impossible()])
+    monkeypatch.setattr("im_jax.studies.registry.evaluations", lambda config: [Impossible()])
     with pytest.raises(ConfigError, match="this cannot be measured"):
         prepare_run(resolve(tiny_config()))
 

@@ -15,7 +15,7 @@ from im_jax.data.pipeline import train_iterator
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.losses.policy import make_policy
-from im_jax.studies import prepare
+from im_jax.studies.registry import prepare
 from im_jax.studies.rewrites import experiments
 from im_jax.studies.rewrites.examples import Examples, make_tasks
 from im_jax.studies.rewrites.examples.bulk import BulkEncoder

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Rewrites:
-    """An `im_jax.studies.Study`."""
+    """An `im_jax.studies.registry.Study`."""
 
     def prepare(
         self,

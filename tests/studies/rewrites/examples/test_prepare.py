@@ -17,7 +17,7 @@ from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
-from im_jax.studies import prepare
+from im_jax.studies.registry import prepare
 from im_jax.studies.rewrites.examples import RewriteSource, make_tasks
 from im_jax.studies.rewrites.examples.bulk import bulk_encoder
 from im_jax.studies.rewrites.examples.rows import RewriteDataset
