@@ -10,7 +10,7 @@ import pytest
 from im_jax.config import Config, DataConfig, EvalConfig
 from im_jax.data.dataset import Dataset
 from im_jax.data.prepare import Prepared, prepare
-from im_jax.data.tokenizers import make_tokenizer
+from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
 from im_jax.token_classes import TokenClass
@@ -31,7 +31,7 @@ def config_for(path: str, **data: Any) -> Config:
 
 
 def prepared(config: Config, policy: str = "im") -> Prepared:
-    return prepare(config, make_tokenizer(config.tokenizer.path), policy_weights(policy))
+    return prepare(config, make_tokenizer(tokenizer_path(config)), policy_weights(policy))
 
 
 def ids(dataset: Dataset) -> list[str]:

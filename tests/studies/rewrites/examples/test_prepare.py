@@ -14,7 +14,7 @@ from im_jax.data.pipeline import eval_batches, train_iterator
 from im_jax.data.prepare import Prepared
 from im_jax.data.statistics import DataReport
 from im_jax.data.templates import make_template
-from im_jax.data.tokenizers import make_tokenizer
+from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 from im_jax.studies.registry import prepare
@@ -41,7 +41,7 @@ def config_of(data: dict[str, Any] | None = None, policy: str = "it", **rewrites
 
 
 def prepared(config: Config) -> Prepared:
-    return prepare(config, make_tokenizer(config.tokenizer.path), make_policy(config.loss).table())
+    return prepare(config, make_tokenizer(tokenizer_path(config)), make_policy(config.loss).table())
 
 
 @pytest.mark.parametrize("template", ["plain", "tulu", "chatml", "llama3", "alpaca"])
