@@ -1,29 +1,24 @@
-"""A process that holds one contestant: it is prepared, timed on request, and ended, by JSON lines.
+"""A process that holds one contestant: it is prepared, and timed on request (`im_jax.child_process`).
 
-    python -m im_jax.bench.worker
+python -m im_jax.bench.worker
 
-    {"command": "prepare", "module": ..., "variant": ..., "packages": [...], "case": {...}, "warmup": 2}
-    {"command": "run"}
-    {"command": "quit"}
-
-Each request is answered by one line. Whatever libraries print goes to standard error.
+{"command": "prepare", "module": ..., "variant": ..., "packages": [...], "case": {...}, "warmup": 2}
+{"command": "run"}
 """
 
 import gc
 import importlib
 import importlib.metadata
 import importlib.util
-import json
-import os
 import sys
 import time
 import traceback
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from im_jax import child_process
 from im_jax.bench.case import case_from_json
 from im_jax.bench.contestant import CannotRun, Contestant
 from im_jax.bench.resident import PeakMemory
-from im_jax.console import print_json
 
 _DISTRIBUTIONS: Final = {
     "jax": "jax",
@@ -103,18 +98,5 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(dist) for name, dist in loaded.items()}
 
 
-def main(requests: IO[str], replies: IO[str]) -> None:
-    """Answer until told to quit, or until nobody asks any more."""
-    worker = Worker()
-    for line in requests:
-        request = json.loads(line)
-        if request["command"] == "quit":
-            break
-        print_json(worker.answer(request), replies)
-
-
 if __name__ == "__main__":
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    main(sys.stdin, replies)
-    os._exit(0)  # some libraries' threads would wait for work
+    child_process.serve(Worker().answer)

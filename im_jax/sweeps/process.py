@@ -1,23 +1,18 @@
 """Workers as a sweep sees them: started when needed, replaced when they die, always ended."""
 
 import contextlib
-import json
 import os
 import pathlib
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from im_jax import child_process
+from im_jax.child_process import Child, ChildError
 from im_jax.config import Config, flatten
 from im_jax.errors import ConfigError
-
-_PACKAGE_ROOT: Final = pathlib.Path(__file__).resolve().parents[2]
-_LOOK_SECONDS: Final = 0.5
-"""How often one that waits for a run is asked whether it still wants to."""
 
 
 class Worker:
@@ -27,8 +22,7 @@ class Worker:
         """`environment` is put over that of this process; `cores` are all it may use, None: any."""
         self._environment = environment
         self._arguments = [] if cores is None else [",".join(map(str, cores))]
-        self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[str] = queue.Queue()
+        self._child: Child | None = None
 
     def run(self, config: Config, directory: pathlib.Path, waiting: Callable[[], None]) -> dict[str, Any]:
         """Run a configuration in a directory, and call `waiting` now and then meanwhile.
@@ -40,69 +34,27 @@ class Worker:
         """
         log = directory / "log.txt"
         request = {"config": flatten(config), "workdir": str(directory), "log": str(log)}
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._start(log)
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died; the end of its answers says so
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        while True:
-            try:
-                line = self._answers.get(timeout=_LOOK_SECONDS)
-            except queue.Empty:
-                waiting()
-                continue
-            if not line:
-                return {"status": "failed", "error": self._last_words(log)}
-            answer: dict[str, Any] = json.loads(line)
-            if not answer["fit"]:
-                self.end()
-            return answer
+        if self._child is None or not self._child.is_alive():
+            self._child = self._start(log)
+        try:
+            answer = self._child.ask(request, waiting=waiting)
+        except ChildError as error:
+            self.end()
+            return {"status": "failed", "error": f"{error}; its last words are in {log}"}
+        if not answer["fit"]:
+            self.end()
+        return answer
 
     def end(self) -> None:
         """Stop it at once. Its files are made for that: a run resumes from its last whole checkpoint."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
-    def _start(self, log: pathlib.Path) -> "subprocess.Popen[str]":
+    def _start(self, log: pathlib.Path) -> Child:
+        command = [sys.executable, "-m", "im_jax.sweep_worker", *self._arguments]
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "im_jax.sweep_worker", *self._arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**_environment(), **self._environment},
-            )
-        self._answers = queue.Queue()
-        threading.Thread(target=_pass_on, args=(self._process.stdout, self._answers), daemon=True).start()
-        return self._process
-
-    def _last_words(self, log: pathlib.Path) -> str:
-        """Why the worker is gone."""
-        assert self._process is not None
-        code, self._process = self._process.wait(), None
-        how = f"the process ended with exit code {code}"
-        if code < 0:
-            memory = ", as when memory runs out" if code == -9 else ""
-            how = f"the process was killed by signal {-code}{memory}"
-        return f"{how}; its last words are in {log}"
-
-
-def _pass_on(lines: Iterable[str], answers: "queue.Queue[str]") -> None:
-    """Pass on lines, and an empty one at the end."""
-    for line in lines:
-        answers.put(line)
-    answers.put("")
-
-
-def _environment() -> dict[str, str]:
-    """That of this process, in which this package is found from any directory."""
-    path = os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+            return Child(command, {**child_process.environment(), **self._environment}, errors)
 
 
 def platform() -> str:
@@ -115,7 +67,7 @@ def platform() -> str:
     """
     asked = subprocess.run(
         [sys.executable, "-c", "from im_jax import devices; print(devices.platform())"],
-        env=_environment(),
+        env=child_process.environment(),
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""Inside the worker: a request a line on standard input, and an answer a line on standard output.
+"""Inside the worker: requests and their answers (`im_jax.child_process`).
 
     {"config": {"loss.policy": "im", ...}, "workdir": "DIR", "log": "DIR/log.txt"}
     {"status": "finished", "summary": {...}, "machine": {...}, "fit": true}
@@ -8,47 +8,32 @@ Whatever a run prints, libraries in C included, goes to its log.
 """
 
 import gc
-import json
 import os
 import pathlib
-import queue
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 import jax
 
-from im_jax import machine
+from im_jax import child_process, machine
 from im_jax.config import Config, with_overrides
-from im_jax.console import Console, print_json
+from im_jax.console import Console
 from im_jax.errors import UserError
 
 RunConfig = Callable[[Config, pathlib.Path, Console], dict[str, Any]]
 """Runs a configuration in a directory, and returns its summary."""
 
 
-def serve(run: RunConfig) -> None:
-    """Answer requests until standard input ends; then stop at once, in the middle of a run too.
+def serve(run: RunConfig) -> Never:
+    """Answer requests as long as there are any; see `im_jax.child_process`."""
 
-    The process that asks holds the other end, so the worker never outlives it, however it ends.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the one that asks decides
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    while True:
-        request = requests.get()
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
         _write_to(pathlib.Path(request["log"]))
-        print_json(_answer(run, request), answers)
+        return _answer(run, request)
 
-
-def _listen(requests: "queue.Queue[dict[str, Any]]") -> None:
-    for line in sys.stdin:
-        requests.put(json.loads(line))
-    os._exit(0)
+    child_process.serve(answer)
 
 
 def _write_to(log: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from im_jax import child_process
 from im_jax.config import Config, with_overrides
 from im_jax.console import Console
-from im_jax.sweeps import process
 from im_jax.sweeps.process import Worker, start_workers
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
@@ -112,18 +113,18 @@ def test_error_that_nobody_foresaw_is_named_and_ends_the_process(worker: Worker,
     answer = worker.run(config(), directory, lambda: None)
     assert answer["status"] == "failed" and answer["error"].startswith("IsADirectoryError: ")
     assert "Traceback" in (directory / "log.txt").read_text()
-    assert worker._process is None
+    assert worker._child is None
 
 
 def test_killed_run_is_a_failure_and_goes_on_from_its_checkpoint(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(child_process, "_LOOK_SECONDS", 0.05)
     directory, longer = tmp_path / "killed", config(**{"train.steps": 60, "checkpoint.every": 10})
 
     def kill() -> None:
-        if (directory / "checkpoints" / "10").exists() and worker._process is not None:
-            worker._process.kill()
+        if (directory / "checkpoints" / "10").exists() and worker._child is not None:
+            os.kill(worker._child.pid, signal.SIGKILL)
 
     answer = run(worker, longer, directory, kill)
     assert answer["status"] == "failed"
@@ -141,7 +142,7 @@ def test_worker_ends_with_the_process_that_asks(tmp_path: Path) -> None:
         "from im_jax.sweeps.process import start_workers\n"
         "from tests.sweeps.test_worker import config\n"
         "with start_workers([None]) as (worker,):\n"
-        "    show = lambda: print(worker._process.pid, flush=True)\n"
+        "    show = lambda: print(worker._child.pid, flush=True)\n"
         "    worker.run(config(**{'train.steps': 100000}), pathlib.Path(sys.argv[1]), show)\n"
     )
     asking = subprocess.Popen(
