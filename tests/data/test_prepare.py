@@ -14,6 +14,7 @@ from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
 from im_jax.token_classes import TokenClass
+from tests.data.synthetic import chats
 
 SHORT = {"prompt": "Say hi.", "completion": "Hi!"}
 LONG_PROMPT = {"prompt": "word " * 60, "completion": "Hi!"}
@@ -163,6 +164,17 @@ def test_word_counts_of_dolly_3k_are_those_of_the_paper(shared_data: Path) -> No
     assert report.output_words / 2996 == pytest.approx(68.08, abs=0.005)
     assert report.instruction_words / 2996 == pytest.approx(43.83, abs=0.005)
     assert report.as_dict()["instruction_output_ratio_words"] == pytest.approx(0.6439, abs=5e-4)
+
+
+def test_words_are_counted_between_spaces_and_one_more_per_message(tmp_path: Path) -> None:
+    records = [{"messages": chat} for chat in chats(60)]
+    report = prepared(config_for(write(tmp_path / "d.jsonl", records), max_length=100_000)).report
+    words = {True: 0, False: 0}
+    for record in records:
+        for message in record["messages"]:
+            words[message["role"] == "assistant"] += len(message["content"].split()) + 1
+    assert (report.output_words, report.instruction_words) == (words[True], words[False])
+    assert report.as_dict()["instruction_output_ratio_words"] == round(words[False] / words[True], 4)
 
 
 def test_packing_loses_no_token(tmp_path: Path) -> None:

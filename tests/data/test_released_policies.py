@@ -20,6 +20,7 @@ from im_jax.data.encoding import encode_conversations
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.losses.policy import policy_weights
+from tests.data.synthetic import chats, sentencepiece_model
 
 Messages = list[dict[str, str]]
 IGNORED = -100
@@ -147,3 +148,11 @@ def test_labels_of_several_turns_with_system_text(
     assert max(len(chat) for chat in chats) > 9
     model = shared_data / "mistral_tokenizer" / "tokenizer.model.v1"
     assert_same_labels(model, chats, policy, max_length)
+
+
+@pytest.mark.parametrize("policy", RULES)
+@pytest.mark.parametrize("max_length", [2048, 40])
+def test_labels_of_synthetic_chats(max_length: int, policy: str, tmp_path: pathlib.Path) -> None:
+    made = chats(150)
+    assert max(len(chat) for chat in made) > 5 and any(chat[0]["role"] == "system" for chat in made)
+    assert_same_labels(sentencepiece_model(tmp_path), made, policy, max_length)

@@ -15,6 +15,7 @@ from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.sources import make_source
 from im_jax.errors import ConfigError, DataError
+from tests.data.synthetic import chats
 
 
 def line(number: int) -> str:
@@ -252,3 +253,26 @@ def test_the_default_configuration_gives_the_generated_set() -> None:
     source = make_source(DataConfig(num_generated=3, seed=5))
     assert list(source) == list(GeneratedSource(3, seed=5))
     assert source.skipped == ()
+
+
+def test_every_synthetic_record_is_read_and_those_without_an_answer_are_named(tmp_path: Path) -> None:
+    made = [{"id": f"s{i}", "messages": chat} for i, chat in enumerate(chats(300))]
+    for i in (3, 77):
+        made[i]["messages"] = [*chats(1)[0][:-1], {"role": "assistant", "content": ""}]
+    text = "\n".join(json.dumps(record, ensure_ascii=False) for record in made)
+    source = JsonlSource(write(tmp_path / "a.jsonl.gz", gzip.compress(text.encode())), on_bad_example="skip")
+    assert contents(source) == [expected(record) for i, record in enumerate(made) if i not in (3, 77)]
+    assert [f".gz:{line}: " in message for line, message in zip((4, 78), source.skipped, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_questions_and_answers_of_two_files_are_read_through_field_names(tmp_path: Path) -> None:
+    for name, count in (("train", 3), ("test", 2)):
+        lines = [json.dumps({"question": f"{name} {i}?", "answer": f"#### {i}"}) for i in range(count)]
+        write(tmp_path / f"{name}.jsonl", "\n".join(lines))
+    fields = FieldNames(prompt="question", completion="answer")
+    path = f"{tmp_path}/train.jsonl, {tmp_path}/test.jsonl"
+    source = make_source(DataConfig(source="jsonl", path=path, fields=fields))
+    assert len(source) == 5 and source[3].id == f"{tmp_path}/test.jsonl:1"
+    assert [m.content for m in source[3].messages] == ["test 0?", "#### 0"]
