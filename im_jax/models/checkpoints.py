@@ -1,15 +1,25 @@
 """Pretrained models of any supported format: `model.path` decides which."""
 
+import contextlib
 import dataclasses
+import fnmatch
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
+import jax
+
 from im_jax.config import ModelConfig
+from im_jax.console import print_text
 from im_jax.errors import ConfigError
-from im_jax.models import huggingface, llama2c, stored
+from im_jax.models import huggingface
 from im_jax.models.decoder import Params
+from im_jax.models.families import llama2c as llama2c_models
+from im_jax.models.files import llama2c
+from im_jax.models.files.layout import Checkpoint, read_params, tensor_shapes
+from im_jax.models.files.tensors import check_tensors
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -18,23 +28,27 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     """The model with the checkpoint's architecture; without `path`, as it is.
 
     `path`, `compute_dtype`, `param_dtype`, `remat` and `attention` stay. Call it before filling in the
-    tokenizer's vocabulary, which may be smaller than the checkpoint's.
+    tokenizer's vocabulary, which may be smaller than the checkpoint's. Names, shapes and types of all tensors
+    are checked here, so that no data is prepared for a checkpoint that cannot be loaded.
 
     Raises:
         ConfigError: `path` is no checkpoint, or `vocab_size` is set and not the checkpoint's.
-        CheckpointError: the checkpoint cannot be read or is of another architecture, or `model` asks for
-            parts of GPT-2, which no checkpoint has.
+        CheckpointError: the checkpoint cannot be read, or is of an architecture that is not supported.
     """
     if not model.path:
         return model
-    stored.check_family(model, model.path)
-    fields = _format(model.path).read_config(model.path)
-    if model.vocab_size not in (None, fields["vocab_size"]):
-        raise ConfigError(
-            f"model.vocab_size is {model.vocab_size}, but {model.path} has a vocabulary of "
-            f"{fields['vocab_size']}; leave model.vocab_size unset"
-        )
-    return dataclasses.replace(model, **fields)
+    with _open(model.path) as opened:
+        vocab = opened.fields["vocab_size"]
+        if model.vocab_size not in (None, vocab):
+            raise ConfigError(
+                f"model.vocab_size is {model.vocab_size}, but {model.path} has a vocabulary of {vocab}; "
+                "leave model.vocab_size unset"
+            )
+        resolved = dataclasses.replace(model, **opened.fields)
+        check_tensors(tensor_shapes(opened.layout, resolved), opened.tensors, model.path)
+        if opened.note and jax.process_index() == 0:
+            print_text(f"note: {opened.note}", sys.stderr)
+    return resolved
 
 
 def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
@@ -46,16 +60,18 @@ def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
 
     Raises:
         ConfigError: `path` is no checkpoint.
-        CheckpointError: files cannot be read, or do not fit the model.
+        CheckpointError: files cannot be read, do not fit the model, or hold NaN or infinity.
     """
-    return _format(model.path).load_params(model.path, model, shardings)
+    with _open(model.path) as opened:
+        check_tensors(tensor_shapes(opened.layout, model), opened.tensors, model.path)
+        return read_params(opened.layout, model, shardings, opened.tensors)
 
 
-def _format(path: str) -> ModuleType:
-    if (Path(path) / "config.json").is_file():
-        return huggingface
+def _open(path: str) -> contextlib.AbstractContextManager[Checkpoint]:
+    if (Path(path) / huggingface.CONFIG).is_file():
+        return huggingface.open_checkpoint(path)
     if path.endswith(".bin") and Path(path).is_file():
-        return llama2c
+        return _open_llama2c(Path(path))
     raise ConfigError(
         f"model.path is {path!r}, which is neither a directory with a config.json (Hugging Face) nor "
         f"a llama2.c .bin file{_how_to_download(path)}"
@@ -71,3 +87,14 @@ def _how_to_download(path: str) -> str:
         ", but may be the name of a model in the Hugging Face hub: "
         f"hf download {path} --local-dir {directory}, then set --config.model.path={directory}"
     )
+
+
+@contextlib.contextmanager
+def _open_llama2c(path: Path) -> Iterator[Checkpoint]:
+    header = llama2c.read_header(path)
+    tensors = {
+        name: tensor
+        for name, tensor in llama2c.map_tensors(path, header).items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in llama2c_models.IGNORED)
+    }
+    yield Checkpoint(llama2c_models.fields(header), llama2c_models.LAYOUT, tensors, None)

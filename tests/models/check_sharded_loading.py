@@ -7,8 +7,10 @@ import numpy as np
 from jax.sharding import AxisType, SingleDeviceSharding
 
 from im_jax.config import ModelConfig
-from im_jax.models import decoder, huggingface, stored
+from im_jax.models import decoder, huggingface
 from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.files.layout import read_params
+from im_jax.models.files.tensors import Index, Tensor
 from im_jax.models.sharding import ShardingRules
 
 
@@ -28,14 +30,18 @@ def main() -> None:
 
     # Copies share one reading: eight devices read the file once, not eight times.
     amounts: list[int] = []
-    with huggingface.safetensors.safe_open(f"{sys.argv[1]}/model.safetensors", framework="numpy") as file:
 
-        def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
-            part = file.get_slice(name)[index]
+    def counted(tensor: Tensor) -> Tensor:
+        def read(index: Index) -> np.ndarray:
+            part = tensor.read(index)
             amounts.append(part.size)
             return part
 
-        stored.read_params(config, decoder.param_shardings(config, mesh), read)
+        return tensor._replace(read=read)
+
+    with huggingface.open_checkpoint(sys.argv[1]) as opened:
+        tensors = {name: counted(tensor) for name, tensor in opened.tensors.items()}
+        read_params(opened.layout, config, decoder.param_shardings(config, mesh), tensors)
     assert sum(amounts) == decoder.num_params(config), (sum(amounts), decoder.num_params(config))
     print(f"same on {jax.device_count()} devices")
 

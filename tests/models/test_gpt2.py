@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import AbstractMesh, AxisType
+import safetensors.numpy
+from jax.sharding import AbstractMesh, AxisType, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from im_jax import validation
-from im_jax.config import Config, DataConfig, RopeScaling, TrainConfig
+from im_jax.config import Config, DataConfig, ModelConfig, RopeScaling, TrainConfig
 from im_jax.errors import CheckpointError, ConfigError
 from im_jax.models import checkpoints, decoder, decoding, huggingface, presets
 from im_jax.training.optimizer import is_matrix
@@ -273,12 +275,95 @@ def test_what_cannot_work_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "gelu", "learned", "biases"])
-def test_checkpoints_are_of_the_llama_family_only(name: str, tmp_path: Path) -> None:
+def test_a_mixture_that_no_architecture_has_is_not_written(name: str, tmp_path: Path) -> None:
     config = variant(name)
     field, value = next(iter(GPT2_VARIANTS[name].items()))
-    message = f"Llama family only, but model.{field} is '{value}'; it must be"
+    message = f"no architecture has all parts of this model; for LlamaForCausalLM, model.{field} is '{value}'"
     with pytest.raises(CheckpointError, match=message):
         huggingface.save_params(random_params(config), config, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def load(directory: Path) -> tuple[ModelConfig, decoder.Params]:
+    config = checkpoints.resolve_model(ModelConfig(path=str(directory), compute_dtype="float32"))
+    device = SingleDeviceSharding(jax.devices()[0])
+    shardings = jax.tree.map(lambda _: device, decoder.abstract_params(config))
+    return config, checkpoints.load_pretrained(config, shardings)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_checkpoint_of_transformers_gives_its_logits(bare: bool, tmp_path: Path) -> None:
+    model = peer()
+    import torch
+
+    # The hub's own GPT-2 was saved from the bare model: no `transformer.` in front of its names.
+    (model.transformer if bare else model).save_pretrained(tmp_path)
+    if bare:
+        model.config.save_pretrained(tmp_path)
+        edit_json(tmp_path / "config.json", architectures=["GPT2LMHeadModel"])
+    config, params = load(tmp_path)
+    with torch.no_grad():
+        expected = model(torch.tensor(TOKENS)[None]).logits[0].numpy()
+    assert np.abs(expected).max() > 3
+    np.testing.assert_allclose(
+        decoder.logits(params, config, *alone(TOKENS))[0], expected, rtol=0, atol=PARITY
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("tied", [True, False])
+def test_transformers_reads_what_we_write(tied: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `parity`")
+    transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
+    config = dataclasses.replace(GPT2, tie_embeddings=tied)
+    params = random_params(config)
+    huggingface.save_params(params, config, tmp_path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        expected = model(torch.tensor(TOKENS)[None]).logits[0].numpy()
+    ours = decoder.logits(params, config, *alone(TOKENS))[0]
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_is_written_is_read_again_with_masks_passed_over(tmp_path: Path) -> None:
+    params = random_params(GPT2)
+    huggingface.save_params(params, GPT2, tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = safetensors.numpy.load_file(file)
+    tensors["transformer.h.0.attn.bias"] = np.ones((1, 1, 16, 16), bool)
+    tensors["transformer.h.0.attn.masked_bias"] = np.float32([-1e4])
+    safetensors.numpy.save_file(tensors, file)
+    config, same = load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, same, params)
+    assert dataclasses.replace(config, path="") == GPT2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"scale_attn_by_inverse_layer_idx": True},
+            "scale_attn_by_inverse_layer_idx is true; it must be false",
+        ),
+        ({"scale_attn_weights": False}, "scale_attn_weights is false; it must be true"),
+        ({"activation_function": "relu"}, 'activation_function is "relu"; it must be "gelu_new" or'),
+        ({"n_embd": 30}, "n_embd is 30; it must be a multiple of n_head, 4"),
+    ],
+)
+def test_what_the_decoder_lacks_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    huggingface.save_params(random_params(GPT2), GPT2, tmp_path)
+    edit_json(tmp_path / "config.json", **changes)
     with pytest.raises(CheckpointError, match=message):
-        checkpoints.resolve_model(dataclasses.replace(config, path=str(tmp_path)))
+        load(tmp_path)
+
+
+def test_a_feed_forward_of_no_size_is_four_times_the_width(tmp_path: Path) -> None:
+    config = dataclasses.replace(GPT2, mlp_dim=4 * GPT2.embed_dim)
+    huggingface.save_params(random_params(config), config, tmp_path)
+    edit_json(tmp_path / "config.json", n_inner=None)
+    assert load(tmp_path)[0].mlp_dim == 128

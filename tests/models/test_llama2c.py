@@ -132,7 +132,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "model.bin", tied=True)
     config, params = load(tmp_path / "model.bin")
-    with pytest.raises(CheckpointError, match="num_layers is 2, but the model has 3"):
+    with pytest.raises(CheckpointError, match=r"missing 9 tensors: rms_att_weight\.2"):
         load_pretrained(dataclasses.replace(config, num_layers=3), params)
     with pytest.raises(ConfigError, match=r"model.vocab_size is 7, but .* has a vocabulary of 20"):
         resolve_model(ModelConfig(path=str(tmp_path / "model.bin"), vocab_size=7))
@@ -141,7 +141,9 @@ def test_a_file_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "missing.bin", "folder"])
 def test_a_path_that_is_no_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigError, match=r"model\.path is .* neither a directory with a config\.json"):
+    with pytest.raises(
+        ConfigError, match=r"model\.path is .* (neither a directory with a config\.json|nothing of that name)"
+    ):
         resolve_model(ModelConfig(path=str(tmp_path / name)))
 
 

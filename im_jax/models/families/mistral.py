@@ -1,0 +1,29 @@
+"""Mistral 7B: Llama with a sliding window in all layers, which later versions turn off again."""
+
+from typing import Any, Final
+
+from im_jax.config import ModelConfig
+from im_jax.models.families import llama, sizes
+from im_jax.models.families.family import Family
+from im_jax.models.files.json_keys import Keys
+
+
+def _read(keys: Keys) -> dict[str, Any]:
+    fields = llama.read_config(keys, kv_heads=8, max_positions=131072)
+    return fields | {"sliding_window": keys.optional_size("sliding_window", sizes.POSITIONS, 4096)}
+
+
+def _write(config: ModelConfig) -> dict[str, Any]:
+    return llama.write_config(config) | {"sliding_window": config.sliding_window}
+
+
+MISTRAL: Final = Family(
+    architecture="MistralForCausalLM",
+    model_type="mistral",
+    choices=llama.CHOICES,
+    layout=llama.LAYOUT,
+    prefix="model.",
+    read=_read,
+    write=_write,
+    ignored=llama.IGNORED,
+)

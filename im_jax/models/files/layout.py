@@ -1,0 +1,205 @@
+"""How files lay out the parameters, and how shards are cut from them.
+
+Files hold a matrix per layer, often `[out, in]`, sometimes several in one tensor; the decoder has
+`[in, out]`, heads apart, stacked over layers. A `Layout` is the table between the two.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from im_jax.config import ModelConfig
+from im_jax.errors import CheckpointError
+from im_jax.models.decoder import Params, abstract_params
+from im_jax.models.files.tensors import Tensors, read_finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Where a parameter is in a file."""
+
+    name: str
+    """Name of the tensor; `{}` stands for the layer."""
+    pattern: str
+    """Our dimensions (of one layer) and the tensor's: `d h k -> (h k) d` is `[D, H, K]` here and `[H K, D]`
+    in the file, where rows go by head first."""
+    joined: int | None = None
+    """The tensor's dimension along which parameters of the same tensor follow each other, in the order of
+    the table; None where the tensor is one parameter."""
+
+    @functools.cached_property
+    def dims(self) -> tuple[tuple[int, ...], ...]:
+        """For each dimension of the tensor, which of our dimensions it is made of, outermost first."""
+        ours, theirs = (side.split() for side in self.pattern.split("->"))
+        dims: list[tuple[int, ...]] = []
+        inside = False
+        for word in theirs:
+            axis = ours.index(word.strip("()"))
+            dims[-1:] = [(*dims[-1], axis)] if inside else [*dims[-1:], (axis,)]
+            inside = (inside or word.startswith("(")) and not word.endswith(")")
+        return tuple(dims)
+
+    def tensor_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape in the file, without what it is joined with, of a parameter that is `shape` here."""
+        return tuple(math.prod(shape[axis] for axis in axes) for axes in self.dims)
+
+    def tensor_index(self, shape: tuple[int, ...], index: tuple[slice, ...], start: int) -> tuple[slice, ...]:
+        """The least part of the tensor that holds `index` of the parameter.
+
+        Args:
+            shape: of the parameter here.
+            index: the part of it that is wanted, a slice with integer bounds for each dimension.
+            start: where the parameter begins along `joined`.
+        """
+        found = []
+        for at, (outer, *inner) in enumerate(self.dims):
+            block, begin = math.prod(shape[axis] for axis in inner), start * (at == self.joined)
+            found.append(slice(begin + index[outer].start * block, begin + index[outer].stop * block))
+        return tuple(found)
+
+    def from_tensor(self, part: np.ndarray, shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
+        """`index` of the parameter, from the part of the tensor that `tensor_index` names."""
+        sizes, wanted = [], []
+        for outer, *inner in self.dims:
+            sizes += [index[outer].stop - index[outer].start, *(shape[axis] for axis in inner)]
+            wanted += [slice(None), *(index[axis] for axis in inner)]
+        return part.reshape(sizes)[tuple(wanted)].transpose(np.argsort(self._order))
+
+    def to_tensor(self, value: np.ndarray) -> np.ndarray:
+        """One layer's parameter as it is in the file."""
+        return value.transpose(self._order).reshape(self.tensor_shape(value.shape))
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        return tuple(axis for axes in self.dims for axis in axes)
+
+
+Layout = Mapping[str, Stored]
+"""Parameter, by its path in the tree -> where it is. May have entries for parameters that a model lacks."""
+
+
+class Checkpoint(NamedTuple):
+    """An open checkpoint of any format."""
+
+    fields: dict[str, Any]
+    """What it says about the architecture: fields of `ModelConfig`."""
+    layout: Layout
+    tensors: Tensors
+    note: str | None
+    """What its user should know; None if nothing."""
+
+
+class _Place(NamedTuple):
+    """A parameter of a certain model, in its file."""
+
+    stored: Stored
+    shape: tuple[int, ...]
+    """Of one layer, here."""
+    layers: int | None
+    """How many are stacked; None for a parameter that is not of a layer."""
+    start: int
+    """Where it begins in its tensor."""
+
+
+def tensor_shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that a checkpoint of this model has."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for place in _places(layout, config).values():
+        shape = list(place.stored.tensor_shape(place.shape))
+        if place.stored.joined is not None:
+            shape[place.stored.joined] += place.start
+        # Of joined parameters the last one reaches farthest.
+        shapes |= {name: tuple(shape) for name in _names(place)}
+    return shapes
+
+
+def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Tensors) -> Params:
+    """Parameters from a checkpoint, straight into their shards.
+
+    Parts are read for the shards of this process's devices only, once for each distinct shard.
+
+    Args:
+        layout: names and shapes of the tensors.
+        config: the model; its `param_dtype` is what values are converted to.
+        shardings: pytree of `jax.sharding.Sharding` like the parameters.
+        tensors: what the files hold, checked.
+
+    Raises:
+        CheckpointError: a tensor holds NaN or infinity.
+    """
+    places = _places(layout, config)
+
+    def load(
+        path: tuple[Any, ...], array: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding
+    ) -> jax.Array:
+        place = places[_dotted(path)]
+
+        def one(name: str, index: tuple[slice, ...]) -> np.ndarray:
+            wanted = place.stored.tensor_index(place.shape, index, place.start)
+            part = read_finite(tensors[name], name, wanted)
+            return place.stored.from_tensor(part, place.shape, index).astype(array.dtype)
+
+        @functools.cache  # devices that hold copies share one reading
+        def shard(*bounds: tuple[int, int]) -> np.ndarray:
+            index = tuple(slice(*bound) for bound in bounds)
+            if place.layers is None:
+                return one(place.stored.name, index)
+            return np.stack([one(name, index[1:]) for name in _names(place)[index[0]]])
+
+        def at(index: Any) -> np.ndarray:
+            return shard(*(part.indices(size)[:2] for part, size in zip(index, array.shape, strict=True)))
+
+        return jax.make_array_from_callback(array.shape, sharding, at)
+
+    return jax.tree_util.tree_map_with_path(load, abstract_params(config), shardings)
+
+
+def write_params(layout: Layout, config: ModelConfig, params: Params) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of a checkpoint with its name. All parameters must be addressable here."""
+    values, parts = _flat(params), dict[str, list[np.ndarray]]()
+    joined: dict[str, int | None] = {}
+    for path, place in _places(layout, config).items():
+        host = np.asarray(values[path])
+        for name, value in zip(_names(place), host if place.layers else (host,), strict=True):
+            parts.setdefault(name, []).append(place.stored.to_tensor(value))
+            joined[name] = place.stored.joined
+    for name, pieces in parts.items():
+        along = joined[name]
+        yield name, np.ascontiguousarray(pieces[0] if along is None else np.concatenate(pieces, along))
+
+
+def _places(layout: Layout, config: ModelConfig) -> dict[str, _Place]:
+    """Every parameter of the model, in the order of the layout."""
+    arrays = _flat(abstract_params(config))
+    if homeless := sorted(arrays.keys() - layout.keys()):
+        raise CheckpointError(f"{config.path or 'the checkpoint'}: has no place for {', '.join(homeless)}")
+    reached: dict[str, int] = {}
+    places = {}
+    for path, stored in layout.items():
+        if path not in arrays:
+            continue
+        scanned = path.startswith("layers.")
+        shape = arrays[path].shape[1:] if scanned else arrays[path].shape
+        start = reached.get(stored.name, 0)
+        places[path] = _Place(stored, shape, config.num_layers if scanned else None, start)
+        if stored.joined is not None:
+            reached[stored.name] = start + stored.tensor_shape(shape)[stored.joined]
+    return places
+
+
+def _names(place: _Place) -> list[str]:
+    """Names of a parameter's tensors, layer by layer."""
+    return [place.stored.name.format(layer) for layer in range(place.layers or 1)]
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,0 +1,95 @@
+"""Folders with `model.safetensors`, or with the shards that `model.safetensors.index.json` lists."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from im_jax.errors import CheckpointError
+from im_jax.files import writing
+from im_jax.models.files.json_keys import Keys, shown
+from im_jax.models.files.tensors import Tensor
+
+SINGLE: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+_OTHER_FORMATS: Final = ("*.bin", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.gguf")
+
+
+@contextlib.contextmanager
+def open_tensors(directory: Path) -> Iterator[dict[str, Tensor]]:
+    """All tensors of a folder by name, none of them read yet.
+
+    Raises:
+        CheckpointError: files are missing, cut or list a tensor twice.
+    """
+    with contextlib.ExitStack() as stack:
+        tensors: dict[str, Tensor] = {}
+        for path in _files(directory):
+            handle = stack.enter_context(_open(path))
+            for name in handle.keys():  # noqa: SIM118 (a handle cannot be iterated over)
+                if name in tensors:
+                    raise CheckpointError(f"{path}: {name} stands in {tensors[name].file.name} too; keep one")
+                tensors[name] = _tensor(handle, name, path)
+        yield tensors
+
+
+def save(directory: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes `model.safetensors`.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with writing(directory / SINGLE):
+        safetensors.numpy.save_file(dict(tensors), directory / SINGLE, metadata={"format": "pt"})
+
+
+def torch_advice(path: str | Path) -> str:
+    """The command that gives safetensors from a folder with torch's `.bin` files."""
+    old, new = str(path), f"{path}-safetensors"
+    return (
+        'python -c "from transformers import AutoModelForCausalLM as Model; '
+        f'Model.from_pretrained({old!r}).save_pretrained({new!r})"'
+    )
+
+
+def _files(directory: Path) -> list[Path]:
+    if (directory / SINGLE).is_file():
+        return [directory / SINGLE]
+    index = directory / INDEX
+    if not index.is_file():
+        others = sorted(path.name for kind in _OTHER_FORMATS for path in directory.glob(kind))
+        if others:
+            raise CheckpointError(
+                f"{directory}: has {others[0]}, but weights are read from safetensors only; save it so, with "
+                f"torch and transformers installed: {torch_advice(directory)}"
+            )
+        raise CheckpointError(f"{directory}: has neither {SINGLE} nor {INDEX}")
+    weights = Keys.of_file(index).section("weight_map")
+    if weights is None:
+        raise CheckpointError(f"{index}: has no weight_map")
+    for name, file in weights.values.items():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise CheckpointError(
+                f"{index}: weight_map.{name} is {shown(file)}; it must be the name of a file beside it"
+            )
+    return [directory / name for name in sorted(set(weights.values.values()))]
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safetensors.safe_open(path, framework="numpy")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; {INDEX} lists it") from None
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _tensor(handle: Any, name: str, path: Path) -> Tensor:
+    part = handle.get_slice(name)
+    return Tensor(tuple(part.get_shape()), part.get_dtype(), part.__getitem__, path)
