@@ -27,7 +27,7 @@ from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
 from im_jax.data.templates.sandbox import Environment
 from im_jax.data.tokenizers import Tokenizer
-from im_jax.data.tokenizers.huggingface import read_tokenizer_config, token_text
+from im_jax.data.tokenizers.added import read_object, token_text
 from im_jax.errors import DataError
 from im_jax.text import in_one_line
 from im_jax.token_classes import TokenClass
@@ -57,7 +57,7 @@ def load_jinja_template(path: pathlib.Path, tokenizer: Tokenizer) -> "JinjaTempl
     """
     folder = path if path.is_dir() else path.parent
     config_file = folder / "tokenizer_config.json" if path.is_dir() or path.suffix == ".jinja" else path
-    config = read_tokenizer_config(config_file)
+    config = read_object(config_file)
     template_file = path if path.suffix == ".jinja" else folder / "chat_template.jinja"
     if template_file.is_file():
         name, source = template_file, template_file.read_text(encoding="utf-8")

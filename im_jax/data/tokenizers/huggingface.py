@@ -1,6 +1,5 @@
 """A `tokenizer.json` of the Hugging Face tokenizers library."""
 
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, SupportsIndex
@@ -8,6 +7,7 @@ from typing import Any, Final, SupportsIndex
 import numpy as np
 import tokenizers
 
+from im_jax.data.tokenizers.added import AddedToken, checked_id, read_beside, token_text
 from im_jax.data.tokenizers.interface import Encoding
 from im_jax.errors import DataError
 
@@ -17,10 +17,10 @@ _USUAL_EOS: Final = ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>")
 
 
 def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
-    """Read a `tokenizer.json`, and the `tokenizer_config.json` beside it if there is one.
+    """Read a `tokenizer.json`, and the files beside it that tell of added and special tokens.
 
     Raises:
-        DataError: it is not a tokenizer, or the two files contradict each other.
+        DataError: it is not a tokenizer, or the files contradict each other.
     """
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
@@ -29,7 +29,32 @@ def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
             f"tokenizer.path: {file} is no tokenizer of the tokenizers library ({error}); "
             f"set --config.tokenizer.path to a tokenizer.json"
         ) from error
-    return HuggingFaceTokenizer(tokenizer, read_tokenizer_config(file.parent / "tokenizer_config.json"))
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    if not vocabulary:
+        raise DataError(
+            f"{file} has an empty vocabulary; set --config.tokenizer.path to a whole tokenizer.json"
+        )
+    for content, token_id in vocabulary.items():
+        checked_id(file, content, token_id)
+    config, added = read_beside(file)
+    _add(tokenizer, added, file)
+    return HuggingFaceTokenizer(tokenizer, config)
+
+
+def _add(tokenizer: tokenizers.Tokenizer, added: Sequence[AddedToken], file: pathlib.Path) -> None:
+    """Add what stands in the files beside a tokenizer, and not in it. Its own flags count for what it has."""
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    for token in added:
+        if token.content not in known:
+            flags = token._asdict()
+            del flags["id"], flags["content"]
+            tokenizer.add_tokens([tokenizers.AddedToken(token.content, **flags)])
+        # The library chooses the id of a new token: the next one that is free.
+        if (given := tokenizer.token_to_id(token.content)) != token.id:
+            raise DataError(
+                f"tokenizer.path: the files beside {file} say that {token.content!r} is token {token.id}, "
+                f"but with {file.name} it is {given}; correct one of the files"
+            )
 
 
 class HuggingFaceTokenizer:
@@ -104,25 +129,6 @@ class HuggingFaceTokenizer:
                 f"has no such token; correct one of the two files"
             )
         return token_id
-
-
-def read_tokenizer_config(file: pathlib.Path) -> dict[str, Any]:
-    """A `tokenizer_config.json`; empty where there is none."""
-    if not file.is_file():
-        return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON in UTF-8: {error}; repair or remove it") from error
-    if not isinstance(config, dict):
-        raise DataError(f"{file} holds no JSON object; repair or remove it")
-    return config
-
-
-def token_text(value: object) -> str | None:
-    """Text of a special token in a configuration: `"</s>"`, `{"content": "</s>", ...}` or null."""
-    content = value.get("content") if isinstance(value, dict) else value
-    return content if isinstance(content, str) else None
 
 
 def _added_around(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:

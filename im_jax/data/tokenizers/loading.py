@@ -47,6 +47,7 @@ def make_tokenizer(path: str) -> Tokenizer:
         from im_jax.data.tokenizers.huggingface import load_huggingface
 
         return load_huggingface(file)
+    from im_jax.data.tokenizers.added import read_beside
     from im_jax.data.tokenizers.sentencepiece import SentencePieceTokenizer, read_model
 
     model = read_model(content)
@@ -56,7 +57,7 @@ def make_tokenizer(path: str) -> Tokenizer:
             f"tokenizer.json, a SentencePiece model or a llama2.c tokenizer; set --config.tokenizer.path to "
             f"one of these, or to bytes"
         )
-    return SentencePieceTokenizer(model, str(file))
+    return SentencePieceTokenizer(model, str(file), *read_beside(file))
 
 
 def _tokenizer_file(path: str) -> pathlib.Path:

@@ -1,8 +1,7 @@
 """SentencePiece models, and llama2.c vocabularies turned into one."""
 
-import re
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
@@ -10,6 +9,7 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec  # type: ignore[attr-defined]
 
+from im_jax.data.tokenizers.added import AddedToken, Cutter, token_text
 from im_jax.data.tokenizers.interface import Encoding, byte_piece
 from im_jax.errors import DataError
 
@@ -29,8 +29,14 @@ class SentencePieceTokenizer:
         pieces  ▁Hi  </s>  <0x0A>  Hi
     """
 
-    def __init__(self, model: ModelProto, origin: str) -> None:
-        """`origin` is named in errors."""
+    def __init__(
+        self,
+        model: ModelProto,
+        origin: str,
+        config: Mapping[str, Any] | None = None,
+        added: Sequence[AddedToken] = (),
+    ) -> None:
+        """A model with the configuration and the added tokens beside it; `origin` is named in errors."""
         if model.normalizer_spec.remove_extra_whitespaces:
             raise DataError(
                 f"tokenizer.path: {origin} removes repeated spaces, which would change the text; "
@@ -39,23 +45,27 @@ class SentencePieceTokenizer:
         self._prefix = " " if model.normalizer_spec.add_dummy_prefix else ""
         self._processor = _processor_without_prefix(model, origin)
         kinds = np.array([piece.type for piece in model.pieces])
-        cut_at = np.flatnonzero(np.isin(kinds, [_Piece.UNKNOWN, _Piece.CONTROL, _Piece.USER_DEFINED]))
-        self._special = {model.pieces[i].piece: int(i) for i in cut_at}
-        longest_first = sorted(self._special, key=len, reverse=True)
-        self._cut = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
-        self._bytes = [_piece_bytes(piece) for piece in model.pieces]
+        control = np.flatnonzero(np.isin(kinds, [_Piece.UNKNOWN, _Piece.CONTROL])).tolist()
+        user_defined = np.flatnonzero(kinds == _Piece.USER_DEFINED).tolist()
+        own = [
+            AddedToken(int(i), model.pieces[i].piece, i in control, normalized=False)
+            for i in [*control, *user_defined]
+        ]
+        _check_added(model, added, origin)
+        tokens = {token.content: token for token in [*own, *added]}
+        self._cutter = Cutter(tokens.values())
+        self._bytes = {i: _piece_bytes(piece) for i, piece in enumerate(model.pieces)}
+        self._bytes |= {token.id: token.content.encode() for token in added}
         self._byte_ids = frozenset(np.flatnonzero(kinds == _Piece.BYTE).tolist())
 
-        self.vocab_size = len(model.pieces)
-        self.special_ids = frozenset(
-            np.flatnonzero(np.isin(kinds, [_Piece.UNKNOWN, _Piece.CONTROL])).tolist()
-        )
-        bos, eos = self._processor.bos_id(), self._processor.eos_id()  # -1: there is none
-        self.bos_id = bos if bos >= 0 else None
-        self.eos_id = eos if eos >= 0 else None
-        self.bos_text = model.pieces[bos].piece if bos >= 0 else None
-        self.eos_text = model.pieces[eos].piece if eos >= 0 else None
-        self.adds_bos = bos >= 0
+        self.vocab_size = 1 + max(self._bytes)
+        self.special_ids = frozenset([*control, *(token.id for token in added if token.special)])
+        known = {piece.piece: i for i, piece in enumerate(model.pieces)} | {t.content: t.id for t in added}
+        bos, eos = self._processor.bos_id(), self._processor.eos_id()
+        self.bos_text, self.bos_id = _boundary(config or {}, "bos_token", bos, model, known, origin)
+        self.eos_text, self.eos_id = _boundary(config or {}, "eos_token", eos, model, known, origin)
+        habit = (config or {}).get("add_bos_token")
+        self.adds_bos = self.bos_id is not None and (habit if isinstance(habit, bool) else True)
 
     def encode(self, text: str) -> Encoding:
         """See `Tokenizer.encode`."""
@@ -63,44 +73,81 @@ class SentencePieceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """See `Tokenizer.encode_batch`."""
-        # Ordinary runs, the only ones that the library sees, and special tokens take turns.
-        cut_texts = [self._cut.split(text) for text in texts]
+        cut_texts = [self._cutter.cut(text) for text in texts]
         for parts in cut_texts:
-            if parts[0] and not parts[0].startswith((" ", _SPACE)):
-                parts[0] = self._prefix + parts[0]
-        runs = [run for parts in cut_texts for run in parts[::2]]
+            if parts and parts[0][1] is None and not parts[0][0].startswith((" ", _SPACE)):
+                parts[0] = (self._prefix + parts[0][0], None)
+        # The library sees only what is not a special or added token.
+        runs = [run for parts in cut_texts for run, token_id in parts if token_id is None]
         encoded_runs = iter(self._processor.encode(runs, return_type="offset_mapping"))
         return [
-            self._joined(parts, encoded_runs, first=len(text) - sum(map(len, parts)))
+            _joined(parts, encoded_runs, first=len(text) - sum(len(part) for part, _ in parts))
             for text, parts in zip(texts, cut_texts, strict=True)
         ]
-
-    def _joined(self, parts: list[str], encoded_runs: Iterator[dict[str, Any]], first: int) -> Encoding:
-        """Tokens of the parts of one text; `first` is the position of its first part, prefix included."""
-        ids: list[int] = []
-        offsets = []
-        at = first
-        for number, part in enumerate(parts):
-            if number % 2 == 0:
-                run = next(encoded_runs)
-                ids += run["ids"]
-                offsets.append(np.array(run["offsets"], np.int32).reshape(-1, 2) + at)
-            else:
-                ids.append(self._special[part])
-                offsets.append(np.array([[at, at + len(part)]], np.int32))
-            at += len(part)
-        return Encoding(np.array(ids, np.int32), *np.maximum(np.concatenate(offsets), 0).astype(np.int32).T)
 
     def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:
         """See `Tokenizer.decode`."""
         skipped = self.special_ids if skip_special else frozenset()
-        content = b"".join(self._bytes[i] for i in map(int, ids) if i not in skipped)
+        content = b"".join(self._bytes.get(i, b"") for i in map(int, ids) if i not in skipped)
         return content.decode("utf-8", errors="replace").removeprefix(self._prefix)
 
     def piece(self, token_id: int) -> str:
         """See `Tokenizer.piece`."""
+        if token_id not in self._bytes:
+            return f"<unused {token_id}>"
         content = self._bytes[token_id]
         return byte_piece(content[0]) if token_id in self._byte_ids else content.decode()
+
+
+def _joined(
+    parts: Sequence[tuple[str, int | None]], encoded_runs: Iterator[dict[str, Any]], first: int
+) -> Encoding:
+    """Tokens of the parts of one text; `first` is the position of its first part, prefix included."""
+    ids: list[int] = []
+    offsets = [np.zeros((0, 2), np.int32)]
+    at = first
+    for part, token_id in parts:
+        if token_id is None:
+            run = next(encoded_runs)
+            ids += run["ids"]
+            offsets.append(np.array(run["offsets"], np.int32).reshape(-1, 2) + at)
+        else:
+            ids.append(token_id)
+            offsets.append(np.array([[at, at + len(part)]], np.int32))
+        at += len(part)
+    return Encoding(np.array(ids, np.int32), *np.maximum(np.concatenate(offsets), 0).astype(np.int32).T)
+
+
+def _check_added(model: ModelProto, added: Sequence[AddedToken], origin: str) -> None:
+    """Stop at a token whose id the model gives to another, or that has another id in the model."""
+    own = {piece.piece: i for i, piece in enumerate(model.pieces)}
+    for token in added:
+        here = model.pieces[token.id].piece if token.id < len(model.pieces) else token.content
+        if here != token.content or own.get(token.content, token.id) != token.id:
+            raise DataError(
+                f"tokenizer.path: the files beside {origin} say that token {token.id} is {token.content!r}, "
+                + (
+                    f"but the model says {here!r}"
+                    if here != token.content
+                    else f"but in the model that is token {own[token.content]}"
+                )
+                + "; correct them"
+            )
+
+
+def _boundary(
+    config: Mapping[str, Any], key: str, own: int, model: ModelProto, known: Mapping[str, int], origin: str
+) -> tuple[str | None, int | None]:
+    """Text and id of BOS or EOS: as the configuration says, else the model's own, which is -1 for none."""
+    text = token_text(config[key]) if key in config else model.pieces[own].piece if own >= 0 else None
+    if text is None:
+        return None, None
+    if text not in known:
+        raise DataError(
+            f"tokenizer.path: tokenizer_config.json says {key} is {text!r}, but neither {origin} nor the "
+            "files beside it have such a token; correct one of them"
+        )
+    return text, known[text]
 
 
 def read_model(content: bytes) -> ModelProto | None:
