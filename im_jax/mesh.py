@@ -1,10 +1,12 @@
 """Devices: joining a cluster, the mesh, and putting batches on it."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from im_jax.batch import Batch
@@ -83,10 +85,40 @@ def mesh_shape(mesh: MeshConfig, num_devices: int) -> tuple[int, int, int]:
     return mesh.replica, fsdp, mesh.tensor
 
 
-def make_mesh(mesh: MeshConfig) -> Mesh:
-    """The device mesh, axes of type Auto: the compiler propagates shardings, as Flax modules need."""
-    shape = mesh_shape(mesh, jax.device_count())
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+def make_mesh(mesh: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The device mesh, axes of type Auto: the compiler propagates shardings, as Flax modules need.
+
+    Args:
+        mesh: sizes of the axes.
+        devices: those to use; None: all. They may be only described (`jax.experimental.topologies`). Slices
+            of TPUs, which only a slow network joins, lie along `replica`, else along `fsdp`.
+
+    Raises:
+        ConfigError: the axes do not multiply to the number of devices, or the slices cannot lie along one.
+    """
+    devices = jax.devices() if devices is None else devices
+    shape = mesh_shape(mesh, len(devices))
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    types = (AxisType.Auto,) * len(AXES)
+    if slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    between = _slices_along(shape, slices)
+    within = tuple(size // parts for size, parts in zip(shape, between, strict=True))
+    arranged = mesh_utils.create_hybrid_device_mesh(within, between, devices)
+    return Mesh(arranged, AXES, axis_types=types)
+
+
+def _slices_along(shape: tuple[int, int, int], slices: int) -> tuple[int, int, int]:
+    """Into how many parts of a slice each axis is cut; ConfigError if none can be."""
+    replica, fsdp, tensor = shape
+    if replica % slices == 0:
+        return slices, 1, 1
+    if fsdp % slices == 0:
+        return 1, slices, 1
+    raise ConfigError(
+        f"mesh.replica={replica} x mesh.fsdp={fsdp} x mesh.tensor={tensor} cannot be laid out over {slices} "
+        f"slices of TPUs; set mesh.replica to a multiple of {slices}"
+    )
 
 
 def check_batch(config: Config, mesh: Mesh) -> None:
