@@ -10,8 +10,9 @@ import pytest
 from jax._src.pallas.mosaic.interpret import interpret_pallas_call as interpreter
 from jax.experimental.pallas import tpu as pltpu
 
-from im_jax.losses.cross_entropy import pallas_tpu
+from im_jax.losses.cross_entropy import api, linear_cross_entropy, pallas_tpu
 from im_jax.losses.cross_entropy.pallas_tpu import Blocks, block_sizes, row_statistics, supported, vmem_bytes
+from tests.jaxpr import equations
 from tests.subprocess_devices import run_on_devices
 
 TOLERANCE = {jnp.float32: 2e-6, jnp.bfloat16: 1e-5}
@@ -150,6 +151,14 @@ def test_what_is_not_supported_is_said_in_words():
     assert "empty" in supported(hidden[:0], head)
     with pytest.raises(ValueError, match="bfloat16"):
         interpreted(hidden, head.astype(jnp.bfloat16), labels, 4)
+
+
+def test_evaluation_uses_it_with_parameters_of_float32(monkeypatch):
+    monkeypatch.setattr(api, "platform", lambda: "tpu")
+    monkeypatch.setattr(api, "device_kind", lambda: "TPU v5 lite")
+    hidden, head, labels = inputs(8, 16, 32, jnp.bfloat16)
+    traced = jax.make_jaxpr(linear_cross_entropy)(hidden, head.astype(jnp.float32), labels, jnp.ones(8))
+    assert any(equation.primitive.name == "pallas_call" for equation, _ in equations(traced.jaxpr))
 
 
 def test_the_compiler_takes_it_for_three_kinds_of_tpu(monkeypatch):

@@ -73,7 +73,8 @@ def linear_cross_entropy(
     objective = CrossEntropy(softcap, z_loss, label_smoothing)
     forward = None
     if implementation != "blockwise":
-        reason = _reason_against_pallas(hidden, head)
+        # The head is cast to the type of the hidden states before it is multiplied.
+        reason = _reason_against_pallas(hidden, jax.ShapeDtypeStruct(head.shape, hidden.dtype))
         if reason is None:
             forward = functools.partial(_pallas_values, objective)
         elif implementation == "pallas":
@@ -83,7 +84,7 @@ def linear_cross_entropy(
     return loss, values.nll
 
 
-def _reason_against_pallas(hidden: jax.Array, head: jax.Array) -> str | None:
+def _reason_against_pallas(hidden: jax.Array, head: jax.ShapeDtypeStruct) -> str | None:
     """Why the kernel cannot run where the program will; None if it can."""
     if platform() != "tpu":
         return f"it is for TPUs, and the program is for {platform()}"

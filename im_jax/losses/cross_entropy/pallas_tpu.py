@@ -44,7 +44,7 @@ class Blocks(NamedTuple):
     depth: int
 
 
-def supported(hidden: jax.Array, head: jax.Array) -> str | None:
+def supported(hidden: jax.Array, head: jax.Array | jax.ShapeDtypeStruct) -> str | None:
     """Why `row_statistics` cannot take these arrays (only shapes and types are looked at), or None."""
     if hidden.dtype not in (jnp.float32, jnp.bfloat16):
         return f"the hidden states are {hidden.dtype}; the kernel takes float32 and bfloat16"
