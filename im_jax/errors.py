@@ -41,3 +41,11 @@ class StorageError(UserError):
     """What a command writes cannot be written: the disk is full, or the directory is gone."""
 
     exit_code: ClassVar[int] = 1
+
+
+class Interrupted(Exception):
+    """A run was asked to stop, and has saved: the same command goes on from there. No error, but an end."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,9 +1,11 @@
 """How every command ends: its exit code, and errors as lines that a user can act on.
 
     0    done
-    1    failed: something that nobody foresaw, with a traceback; or what the command says
+    1    failed: something that nobody foresaw, with a traceback; what could not be written; or what the
+         command says
     2    a mistake that the user can mend: one line on standard error
-    130  Ctrl-C
+    42   training was stopped from outside (SIGTERM, SIGHUP) and has saved: the same command goes on
+    130  Ctrl-C; training has saved, if there was anything to save
     141  nobody reads standard output any more, as behind `| head`
 
 Commands may have more, above 2.
@@ -16,7 +18,8 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from im_jax.console import print_text
-from im_jax.errors import UserError
+from im_jax.errors import Interrupted, UserError
+from im_jax.interruption import leave
 from im_jax.text import in_one_line
 
 INTERRUPTED: Final = 130
@@ -29,7 +32,10 @@ def run(work: Callable[[], int | None]) -> NoReturn:
 
     The work includes its slow imports, so that Ctrl-C is quiet there too.
     """
-    sys.exit(exit_code(work))
+    code = exit_code(work)
+    if code == INTERRUPTED:
+        leave("", code)  # XLA may be compiling in a thread, which the end of the interpreter would crash
+    sys.exit(code)
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
@@ -41,6 +47,9 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except UserError as error:
         show(error)
         return error.exit_code
+    except Interrupted as end:
+        print_text(str(end), sys.stderr)
+        return end.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

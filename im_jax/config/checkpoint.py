@@ -10,4 +10,9 @@ class CheckpointConfig:
     """When checkpoints are written to WORKDIR/checkpoints; at the end they always are."""
 
     every: int = setting(500, "Save every this many steps; 0: only at the end.", bounds=at_least(0))
+    allow_changed: str = setting(
+        "none",
+        "What a resumed run may go on with changed besides what always may: the fields of `optimizer`.",
+        choices=("none", "optimizer"),
+    )
     keep: int = setting(2, "Number of latest checkpoints that are kept.", bounds=at_least(1))

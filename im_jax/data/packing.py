@@ -109,6 +109,9 @@ class RowSource(Protocol):
     def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
         """Several rows, each field `[B, L]`."""
 
+    def ids(self, index: int) -> list[str]:
+        """Names of the examples in a row."""
+
 
 class Rows:
     """Random access to the rows of a plan.
@@ -140,6 +143,10 @@ class Rows:
     def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
         """See `RowSource.batch`."""
         return stack([self[int(number)] for number in numbers])
+
+    def ids(self, index: int) -> list[str]:
+        """See `RowSource.ids`."""
+        return [self._dataset[example].id for example in self._plan[index].tolist()]
 
     @staticmethod
     def empty(length: int) -> Batch:

@@ -38,10 +38,18 @@ def train_iterator(
     def build(numbers: jt.Int[np.ndarray, " B"]) -> Batch:
         return rows.batch(numbers[local.start : local.stop : local.step])
 
-    numbers = grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES)
-    steps = numbers.batch(batch_size).map(build)
+    steps = _numbers(rows, seed, batch_size).map(build)
     options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * workers, 1))
     return iter(steps.to_iter_dataset(options))
+
+
+def rows_of_step(rows: RowSource, *, seed: int, batch_size: int, step: int) -> jt.Int[np.ndarray, " B"]:
+    """The numbers of the rows in the batch of a step, counted from 1, on all processes."""
+    return np.asarray(_numbers(rows, seed, batch_size)[step - 1])
+
+
+def _numbers(rows: RowSource, seed: int, batch_size: int) -> "grain.MapDataset[np.ndarray]":
+    return grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES).batch(batch_size)
 
 
 def eval_batches(rows: RowSource, *, length: int, batch_size: int, local: range) -> Iterator[Batch]:

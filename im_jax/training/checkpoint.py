@@ -1,19 +1,29 @@
 """Checkpoints of a run, by Orbax: state, position in the data and resolved configuration."""
 
 import contextlib
+import logging
 import pathlib
+import re
 import shutil
-from typing import Any
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any, Final
 
 import jax
 from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
-from im_jax.errors import CheckpointError
+from im_jax.errors import CheckpointError, StorageError
+from im_jax.files import writing
+from im_jax.training.health import not_finite
 from im_jax.training.state import Params, TrainState
 
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
+
+_LOG: Final = logging.getLogger("absl")
 
 _policies = ocp.training.save_decision_policies
 
@@ -21,8 +31,9 @@ _policies = ocp.training.save_decision_policies
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints in one directory, the latest few of them kept.
 
-    Saving runs in the background. A save that failed raises at the next save or when this is closed,
-    never later: a run must not go on for hours believing that it is safe.
+    Saving runs in the background. A save that failed is an error as soon as `check` asks, and at the latest
+    at the next save or when this is closed: a run must not go on for hours believing that it is safe.
+    Whatever could not be written within this context, the error says which checkpoint is safe.
     """
 
     def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
@@ -30,18 +41,30 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         if config.every:
             when.append(_policies.FixedIntervalPolicy(config.every))
         _remove_unfinished(directory)
-        self._checkpointer = ocp.training.Checkpointer(
-            directory.resolve(),
-            save_decision_policy=_policies.AnySavePolicy(when),
-            preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
-        )
-        self._pending: ocp.AsyncResponse[bool] | None = None
+        self._directory = directory
+        with writing(directory):
+            self._checkpointer = ocp.training.Checkpointer(
+                directory.resolve(),
+                save_decision_policy=_policies.AnySavePolicy(when),
+                preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
+            )
+        self._saving: tuple[int, ocp.AsyncResponse[bool]] | None = None
+        _LOG.addFilter(_not_of_a_failed_save)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
-            self.wait()
+            if isinstance(error, StorageError):
+                _quiet_other_threads()
+                raise StorageError(f"{error}; {self.safe()}") from error
+            try:
+                self.wait()
+            except StorageError as failed:
+                _quiet_other_threads()
+                raise StorageError(f"{failed}; {self.safe()}") from failed
         finally:
-            self._checkpointer.close()
+            with contextlib.suppress(Exception):  # of a save that failed, told above
+                self._checkpointer.close()
+            _LOG.removeFilter(_not_of_a_failed_save)
 
     @property
     def latest_step(self) -> int | None:
@@ -54,20 +77,56 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return self._checkpointer.should_save(step)
 
     def save(self, step: int, state: TrainState, data: dict[str, Any], config: dict[str, Any]) -> None:
-        """Start saving; arrays are copied to the host before this returns, so they may be donated."""
+        """Start saving; arrays are copied to the host before this returns, so they may be donated.
+
+        Raises:
+            StorageError: this save, or one before that was not asked about, could not be written.
+        """
         self.wait()
-        self._pending = self._checkpointer.save_checkpointables_async(
-            step,
-            # Parameters apart from the rest, so that a model can be used without its optimiser.
-            {"params": state.params, "optimizer": _optimizer(state), "data": data, "config": config},
-            force=True,
-        )
+        with _told_in_one_line(self._directory / str(step)):
+            response = self._checkpointer.save_checkpointables_async(
+                step,
+                # Parameters apart from the rest, so that a model can be used without its optimiser.
+                {"params": state.params, "optimizer": _optimizer(state), "data": data, "config": config},
+                force=True,
+            )
+        if response is not None:
+            self._saving = step, response
+
+    def check(self) -> None:
+        """Notice a save that has failed already, without waiting for one that goes on.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        with contextlib.suppress(TimeoutError):
+            self._finish(timeout=0)
 
     def wait(self) -> None:
-        """Wait for a save in progress, and raise if it failed."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        """Wait for a save that goes on.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        self._finish(timeout=None)
+
+    def _finish(self, timeout: float | None) -> None:
+        if self._saving is None:
+            return
+        (step, response), self._saving = self._saving, None
+        try:
+            with _told_in_one_line(self._directory / str(step)):
+                response.result(timeout)
+        except TimeoutError:
+            self._saving = step, response
+            raise
+
+    def safe(self) -> str:
+        """What there is to go on from after a failure, for its message."""
+        steps = [int(path.name) for path in self._directory.glob("*") if path.name.isdecimal()]
+        if not steps:
+            return "there is no checkpoint to go on from"
+        return f"checkpoint {max(steps)} is whole, and the same command goes on from there"
 
     def saved_config(self) -> dict[str, Any]:
         """Flattened configuration in the newest checkpoint."""
@@ -78,10 +137,27 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return _load(self._checkpointer, {"data": None})["data"]
 
     def restore(self, abstract_state: TrainState) -> TrainState:
-        """Load the newest state straight into the shapes and shardings of `abstract_state`."""
+        """Load the newest state straight into the shapes and shardings of `abstract_state`.
+
+        Raises:
+            CheckpointError: it does not fit, is of another step than its directory's name, or holds numbers
+                that are not finite.
+        """
         abstract = {"params": abstract_state.params, "optimizer": _optimizer(abstract_state)}
         loaded = _load(self._checkpointer, abstract)
-        return TrainState(params=loaded["params"], **loaded["optimizer"])
+        state = TrainState(params=loaded["params"], **loaded["optimizer"])
+        where = self._directory / str(self.latest_step)
+        if int(state.step) != self.latest_step:
+            raise CheckpointError(
+                f"{where} holds the state of step {int(state.step)}: its directory was renamed; give it its "
+                "name back"
+            )
+        if bad := not_finite(state.params):
+            raise CheckpointError(
+                f"{where}: {bad} hold values that are not finite; delete the directory to go on from the "
+                "checkpoint before it"
+            )
+        return state
 
 
 class SavedModel:
@@ -99,6 +175,39 @@ class SavedModel:
     def params(self, abstract_params: Params) -> Params:
         """The parameters, in the shapes and shardings of `abstract_params`."""
         return _load(self._checkpointer, {"params": abstract_params})["params"]
+
+
+@contextlib.contextmanager
+def _told_in_one_line(path: pathlib.Path) -> Iterator[None]:
+    """Turn the many exceptions of Orbax and TensorStore into one line."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        system = re.search(r"[^:]+(?= \[os_error_code)", reason)  # TensorStore quotes the system's words
+        told = system[0].strip() if system else f"{type(error).__name__}: {reason[:200]}"
+        raise StorageError(f"{path} could not be saved: {told}") from error
+
+
+def _quiet_other_threads() -> None:
+    """Let no thread of TensorStore print how it ends after a failed save, which was told in one line.
+
+    They go through `sys.excepthook`, that of Python's own threads is another.
+    """
+    outer = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            outer(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _not_of_a_failed_save(record: logging.LogRecord) -> bool:
+    """Whether a log record is no traceback of Orbax: its threads log every error that they also raise."""
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def _remove_unfinished(directory: pathlib.Path) -> None:

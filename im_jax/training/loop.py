@@ -10,55 +10,80 @@ import jax
 from im_jax.config import flatten
 from im_jax.console import Console
 from im_jax.evaluation.protocol import Entry, Evaluation
+from im_jax.files import write_whole
+from im_jax.interruption import UNINTERRUPTED, Interruption
 from im_jax.models import decoder
+from im_jax.training.advice import advice
 from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.health import require_finite_state
 from im_jax.training.metrics import MetricsWriter, finite_or_none
 from im_jax.training.reporting import Reporter
-from im_jax.training.resume import check_resumable
+from im_jax.training.resume import check_nothing_lost, check_resumable
 from im_jax.training.run import Run
 from im_jax.training.state import TrainState
 from im_jax.training.utilisation import peak_flops
 
 
-def train_run(run: Run, workdir: pathlib.Path, console: Console) -> Entry:
+def train_run(
+    run: Run, workdir: pathlib.Path, console: Console, interruption: Interruption = UNINTERRUPTED
+) -> Entry:
     """Train to the end, from the latest checkpoint in `workdir` if there is one.
 
     Args:
         run: what is trained, on what, and how.
         workdir: where everything is written.
         console: where progress is shown; a quiet one on all processes but the first.
+        interruption: asked after each step whether to save and stop.
 
     Returns:
         The summary, as written to WORKDIR/summary.json.
+
+    Raises:
+        Interrupted: it was asked to stop, and has saved.
+        StorageError: something could not be written; the message says what is safe.
+        TrainingError: the loss, its gradient or the parameters are no longer numbers.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    config, batches = run.config, run.batches()
-    with jax.set_mesh(run.mesh), Checkpoints(workdir / "checkpoints", config.checkpoint) as saved:
+    config, batches, checkpoints = run.config, run.batches(), workdir / "checkpoints"
+    with (
+        jax.set_mesh(run.mesh),
+        advice(run, checkpoints),
+        Checkpoints(checkpoints, config.checkpoint) as saved,
+    ):
         first_step = saved.latest_step or 0
         if saved.latest_step is None:
+            check_nothing_lost(workdir, config, console)
             state = run.first_state()
         else:
             check_resumable(saved, config, run.fingerprint, run.last_step, workdir, console)
-            state = saved.restore(run.abstract_state())
+            state = run.restored_state(saved)
             batches.set_state(saved.saved_data()["position"])
         with (
-            MetricsWriter(workdir, config, from_step=first_step) as writer,
+            MetricsWriter(workdir, config, from_step=first_step, say=console.print) as writer,
             _reporter(run, console, writer, first_step) as reporter,
         ):
             for step in range(first_step + 1, run.last_step + 1):
                 batch = run.put(next(batches))
                 state, metrics = run.train_step(state, run.frozen, batch, run.told(step))
                 reporter.step(step, run.learning_rates[step - 1], metrics)
+                interruption.ask_first()
+                saved.check()
                 # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
                 if step < run.last_step:
                     due = [evaluation for evaluation in run.evaluations if evaluation.due(step)]
                     _evaluate(due, run, state, step, reporter)
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
-                if saved.due(step) or step == run.last_step:
+                if saved.due(step) or step == run.last_step or interruption.asked:
                     with reporter.paused():
+                        require_finite_state(step, state)
                         position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
                         saved.save(step, state, position, flatten(config))
+                if interruption.asked:
+                    saved.wait()
+                    raise interruption.stop(f"step {step} is saved; the same command goes on from there")
             reporter.flush()
+            saved.wait()
+            interruption.leave_at_once("training is over and saved; the same command measures what is left")
             entries = _evaluate(run.evaluations, run, state, run.last_step, reporter)
 
     for evaluation in run.evaluations:
@@ -91,6 +116,7 @@ def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int
         run.config.log.every,
         flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length),
         peak_flops=peak_flops(run.config.model.compute_dtype),
+        vocab_size=run.tokenizer.vocab_size,
     )
 
 
@@ -110,6 +136,5 @@ def _write_summary(
         "data": run.data.report.as_dict(),
     } | {name: finite_or_none(entry) for name, entry in entries.items()}
     if jax.process_index() == 0:
-        text = json.dumps(summary, indent=2, allow_nan=False)
-        (workdir / "summary.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(workdir / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary

@@ -3,19 +3,26 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 import uuid
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, runtime_checkable
 
 import jax
 
 from im_jax.config import Config, LogConfig, flatten, to_json
 from im_jax.evaluation.protocol import Entry
+from im_jax.files import write_whole, writing
+from im_jax.training.history import DAMAGED, History, read_history
 
 Row = Entry
 
+_SHOWN: Final = 5
+"""Numbers of damaged lines in a message."""
 
+
+@runtime_checkable
 class _Sink(Protocol):
     def write(self, row: Row) -> None: ...
 
@@ -28,67 +35,103 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
     On processes other than the first, all of this does nothing.
     """
 
-    def __init__(self, workdir: pathlib.Path, config: Config, *, from_step: int) -> None:
+    def __init__(
+        self, workdir: pathlib.Path, config: Config, *, from_step: int, say: Callable[[str], None]
+    ) -> None:
+        """`say` shows a line to the user: what of the numbers before `from_step` is not there.
+
+        Raises:
+            StorageError: something cannot be written.
+        """
         self._sinks: list[_Sink] = []
+        self._closing = contextlib.ExitStack()
         if jax.process_index() != 0:
             return
-        (workdir / "config.json").write_text(to_json(config), encoding="utf-8")
-        self._sinks.append(_JsonLines(workdir / "metrics.jsonl", from_step))
+        self._add(_JsonLines(workdir / "metrics.jsonl", from_step, say))
+        # Behind the numbers: what a run that lost its checkpoints asks both is then never of two runs.
+        write_whole(workdir / "config.json", to_json(config))
         if config.log.tensorboard:
-            self._sinks.append(_TensorBoard(workdir / "tensorboard"))
+            self._add(_TensorBoard(workdir / "tensorboard"))
         if config.log.wandb_project:
-            self._sinks.append(_WeightsAndBiases(workdir, config.log, flatten(config)))
+            self._add(_WeightsAndBiases(workdir, config.log, flatten(config)))
+
+    def _add(self, sink: "_Sink") -> None:
+        self._sinks.append(sink)
+        self._closing.callback(sink.close)
 
     def write(self, row: Row) -> None:
-        """Add one row, to all sinks, now."""
+        """Add one row, to all sinks, now.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         for sink in self._sinks:
             sink.write(row)
 
     def __exit__(self, *_: object) -> None:
-        for sink in self._sinks:
-            sink.close()
+        self._closing.close()
 
 
 class _JsonLines:
     """A file of one object a line, one line for a step and split.
 
-    On resume, rows after the restored step are taken out again, and what is there already stays.
+    On resume, rows after the restored step are taken out again, and what is there already stays. Lines that
+    are no rows are put aside.
     """
 
-    def __init__(self, path: pathlib.Path, from_step: int) -> None:
-        kept = []
-        self._written: set[tuple[int, str]] = set()
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # a line cut off when a run was killed
-                    row = json.loads(line)
-                    if row["step"] <= from_step:
-                        kept.append(line + "\n")
-                        self._written.add((row["step"], row["split"]))
-        path.write_text("".join(kept), encoding="utf-8")
+    def __init__(self, path: pathlib.Path, from_step: int, say: Callable[[str], None]) -> None:
+        self._path = path
+        history = read_history(path)
+        if history.damaged:
+            _put_aside(history, path, say)
+        kept = [(row, line) for row, line in history.lines if row["step"] <= from_step]
+        if from_step and not kept:
+            say(f"{path} has no numbers of the steps up to {from_step}: it begins behind them")
+        self._written = {(row["step"], row["split"]) for row, _ in kept}
+        write_whole(path, "".join(line.decode() + "\n" for _, line in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, row: Row) -> None:
         if (row["step"], row["split"]) not in self._written:
-            self._file.write(json.dumps(finite_or_none(row), allow_nan=False) + "\n")
-            self._file.flush()
+            with writing(self._path):
+                self._file.write(json.dumps(finite_or_none(row), allow_nan=False) + "\n")
+                self._file.flush()
+                if (
+                    os.fstat(self._file.fileno()).st_nlink == 0
+                ):  # writing would succeed for ever, into nothing
+                    raise OSError("it was removed while the run goes on")
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
+
+
+def _put_aside(history: History, path: pathlib.Path, say: Callable[[str], None]) -> None:
+    """Keep lines that are no rows in a file of their own, and say which they were."""
+    aside = path.with_name(DAMAGED)
+    with writing(aside), aside.open("ab") as file:
+        file.writelines(line + b"\n" for _, line in history.damaged)
+    numbers = ", ".join(str(number) for number, _ in history.damaged[:_SHOWN])
+    more = f" and {len(history.damaged) - _SHOWN} more" if len(history.damaged) > _SHOWN else ""
+    say(f"{path}: no numbers can be read from line {numbers}{more}; what stood there is now in {aside}")
 
 
 class _TensorBoard:
     def __init__(self, directory: pathlib.Path) -> None:
         from tensorboard.summary import Writer
 
-        self._writer = Writer(str(directory))
+        self._directory = directory
+        with writing(directory):
+            self._writer = Writer(str(directory))
 
     def write(self, row: Row) -> None:
-        for name, value in _numbers(row).items():
-            self._writer.add_scalar(f"{row['split']}/{name}", value, step=row["step"])
+        with writing(self._directory):
+            for name, value in _numbers(row).items():
+                self._writer.add_scalar(f"{row['split']}/{name}", value, step=row["step"])
 
     def close(self) -> None:
-        self._writer.close()
+        with writing(self._directory):
+            self._writer.close()
 
 
 class _WeightsAndBiases:
@@ -98,7 +141,7 @@ class _WeightsAndBiases:
         # The identity is kept with the run, so that a resumed run goes on in the same place.
         identity = workdir / "wandb_id.txt"
         if not identity.exists():
-            identity.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+            write_whole(identity, uuid.uuid4().hex[:12])
         self._run = wandb.init(
             project=log.wandb_project,
             id=identity.read_text(encoding="utf-8"),

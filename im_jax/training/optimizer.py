@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import jax
 import optax
@@ -76,6 +76,19 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
     if not config.clip_norm:
         return adamw
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+
+
+def carry_over(
+    params: optax.Params, old: optax.OptState, optimizer: optax.GradientTransformation, shardings: Any
+) -> optax.OptState:
+    """The moments and the count of one AdamW as the state of another, which may clip where that did not."""
+
+    def carried(params: optax.Params, old: optax.OptState) -> optax.OptState:
+        moments = {name: optax.tree_utils.tree_get(old, name) for name in ("mu", "nu")}
+        count = optax.tree_utils.tree_get_all_with_path(old, "count")[0][1]  # all that there are, are equal
+        return optax.tree_utils.tree_set(optimizer.init(params), count=count, **moments)
+
+    return jax.jit(carried, out_shardings=shardings)(params, old)
 
 
 def is_matrix(params: optax.Params) -> optax.Params:

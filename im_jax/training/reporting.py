@@ -3,17 +3,27 @@
 import contextlib
 import math
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from im_jax.activity import on_console
 from im_jax.console import Console, Words
-from im_jax.errors import TrainingError
 from im_jax.evaluation.measures import class_metrics
+from im_jax.training.health import far_from_guessing, require_finite
 from im_jax.training.metrics import MetricsWriter, Row
 from im_jax.training.step import StepMetrics
+
+
+class _Step(NamedTuple):
+    """A step whose numbers are still on the devices."""
+
+    number: int
+    learning_rate: float
+    metrics: StepMetrics
 
 
 class Reporter(contextlib.AbstractContextManager["Reporter"]):
@@ -33,9 +43,10 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         *,
         flops_per_token: int,
         peak_flops: float,
+        vocab_size: int,
     ) -> None:
         """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
-        can do in a second."""
+        can do in a second; `vocab_size` tells what guessing would lose."""
         self._console, self._writer = console, writer
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
@@ -48,10 +59,14 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             disable=not console.is_terminal,
         )
         self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
-        self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers="")
-        self._step = first_step
-        self._since_log: list[StepMetrics] = []
-        self._pending: tuple[int, float, list[StepMetrics]] | None = None
+        self._vocab_size = vocab_size
+        compiling = "compiling the step"  # what the first one waits for
+        self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=compiling)
+        self._compiling = contextlib.ExitStack()
+        if self._progress.disable and first_step < last_step:
+            self._compiling.enter_context(on_console(console)(compiling))
+        self._since_log: list[_Step] = []
+        self._pending: list[_Step] = []
         self._clock = time.perf_counter()
 
     def __enter__(self) -> "Reporter":
@@ -59,38 +74,41 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._compiling.close()
         self._progress.stop()
 
     def step(self, step: int, learning_rate: float, metrics: StepMetrics) -> None:
         """Take note of a step that was just dispatched; steps count from 1."""
+        self._compiling.close()
         self.flush()
-        self._step = step
-        self._since_log.append(metrics)
+        self._since_log.append(_Step(step, learning_rate, metrics))
         if step == 1 or step % self._log_every == 0 or step == self._last_step:
-            self._pending = (step, learning_rate, self._since_log)
-            self._since_log = []
+            self._pending, self._since_log = self._since_log, []
         self._progress.update(self._task, completed=step)
 
     def flush(self) -> None:
         """Write the log step that waits, if there is one."""
-        if self._pending is None:
+        if not self._pending:
             return
-        (step, learning_rate, steps), self._pending = self._pending, None
-        host = jax.device_get(steps)
+        steps: list[_Step] = jax.device_get(self._pending)
+        self._pending = []
         elapsed = self._restart_clock()
-        tokens_per_second = sum(int(np.sum(m.by_class.targets)) for m in host) / elapsed
+        tokens_per_second = sum(int(np.sum(step.metrics.by_class.targets)) for step in steps) / elapsed
+        step, learning_rate, metrics = steps[-1]
         row: Row = {
             "step": step,
             "split": "train",
-            "loss": float(host[-1].loss),
+            "loss": float(metrics.loss),
             "learning_rate": learning_rate,
-            "grad_norm": float(host[-1].grad_norm),
+            "grad_norm": float(metrics.grad_norm),
             "tokens_per_second": tokens_per_second,
             "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
-            "step_time": elapsed / len(host),
-        } | class_metrics(host[-1].by_class)
+            "step_time": elapsed / len(steps),
+        } | class_metrics(metrics.by_class)
         self.write(row)
-        _require_finite(step, row["loss"], row["grad_norm"])
+        _require_finite(steps)
+        if step == 1:
+            self._compare_with_guessing(metrics)
         numbers = f"loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
         self._progress.update(self._task, numbers=numbers)
         if self._progress.disable:
@@ -105,12 +123,21 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
     def paused(self) -> Any:
         """Wait until the numbers of all steps are known and good; time spent inside is no step's time."""
         self.flush()
-        if self._since_log:
-            last = jax.device_get(self._since_log[-1])
-            _require_finite(self._step, float(last.loss), float(last.grad_norm))
+        _require_finite(jax.device_get(self._since_log))
         began = time.perf_counter()
         yield
         self._clock += time.perf_counter() - began  # the steps before, not yet logged, keep their time
+
+    def _compare_with_guessing(self, metrics: StepMetrics) -> None:
+        """Say it if the model is worse than one that knows nothing."""
+        sums = metrics.by_class
+        nll = float(np.sum(sums.nll) / max(np.sum(sums.measured), 1))
+        if far_from_guessing(nll, self._vocab_size):
+            self._console.print(
+                f"warning: the first loss is {nll:.1f} nats a token, where guessing among "
+                f"{self._vocab_size:,} tokens gives {math.log(self._vocab_size):.1f}: the tokenizer is "
+                "probably not the model's, or the weights are damaged"
+            )
 
     def _restart_clock(self) -> float:
         now = time.perf_counter()
@@ -118,10 +145,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         return elapsed
 
 
-def _require_finite(step: int, loss: float, grad_norm: float) -> None:
-    """Stop a run that has nothing left to train, before it is saved over a good checkpoint."""
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        raise TrainingError(
-            f"step {step}: the loss is {loss} and the gradient norm {grad_norm}; checkpoints from before are "
-            "good. Lower optimizer.learning_rate or set optimizer.clip_norm=1, and start again"
-        )
+def _require_finite(steps: Sequence[_Step]) -> None:
+    """Stop at the first step that has nothing left to train."""
+    for step in steps:
+        require_finite(step.number, float(step.metrics.loss), float(step.metrics.grad_norm))

@@ -1,13 +1,16 @@
 """What may change between a run and its resumption, and what would make it another run."""
 
+import contextlib
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from im_jax.config import Config, as_flag, flatten, records
 from im_jax.console import Console
-from im_jax.errors import ConfigError
+from im_jax.errors import CheckpointError, ConfigError
 from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.history import read_history
 
 _ABSENT: Final = "(absent)"
 
@@ -59,7 +62,12 @@ def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Pa
             would be neither run. Each difference is a detail.
     """
     found, known = changes(saved, config), records(type(config))
-    refused = [change for change in found if change.name in known and not known[change.name].may_change]
+    allowed = f"{config.checkpoint.allow_changed}."  # the name of a group, or `none`
+    refused = [
+        change
+        for change in found
+        if change.name in known and not known[change.name].may_change and not change.name.startswith(allowed)
+    ]
     if refused:
         raise ConfigError(
             f"{workdir} holds a run with another configuration; set these back to resume it, or choose "
@@ -84,6 +92,28 @@ def check_same_data(saved: Mapping[str, Any], fingerprint: str, workdir: pathlib
         raise ConfigError(
             f"the examples of the run in {workdir} have changed since its checkpoint; bring back the files "
             "as they were, or choose another --workdir for a new run"
+        )
+
+
+def check_nothing_lost(workdir: pathlib.Path, config: Config, console: Console) -> None:
+    """Where there is no checkpoint: stop if there was one, and say so if there may have been.
+
+    Raises:
+        CheckpointError: the run in `workdir` has saved, and what it saved is gone.
+    """
+    reached = read_history(workdir / "metrics.jsonl").last_step
+    every = config.checkpoint.every
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # as the run before had it
+        every = int(json.loads((workdir / "config.json").read_text("utf-8"))["checkpoint"]["every"])
+    # The second save waits for the first one, so that behind it one was surely whole.
+    if (workdir / "summary.json").exists() or 0 < 2 * every < reached:
+        raise CheckpointError(
+            f"{workdir} holds a run that trained {reached} steps, but no checkpoint of it; bring back "
+            f"{workdir / 'checkpoints'}, or choose another --workdir for a new run"
+        )
+    if reached:
+        console.print(
+            f"{workdir} has numbers of {reached} steps and no checkpoint: starting over from step 1"
         )
 
 

@@ -9,6 +9,7 @@ Nothing here writes, so it can be used in a notebook:
 """
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +25,11 @@ from im_jax import mesh as meshes
 from im_jax import validation
 from im_jax.activity import Activity, silent
 from im_jax.batch import Batch
-from im_jax.config import Config
+from im_jax.config import Config, OptimizerConfig
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.prepare import Prepared
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer, tokenizer_path
-from im_jax.errors import ConfigError
+from im_jax.errors import CheckpointError, ConfigError
 from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
 from im_jax.losses.policy import LossPolicy, make_policy
@@ -38,7 +39,9 @@ from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies import registry
 from im_jax.training import state as states
-from im_jax.training.optimizer import make_optimizer, make_schedule, resolve_constants
+from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.health import not_finite
+from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
 from im_jax.training.partition import merge
 from im_jax.training.state import Params, TrainState
 from im_jax.training.step import TrainStep, make_train_step
@@ -92,6 +95,11 @@ class Run:
         model = self.config.model
         if model.path:
             params = load_pretrained(model, self.shardings.params)
+            if damaged := not_finite(params):
+                raise CheckpointError(
+                    f"model.path={model.path}: {damaged} hold values that are not finite; the files are "
+                    "damaged: get them again, or choose another model"
+                )
             return states.state_from_params(params, self.optimizer, self.shardings)
         return states.init_state(model, self.optimizer, self.shardings, seed=self.config.seed)
 
@@ -99,6 +107,19 @@ class Run:
         """Shapes, types and places of the state."""
         abstract = states.abstract_state(self.config.model, self.optimizer)
         return states.with_shardings(abstract, self.shardings)
+
+    def restored_state(self, saved: Checkpoints) -> TrainState:
+        """The state in the newest checkpoint; the optimiser may have had other constants there."""
+        model, names = self.config.model, {field.name for field in dataclasses.fields(OptimizerConfig)}
+        flat = {name.removeprefix("optimizer."): value for name, value in saved.saved_config().items()}
+        before = OptimizerConfig(**{name: value for name, value in flat.items() if name in names})
+        if before == self.config.optimizer:
+            return saved.restore(self.abstract_state())
+        optimizer = make_optimizer(before, optax.constant_schedule(0.0))
+        shardings = states.state_shardings(model, optimizer, self.mesh, self.rules)
+        state = saved.restore(states.with_shardings(states.abstract_state(model, optimizer), shardings))
+        moments = carry_over(state.params, state.opt_state, self.optimizer, self.shardings.opt_state)
+        return state._replace(opt_state=moments)
 
     def batches(self) -> "grain.DatasetIterator[Batch]":
         """Batches from the first step on, of the rows that this process holds; `put` makes them global."""

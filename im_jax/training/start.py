@@ -1,5 +1,6 @@
 """A run from its beginning: what can be refused is, before anything that takes long."""
 
+import contextlib
 import datetime
 import os
 import pathlib
@@ -12,6 +13,8 @@ from im_jax.config import Config
 from im_jax.console import Console
 from im_jax.errors import ConfigError
 from im_jax.evaluation.protocol import Entry
+from im_jax.files import alone
+from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.training.checkpoint import SavedModel
 from im_jax.training.loop import train_run
 from im_jax.training.overview import overview
@@ -19,26 +22,34 @@ from im_jax.training.resume import check_same_run
 from im_jax.training.run import Resolved, Run, prepare_run, resolve
 
 
-def train(config: Config, workdir: str | os.PathLike[str], console: Console | None = None) -> Entry:
+def train(
+    config: Config,
+    workdir: str | os.PathLike[str],
+    console: Console | None = None,
+    interruption: Interruption = UNINTERRUPTED,
+) -> Entry:
     """Run training to its end, from the latest checkpoint in `workdir` if there is one.
 
     Args:
         config: what to run; it is not changed.
         workdir: where everything is written.
         console: where progress is shown; a quiet one on all processes but the first. None: standard output.
+        interruption: asked after each step whether to save and stop.
 
     Returns:
         The summary, as written to WORKDIR/summary.json.
 
     Raises:
-        UserError: something that was given cannot work.
+        UserError: something that was given cannot work, or another process trains in `workdir`.
+        Interrupted: the run was asked to stop, and has saved.
     """
     workdir, console = pathlib.Path(workdir), console or Console()
     validation.check(config)
     check_workdir(workdir)
     resolved = resolve(config)
-    _check_same_run(workdir, resolved.config)
-    return train_run(_prepared(resolved, console), workdir, console)
+    with alone(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
+        _check_same_run(workdir, resolved.config)
+        return train_run(_prepared(resolved, console), workdir, console, interruption)
 
 
 def show_overview(config: Config, console: Console) -> None:
@@ -61,7 +72,10 @@ def run_here(config: Config, workdir: str | None, name: str, *, dry_run: bool) -
     if dry_run:
         return show_overview(config, console)
     directory = pathlib.Path(workdir or new_workdir(name))
-    train(config, directory, console)
+    # In a cluster, JAX takes SIGTERM for itself and saves; a process alone must not stop to save.
+    signals = CONTROL_C if jax.distributed.is_initialized() else ALL
+    with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
+        train(config, directory, console, interruption)
     console.print(f"everything was written to {directory.resolve()}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from im_jax.config import CheckpointConfig
-from im_jax.errors import CheckpointError
+from im_jax.errors import CheckpointError, StorageError
 from im_jax.training.checkpoint import Checkpoints, SavedModel
 from im_jax.training.state import TrainState
 
@@ -58,10 +58,56 @@ def test_state_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
         saved.restore(other)
 
 
-def test_failed_background_save_is_raised_at_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asks", ["check", "wait"])
+def test_failed_save_is_told_as_soon_as_anybody_asks_with_what_is_safe(tmp_path: Path, asks: str) -> None:
     class Failing:
-        def result(self) -> Any:
-            raise OSError("disk full")
+        def result(self, timeout: float | None = None) -> Any:
+            raise ValueError("RESOURCE_EXHAUSTED: x: No space left on device [os_error_code='28']\nmore")
 
-    with pytest.raises(OSError, match="disk full"), Checkpoints(tmp_path, CheckpointConfig()) as saved:
-        saved._pending = Failing()  # type: ignore[assignment]
+    told = (
+        r"5 could not be saved: No space left on device; checkpoint 1 is whole, and the same command goes on"
+    )
+    with pytest.raises(StorageError, match=told), Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        saved.save(1, state_at(1), {"next_index": 1}, CONFIG)
+        saved.wait()
+        saved._saving = 5, Failing()  # type: ignore[assignment]
+        getattr(saved, asks)()
+        pytest.fail("nobody noticed")
+
+
+def test_save_that_goes_on_is_not_waited_for(tmp_path: Path) -> None:
+    class Going:
+        def result(self, timeout: float | None = None) -> Any:
+            if timeout == 0:
+                raise TimeoutError
+            return True
+
+    with Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        saved._saving = 5, Going()  # type: ignore[assignment]
+        saved.check()
+        assert saved._saving is not None, "it is asked again"
+        saved.wait()
+        assert saved._saving is None
+
+
+def test_directory_with_the_name_of_another_step_is_not_believed(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        saved.save(4, state_at(4), {"next_index": 4}, CONFIG)
+    (tmp_path / "4").rename(tmp_path / "9")
+    with (
+        Checkpoints(tmp_path, CheckpointConfig()) as saved,
+        pytest.raises(CheckpointError, match=r"9 holds the state of step 4: its directory was renamed"),
+    ):
+        saved.restore(state_at(0))
+
+
+def test_ruined_state_is_not_gone_on_from(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, CheckpointConfig()) as saved:
+        saved.save(
+            1, state_at(1)._replace(params={"w": jnp.array([[1.0, jnp.nan]])}), {"next_index": 1}, CONFIG
+        )
+    with (
+        Checkpoints(tmp_path, CheckpointConfig()) as saved,
+        pytest.raises(CheckpointError, match=r"1: w hold values that are not finite; delete the directory"),
+    ):
+        saved.restore(state_at(0)._replace(params={"w": jnp.zeros((1, 2))}))

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from im_jax import validation
 from im_jax.config import Config, LogConfig, TrainConfig
-from im_jax.errors import ConfigError
+from im_jax.errors import ConfigError, StorageError
 from im_jax.evaluation.measures import class_metrics, policy_loss
 from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import NUM_CLASSES, TokenClass
@@ -47,14 +47,14 @@ def test_rows_after_the_restored_step_are_written_anew(tmp_path: Path) -> None:
     rows = [{"step": step, "split": "train", "loss": float(step)} for step in (1, 2, 3, 4)]
     cut_off = '{"step": 5, "spl'
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + cut_off)
-    with MetricsWriter(tmp_path, Config(), from_step=2) as writer:
+    with MetricsWriter(tmp_path, Config(), from_step=2, say=print) as writer:
         writer.write({"step": 3, "split": "train", "loss": 30.0})
     written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["loss"]) for row in written] == [(1, 1.0), (2, 2.0), (3, 30.0)]
 
 
 def test_tensorboard_shows_the_same_numbers_by_split(tmp_path: Path) -> None:
-    with MetricsWriter(tmp_path, Config(), from_step=0) as writer:
+    with MetricsWriter(tmp_path, Config(), from_step=0, say=print) as writer:
         writer.write(ROW)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -73,7 +73,7 @@ def test_weights_and_biases_gets_rows_and_configuration(
     wandb = types.ModuleType("wandb")
     wandb.init = lambda **settings: calls.append(settings) or run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    with MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0) as writer:
+    with MetricsWriter(tmp_path, Config(log=LogConfig(wandb_project="p")), from_step=0, say=print) as writer:
         writer.write(ROW)
     settings, logged, finished = calls
     assert settings["id"] == (tmp_path / "wandb_id.txt").read_text()
@@ -91,7 +91,53 @@ def test_missing_wandb_is_noticed_before_any_work(monkeypatch: pytest.MonkeyPatc
 
 def test_row_that_is_there_already_is_not_written_twice(tmp_path: Path) -> None:
     for loss in (1.0, 2.0):
-        with MetricsWriter(tmp_path, Config(), from_step=9) as writer:
+        with MetricsWriter(tmp_path, Config(), from_step=9, say=print) as writer:
             writer.write({"step": 9, "split": "heldout", "loss": loss})
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["loss"] == 1.0
+
+
+def test_lines_that_are_no_rows_are_put_aside_and_named(tmp_path: Path) -> None:
+    good = [f'{{"step": {step}, "split": "train", "loss": 1.5}}'.encode() for step in (1, 2, 3)]
+    bad = [b'{"step": 2, "spl', b"\xff\xfe", b"7", b'{"split": "train"}', b"[" * 10_000]
+    content = b"\n".join([good[0], *bad, good[1], good[2]]) + b"\n" + b'{"step": 4, "sp'
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    said: list[str] = []
+    with MetricsWriter(tmp_path, Config(), from_step=3, say=said.append):
+        pass
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"\n".join(good) + b"\n"
+    assert (tmp_path / "metrics.damaged").read_bytes() == b"\n".join(bad) + b"\n"
+    assert said == [
+        f"{tmp_path}/metrics.jsonl: no numbers can be read from line 2, 3, 4, 5, 6; what stood there is now in "
+        f"{tmp_path}/metrics.damaged"
+    ]
+
+
+def test_missing_rows_before_the_restored_step_are_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    with MetricsWriter(tmp_path, Config(), from_step=7, say=said.append):
+        pass
+    assert said == [f"{tmp_path}/metrics.jsonl has no numbers of the steps up to 7: it begins behind them"]
+
+
+def test_kill_while_the_file_is_rewritten_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(ROW) + "\n")
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt), MetricsWriter(tmp_path, Config(), from_step=3, say=print):
+        pass
+    assert (tmp_path / "metrics.jsonl").read_text() == json.dumps(ROW) + "\n"
+
+
+def test_row_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match=r"metrics\.jsonl cannot be written: No space left on device"),
+        MetricsWriter(tmp_path, Config(), from_step=0, say=print) as writer,
+    ):
+        writer._sinks[0]._file = open("/dev/full", "w")  # type: ignore[attr-defined]  # noqa: SIM115
+        writer.write(ROW)

@@ -67,7 +67,7 @@ def _part_in_bulk(data: DataConfig, encoder: BulkEncoder, name: str, task: Rewri
     per_row = 1 if data.packing == "none" else data.max_length // encoder.longest
     return Part(
         RewriteDataset(task, encoder, data.rewrites, count, name),
-        RewriteRows(task, encoder, count, data.max_length, per_row),
+        RewriteRows(task, encoder, count, data.max_length, per_row, name),
     )
 
 

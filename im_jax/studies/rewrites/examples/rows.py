@@ -23,21 +23,27 @@ _FINGERPRINTED: Final = 1024
 class RewriteRows:
     """Random access to rows of one or more examples side by side, as `im_jax.data.packing.Rows`.
 
-    Input: a task, its encoder, the first `count` examples, tokens of a row, examples of a row.
+    Input: a task, its encoder, the first `count` examples, tokens of a row, examples of a row, what they
+        are called before their number.
     Output: `rows.batch(numbers)` is a `Batch` of `[len(numbers), L]`.
     """
 
     def __init__(
-        self, task: RewriteTask, encoder: BulkEncoder, count: int, length: int, per_row: int
+        self, task: RewriteTask, encoder: BulkEncoder, count: int, length: int, per_row: int, name: str
     ) -> None:
         self._task, self._encoder, self._count = task, encoder, count
-        self._length, self._per_row = length, per_row
+        self._length, self._per_row, self._name = length, per_row, name
 
     def __len__(self) -> int:
         return -(-self._count // self._per_row)
 
     def __getitem__(self, index: int) -> Batch:
         return Batch(*(field[0] for field in self.batch(np.array([index]))))
+
+    def ids(self, index: int) -> list[str]:
+        """See `im_jax.data.packing.RowSource.ids`."""
+        first = index * self._per_row
+        return [f"{self._name}-{item}" for item in range(first, min(first + self._per_row, self._count))]
 
     def batch(self, numbers: jt.Int[np.ndarray, " B"]) -> Batch:
         """Rows with these numbers; the last row may hold fewer examples."""
