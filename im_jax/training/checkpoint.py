@@ -6,9 +6,7 @@ import pathlib
 import re
 import shutil
 import sys
-import threading
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import jax
@@ -23,7 +21,8 @@ from im_jax.training.state import Params, TrainState
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
 
-_LOG: Final = logging.getLogger("absl")
+_LOGS: Final = (logging.getLogger("absl"), logging.getLogger("asyncio"))
+"""Where Orbax, and the tasks that it leaves behind, write what they also raise."""
 
 _policies = ocp.training.save_decision_policies
 
@@ -49,22 +48,20 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
             )
         self._saving: tuple[int, ocp.AsyncResponse[bool]] | None = None
-        _LOG.addFilter(_not_of_a_failed_save)
+        self._undo_quiet = _quiet_threads()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if isinstance(error, StorageError):
-                _quiet_other_threads()
                 raise StorageError(f"{error}; {self.safe()}") from error
             try:
                 self.wait()
             except StorageError as failed:
-                _quiet_other_threads()
                 raise StorageError(f"{failed}; {self.safe()}") from failed
+            self._undo_quiet()
         finally:
             with contextlib.suppress(Exception):  # of a save that failed, told above
                 self._checkpointer.close()
-            _LOG.removeFilter(_not_of_a_failed_save)
 
     @property
     def latest_step(self) -> int | None:
@@ -191,23 +188,33 @@ def _told_in_one_line(path: pathlib.Path) -> Iterator[None]:
         raise StorageError(f"{path} could not be saved: {told}") from error
 
 
-def _quiet_other_threads() -> None:
-    """Let no thread of TensorStore print how it ends after a failed save, which was told in one line.
+def _quiet_threads() -> Callable[[], None]:
+    """Let threads of Orbax and TensorStore not print how a save failed: it is raised, and told in one line.
 
-    They go through `sys.excepthook`, that of Python's own threads is another.
+    Returns:
+        What undoes it. Not for use after a failure: TensorStore's threads go on as long as the process lives.
     """
-    outer = sys.excepthook
+    outer = sys.unraisablehook
 
-    def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-        if threading.current_thread() is threading.main_thread():
-            outer(kind, error, trace)
+    def hook(unraisable: Any) -> None:
+        # TensorStore names no object, as nobody else does: writes that end when nobody waits any more.
+        if unraisable.object is not None or unraisable.err_msg is not None:
+            outer(unraisable)
 
-    sys.excepthook = hook
+    def undo() -> None:
+        sys.unraisablehook = outer
+        for log in _LOGS:
+            log.removeFilter(_not_of_a_failed_save)
+
+    sys.unraisablehook = hook
+    for log in _LOGS:
+        log.addFilter(_not_of_a_failed_save)
+    return undo
 
 
 def _not_of_a_failed_save(record: logging.LogRecord) -> bool:
-    """Whether a log record is no traceback of Orbax: its threads log every error that they also raise."""
-    return not (record.exc_info and "orbax" in record.pathname)
+    """Whether a log record is no traceback of Orbax or of a task of its."""
+    return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
 
 
 def _remove_unfinished(directory: pathlib.Path) -> None:

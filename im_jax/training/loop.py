@@ -73,12 +73,13 @@ def train_run(
                     due = [evaluation for evaluation in run.evaluations if evaluation.due(step)]
                     _evaluate(due, run, state, step, reporter)
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
-                if saved.due(step) or step == run.last_step or interruption.asked:
+                stopping = interruption.asked  # once: it may become true at any time
+                if saved.due(step) or step == run.last_step or stopping:
                     with reporter.paused():
                         require_finite_state(step, state)
                         position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
                         saved.save(step, state, position, flatten(config))
-                if interruption.asked:
+                if stopping:
                     saved.wait()
                     raise interruption.stop(f"step {step} is saved; the same command goes on from there")
             reporter.flush()

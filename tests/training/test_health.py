@@ -50,7 +50,7 @@ def test_message_names_examples_and_the_way_on_which_leads_on(tmp_path: Path) ->
     assert "--config.checkpoint.allow_changed=optimizer and a lower --config.optimizer.learning_rate" in way
 
     calmer = bursting()
-    calmer.optimizer.learning_rate, calmer.optimizer.clip_norm, calmer.train.steps = 1e-3, 1.0, latest + 1
+    calmer.optimizer.learning_rate, calmer.optimizer.clip_norm, calmer.train.steps = 1e-3, 1.0, 5
     with pytest.raises(ConfigError, match=r"another configuration.*optimizer\.learning_rate"):
         train(calmer, tmp_path, QUIET)
     calmer.checkpoint.allow_changed = "optimizer"
