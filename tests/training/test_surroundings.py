@@ -73,7 +73,7 @@ def steps(workdir: Path) -> list[int]:
 
 
 def latest(workdir: Path) -> int:
-    return max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    return max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
 
 
 @pytest.fixture(scope="module")
