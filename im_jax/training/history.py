@@ -4,8 +4,6 @@ import json
 import pathlib
 from typing import Any, Final, NamedTuple
 
-from im_jax.files import writing
-
 DAMAGED: Final = "metrics.damaged"
 """Where lines that are no entries are kept, as they were."""
 
@@ -26,14 +24,9 @@ class History(NamedTuple):
 
 
 def read_history(path: pathlib.Path) -> History:
-    """The entries in a file, whatever happened to it; none if there is no file.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
+    """The entries in a file, whatever happened to it; none if there is no file."""
     history = History([], [])
-    with writing(path):
-        content = path.read_bytes() if path.exists() else b""
+    content = path.read_bytes() if path.exists() else b""
     whole = content.count(b"\n")
     for number, line in enumerate(content.split(b"\n"), start=1):
         entry = _entry(line)

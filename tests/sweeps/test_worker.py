@@ -94,7 +94,7 @@ def test_failures_are_answers_and_the_next_run_is_unharmed(
     diverges = config(**{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0})
     answer = run(worker, diverges, tmp_path / "diverges")
     assert answer["status"] == "failed"
-    assert "the loss is" in answer["error"] and "Lower optimizer.learning_rate" in answer["error"]
+    assert "the loss is" in answer["error"] and "a lower --config.optimizer.learning_rate" in answer["error"]
     assert "error: step" in (tmp_path / "diverges" / "log.txt").read_text()
 
     missing = run(
