@@ -10,7 +10,6 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, Final
 
 import jax
@@ -20,14 +19,13 @@ from flax import nnx, traverse_util
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from im_jax.config import ModelConfig
-from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
-from im_jax.models.attention.layer import Attention, Context, head_dim
-from im_jax.models.cache import Cache, LayerCache, MaybeCache, make_slots
+from im_jax.models.attention.layer import Context, head_dim
+from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
+from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import look_up
 from im_jax.models.layers import make_norm, matrix
-from im_jax.models.mlp import make_mlp
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
 Params = dict[str, Any]
@@ -37,27 +35,6 @@ Params = dict[str, Any]
 DEFAULT_RULES: Final = ShardingRules()
 
 _graphs: Final[dict[tuple[Any, ShardingRules], nnx.GraphDef["Decoder"]]] = {}
-_MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
-_HIDDEN_AXES: Final = ("batch", "length", "act_embed")
-
-
-class Block(nnx.Module):
-    """One layer: attention, then feed-forward, each behind a norm and added to the residual stream."""
-
-    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        self.attention_norm = make_norm(config)
-        self.attention = Attention(config, rules, rngs=rngs)
-        self.mlp_norm = make_norm(config)
-        self.mlp = make_mlp(config, rules, rngs=rngs)
-        self.rules = rules
-
-    def __call__(
-        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
-    ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
-        mixed, cache = self.attention(self.attention_norm(x), context, cache)
-        x = constrain(x + mixed, _HIDDEN_AXES, self.rules)
-        x = constrain(x + self.mlp(self.mlp_norm(x)), _HIDDEN_AXES, self.rules)
-        return x, cache
 
 
 class Decoder(nnx.Module):
@@ -68,7 +45,7 @@ class Decoder(nnx.Module):
             raise ConfigError("model.vocab_size is not resolved; set it, or take the tokenizer's size")
         shape = (config.vocab_size, config.embed_dim)
         self.embedding = matrix(shape, ("vocab", "embed"), config, rngs)
-        self.layers = _stacked_blocks(config, rules, rngs)
+        self.layers = stacked_blocks(config, rules, rngs)
         self.final_norm = make_norm(config)
         if not config.tie_embeddings:
             self.head = matrix(shape[::-1], ("embed", "vocab"), config, rngs)
@@ -102,8 +79,8 @@ class Decoder(nnx.Module):
         def layer(x: jax.Array, params: Any) -> tuple[jax.Array, None]:
             return nnx.merge(graph, params)(x, context, None)[0], None
 
-        layers = _rematerialised(layer, self.remat)
-        x, _ = jax.lax.scan(layers, self._embed(tokens, positions), stacked, unroll=_unroll(self.num_layers))
+        layers = rematerialised(layer, self.remat)
+        x, _ = jax.lax.scan(layers, self._embed(tokens, positions), stacked, unroll=unroll(self.num_layers))
         return self.final_norm(x)
 
     def decode(
@@ -162,42 +139,7 @@ class Decoder(nnx.Module):
             # Looked up in the parameters' type, in which the gradients of all segments are then added up.
             table = constrain(self.position_embedding[...], ("positions", "act_embed"), self.rules)
             x = (x + table[positions]).astype(self.compute_dtype)
-        return constrain(x, _HIDDEN_AXES, self.rules)
-
-
-def _stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:
-    """All blocks as one, every parameter with a leading `layers` axis."""
-
-    @nnx.split_rngs(splits=config.num_layers)
-    @nnx.vmap
-    def make(rngs: nnx.Rngs) -> Block:
-        return Block(config, rules, rngs=rngs)
-
-    return make(rngs)
-
-
-def _rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]:
-    """The layer with what its backward pass recomputes. `dots` keeps products with weights only, for
-    attention's own product is what makes memory grow with the square of the length."""
-    match policy:
-        case "none":
-            return layer
-        case "full":
-            return jax.checkpoint(layer, prevent_cse=False)
-        case "dots":
-            keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-            return jax.checkpoint(layer, prevent_cse=False, policy=keep)
-        case _:
-            raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")
-
-
-def _unroll(num_layers: int) -> int:
-    """Layers in one trip of the scan: all of a small model that trains on a CPU.
-
-    A scan writes what the backward pass needs into arrays stacked over layers, which a CPU first fills with
-    zeros; for two cores that was a tenth of a step.
-    """
-    return num_layers if num_layers <= _MOST_UNROLLED and platform() == "cpu" else 1
+        return constrain(x, HIDDEN_AXES, self.rules)
 
 
 def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:

@@ -1,0 +1,75 @@
+"""A block of the decoder, all of them stacked, and what their backward pass recomputes."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax
+import jaxtyping as jt
+from flax import nnx
+
+from im_jax.config import ModelConfig
+from im_jax.devices import platform
+from im_jax.errors import ConfigError
+from im_jax.models.attention.layer import Attention, Context
+from im_jax.models.cache import MaybeCache
+from im_jax.models.layers import make_norm
+from im_jax.models.mlp import make_mlp
+from im_jax.models.sharding import ShardingRules, constrain
+
+HIDDEN_AXES: Final = ("batch", "length", "act_embed")
+"""Of hidden states, [B, L, D]."""
+_MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
+
+
+class Block(nnx.Module):
+    """One layer: attention, then feed-forward, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
+        self.attention_norm = make_norm(config)
+        self.attention = Attention(config, rules, rngs=rngs)
+        self.mlp_norm = make_norm(config)
+        self.mlp = make_mlp(config, rules, rngs=rngs)
+        self.rules = rules
+
+    def __call__(
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
+    ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
+        mixed, cache = self.attention(self.attention_norm(x), context, cache)
+        x = constrain(x + mixed, HIDDEN_AXES, self.rules)
+        x = constrain(x + self.mlp(self.mlp_norm(x)), HIDDEN_AXES, self.rules)
+        return x, cache
+
+
+def stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:
+    """All blocks as one, every parameter with a leading `layers` axis."""
+
+    @nnx.split_rngs(splits=config.num_layers)
+    @nnx.vmap
+    def make(rngs: nnx.Rngs) -> Block:
+        return Block(config, rules, rngs=rngs)
+
+    return make(rngs)
+
+
+def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]:
+    """The layer with what its backward pass recomputes. `dots` keeps products with weights only, for
+    attention's own product is what makes memory grow with the square of the length."""
+    match policy:
+        case "none":
+            return layer
+        case "full":
+            return jax.checkpoint(layer, prevent_cse=False)
+        case "dots":
+            keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            return jax.checkpoint(layer, prevent_cse=False, policy=keep)
+        case _:
+            raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")
+
+
+def unroll(num_layers: int) -> int:
+    """Layers in one trip of the scan: all of a small model that trains on a CPU.
+
+    A scan writes what the backward pass needs into arrays stacked over layers, which a CPU first fills with
+    zeros; for two cores that was a tenth of a step.
+    """
+    return num_layers if num_layers <= _MOST_UNROLLED and platform() == "cpu" else 1
