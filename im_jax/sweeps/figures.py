@@ -12,6 +12,9 @@ from im_jax.sweeps.charts import Chart, Line, file_name
 from im_jax.sweeps.definition import Scale, number
 from im_jax.sweeps.tables import to_csv
 
+ENDINGS: Final = (".png", ".csv")
+"""The files of a figure."""
+
 _PANELS_IN_A_ROW: Final = 3
 _APART: Final = 0.008
 """Between the bars of two lines, as a share of the x axis."""

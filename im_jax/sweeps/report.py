@@ -2,16 +2,20 @@
 
 import datetime
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from im_jax.config import Config, flatten
 from im_jax.files import write_whole
-from im_jax.sweeps import charts, figures, tables
+from im_jax.sweeps import charts, figures, settings, tables
 from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.results import Result, ResultsFile, Status
+from im_jax.text import as_code, as_markdown
+
+_PICTURE: Final = re.compile(r"^!\[([\w.+-]+)\]\(figures/\1\.png\)$", re.MULTILINE)
+"""How a report shows a figure of its own, on a line by itself."""
 
 
 def write_report(
@@ -23,7 +27,7 @@ def write_report(
     rows = [row for cell in cells if (row := results.get(cell.hash)) is not None]
     write_whole(workdir / "table.csv", tables.as_csv(sweep, groups, pairs))
     sections = [
-        f"# {sweep.title}",
+        f"# {as_markdown(sweep.title)}",
         sweep.description.strip(),
         _facts(cells, rows, results, command),
         "## Results",
@@ -34,22 +38,39 @@ def write_report(
         *_profiles(sweep, groups, workdir / "figures"),
         *_failures(cells, results),
         "## Configuration",
-        _axes(sweep),
-        _base(sweep),
+        settings.axes_table(sweep),
+        settings.shared_table(sweep),
     ]
-    write_whole(workdir / "report.md", "\n\n".join(filter(None, sections)) + "\n")
+    report = "\n\n".join(filter(None, sections)) + "\n"
+    before = _shown(workdir / "report.md")
+    write_whole(workdir / "report.md", report)
+    _remove(before - set(_PICTURE.findall(report)), workdir / "figures")
+
+
+def _shown(report: pathlib.Path) -> set[str]:
+    """Names of the figures in a report that was written before."""
+    if not report.is_file():
+        return set()
+    return set(_PICTURE.findall(report.read_text(encoding="utf-8", errors="replace")))
+
+
+def _remove(names: set[str], directory: pathlib.Path) -> None:
+    """Remove figures that a report has shown and shows no more, as after a measure got another name."""
+    for name in names:
+        for ending in figures.ENDINGS:
+            (directory / f"{name}{ending}").unlink(missing_ok=True)
 
 
 def _facts(cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, command: str) -> str:
     finished = sum(row.status is Status.FINISHED for row in rows)
     facts = {
-        "Command": f"`{command}`",
+        "Command": as_code(command),
         "Report written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Runs": f"{len(cells)}: {finished} finished, {len(rows) - finished} failed, "
         f"{len(cells) - len(rows)} not run yet",
         "Time": f"{sum(row.seconds for row in rows) / 60:.1f} minutes over all runs",
-        "Hardware": _distinct(rows, _hardware),
-        "Versions": _distinct(rows, _versions),
+        "Hardware": as_markdown(_distinct(rows, _hardware)),
+        "Versions": as_markdown(_distinct(rows, _versions)),
     }
     if len(results) > len(rows):
         facts["Left out"] = f"{len(results) - len(rows)} rows of results.jsonl are of no run of this sweep"
@@ -83,7 +104,7 @@ def _meaning(sweep: Sweep, rows: Sequence[Result]) -> str:
         without = [row for row in finished if measured(row, measure) is None]
         if without:
             lines.append(
-                f"`{measure.name}` is not a number in {len(without)} of {len(finished)} finished runs."
+                f"{as_code(measure.name)} is not a number in {len(without)} of {len(finished)} finished runs."
             )
     return "\n".join(lines)
 
@@ -92,7 +113,7 @@ def _paired(sweep: Sweep, pairs: Sequence[Pairs]) -> Iterator[str]:
     if not pairs or sweep.plot is None:
         return
     first, second = sweep.axes[sweep.plot.series]
-    yield f"## {first} minus {second}, seed by seed"
+    yield f"## {as_markdown(first)} minus {as_markdown(second)}, seed by seed"
     yield tables.pairs_table(sweep, pairs)
     different = sum(not p.same_data() for p in pairs)
     seen = "In every pair both runs saw the same examples (their fingerprints are equal)."
@@ -109,7 +130,7 @@ def _pictures(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) ->
 
 def _profiles(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> Iterator[str]:
     for profile in sweep.profiles:
-        yield f"## {profile.heading}"
+        yield f"## {as_markdown(profile.heading)}"
         yield tables.profile_table(sweep, profile, groups)
         yield _picture(charts.of_profile(sweep, profile, groups), directory)
 
@@ -128,24 +149,4 @@ def _failures(cells: Sequence[Cell], results: ResultsFile) -> Iterator[str]:
     ]
     if failed:
         yield "## Failed runs"
-        yield tables.markdown(["run", "error"], failed)
-
-
-def _axes(sweep: Sweep) -> str:
-    lines = [
-        [axis, label, ", ".join(f"`{field}={value}`" for field, value in overrides.items())]
-        for axis, points in sweep.axes.items()
-        for label, overrides in points.items()
-    ]
-    seeds = ", ".join(map(str, sweep.seeds))
-    lines.append(["seed", seeds, ", ".join(f"`{field}`" for field in sweep.seed_fields)])
-    return tables.markdown(["axis", "point", "sets"], lines)
-
-
-def _base(sweep: Sweep) -> str:
-    defaults = flatten(Config())
-    changed = [
-        [f"`{name}`", f"`{value}`"] for name, value in flatten(sweep.base).items() if value != defaults[name]
-    ]
-    table = tables.markdown(["field", "value"], changed)
-    return f"What all runs share, where it is not the default:\n\n{table}"
+        yield tables.of_texts(["run", "error"], failed)

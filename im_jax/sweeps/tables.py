@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from im_jax.sweeps.aggregation import Group, Pairs, Statistic
 from im_jax.sweeps.definition import Measure, Profile, Sweep
+from im_jax.text import as_code, as_markdown
 
 NOTHING = "-"
 """Where there is no number."""
@@ -18,14 +19,14 @@ def means_table(sweep: Sweep, groups: Sequence[Group]) -> str:
         [*group.labels.values(), f"{len(group.finished())} of {len(group.results)}", *numbers]
         for group, numbers in zip(groups, _means(groups, sweep.measures), strict=True)
     ]
-    return markdown([*sweep.axes, "runs", *(measure.heading for measure in sweep.measures)], lines)
+    return of_texts([*sweep.axes, "runs", *(measure.heading for measure in sweep.measures)], lines)
 
 
 def profile_table(sweep: Sweep, profile: Profile, groups: Sequence[Group]) -> str:
     """Mean ± standard deviation of a profile, a row for each combination of points."""
     numbers = _means(groups, profile.measures())
     lines = [[*group.labels.values(), *row] for group, row in zip(groups, numbers, strict=True)]
-    return markdown([*sweep.axes, *(f"{profile.x} {label}" for label in profile.points)], lines)
+    return of_texts([*sweep.axes, *(f"{profile.x} {label}" for label in profile.points)], lines)
 
 
 def _means(groups: Sequence[Group], measures: Sequence[Measure]) -> list[tuple[str, ...]]:
@@ -44,7 +45,7 @@ def pairs_table(sweep: Sweep, pairs: Sequence[Pairs]) -> str:
         for p, row, numbers in zip(pairs, statistics, zip(*columns, strict=True), strict=True)
     ]
     names = [measure.title or measure.name for measure in sweep.measures]
-    return markdown([*pairs[0].labels, "pairs", *names], lines)
+    return of_texts([*pairs[0].labels, "pairs", *names], lines)
 
 
 def as_csv(sweep: Sweep, groups: Sequence[Group], pairs: Sequence[Pairs]) -> str:
@@ -70,9 +71,14 @@ def to_csv(lines: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, aligned for those who read it as text."""
-    cells = [[_escaped(cell) for cell in line] for line in [titles, *lines]]
+def of_texts(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown of texts that are shown as they are: labels, numbers, errors."""
+    return of_markdown(list(map(as_markdown, titles)), [list(map(as_markdown, line)) for line in lines])
+
+
+def of_markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already, aligned for those who read it as text."""
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in [titles, *lines]]
     widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(titles))]
     rule = ["-" * width for width in widths]
     return "\n".join(
@@ -81,8 +87,9 @@ def markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _escaped(cell: str) -> str:
-    return " ".join(cell.split()).replace("|", "\\|")
+def code(text: object) -> str:
+    """Code in a cell of `of_markdown`; in backquotes there is no way to write a bar behind a backslash."""
+    return f"<code>{as_markdown(text)}</code>" if "|" in str(text) else as_code(text)
 
 
 def _blank(values: Statistic) -> list[object]:
