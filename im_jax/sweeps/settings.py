@@ -1,4 +1,4 @@
-"""What a sweep's runs were set to, as tables of its report: what differs between them, and what they share."""
+"""What a sweep's runs were set to, as tables of its report: what differs between them and what is shared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
