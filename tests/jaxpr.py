@@ -19,12 +19,14 @@ def equations(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
                     yield from equations(each, inner)
 
 
-def product_flops(traced: ClosedJaxpr) -> int:
-    """Floating-point operations of all matrix products."""
+def product_flops(traced: ClosedJaxpr, *, batched: bool | None = None) -> int:
+    """Floating-point operations of all matrix products; of those with dimensions that only go along, or without."""
     total = 0
     for equation, times in equations(traced.jaxpr):
         if equation.primitive.name == "dot_general":
-            (summed, _), _ = equation.params["dimension_numbers"]
+            (summed, _), (along, _) = equation.params["dimension_numbers"]
+            if batched not in (None, bool(along)):
+                continue
             shape = equation.invars[0].aval.shape
             depth = math.prod(shape[axis] for axis in summed)
             total += times * 2 * depth * math.prod(equation.outvars[0].aval.shape)

@@ -14,6 +14,7 @@ from im_jax.models.attention.layer import Attention, Context
 from im_jax.models.cache import MaybeCache
 from im_jax.models.layers import make_norm
 from im_jax.models.mlp import make_mlp
+from im_jax.models.projections import PRODUCT
 from im_jax.models.sharding import ShardingRules, constrain
 
 HIDDEN_AXES: Final = ("batch", "length", "act_embed")
@@ -60,7 +61,7 @@ def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]
         case "full":
             return jax.checkpoint(layer, prevent_cse=False)
         case "dots":
-            keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            keep = jax.checkpoint_policies.save_only_these_names(PRODUCT)
             return jax.checkpoint(layer, prevent_cse=False, policy=keep)
         case _:
             raise ConfigError(f"model.remat is {policy!r}; it can be none, full or dots")

@@ -4,11 +4,13 @@ An adapter adds its product here, and what recomputation keeps of products is na
 """
 
 import math
+from typing import Final
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
@@ -17,6 +19,9 @@ from im_jax.models.layers import INIT_STDDEV, matrix
 
 Axes = dict[str, int]
 """Size of each logical axis, in the order of an array's dimensions."""
+
+PRODUCT: Final = "product with weights"
+"""Name of their results, for policies of recomputation."""
 
 
 class Projections(nnx.Module):
@@ -68,7 +73,8 @@ class Projections(nnx.Module):
         value = weight[...]
         batch, outputs = x.shape[: x.ndim - num_inputs], value.shape[num_inputs:]
         flat = value.reshape(math.prod(value.shape[:num_inputs]), -1)
-        y = dense(x.reshape(*batch, -1), flat).reshape(*batch, *outputs)
+        # Named outside the custom gradient, in which no policy of recomputation can see anything.
+        y = checkpoint_name(dense(x.reshape(*batch, -1), flat).reshape(*batch, *outputs), PRODUCT)
         bias: nnx.Param[jax.Array] | None = getattr(self, f"{name}_bias", None)
         if bias is None:
             return y

@@ -14,6 +14,7 @@ from flax import nnx
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import ConfigError
 from im_jax.models import decoder, presets, rotary
+from tests.jaxpr import product_flops
 from tests.models.reference import SMALL, VARIANTS, random_params, reference_logits, variant
 
 pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning:im_jax")
@@ -95,6 +96,24 @@ def test_remat_policies_give_the_same_gradients() -> None:
     for remat in ("full", "dots"):
         for ours, expected in zip(jax.tree.leaves(gradients(remat)), jax.tree.leaves(plain), strict=True):
             np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_remat_recomputes_what_it_says() -> None:
+    """`full` recomputes products, `dots` only those of attention, which no weight is in."""
+
+    def flops(remat: str, batched: bool) -> int:
+        config = dataclasses.replace(SMALL, remat=remat, attention="full")
+
+        def loss(params: decoder.Params) -> jax.Array:
+            return jnp.sum(decoder.hidden_states(params, config, ROW, SEGMENTS, POSITIONS))
+
+        traced = jax.make_jaxpr(jax.value_and_grad(loss))(random_params(config))
+        return product_flops(traced, batched=batched)
+
+    with_weights = {remat: flops(remat, batched=False) for remat in ("none", "dots", "full")}
+    of_attention = {remat: flops(remat, batched=True) for remat in ("none", "dots", "full")}
+    assert with_weights["none"] == with_weights["dots"] < with_weights["full"]
+    assert of_attention["none"] < of_attention["dots"] == of_attention["full"]
 
 
 def test_gradients_are_the_slopes_of_the_float64_reference() -> None:
