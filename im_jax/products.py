@@ -1,8 +1,14 @@
 """Products of matrices in the forms that a CPU multiplies fast; elsewhere the compiler chooses the form.
 
 XLA on a CPU has kernels for products of bfloat16 that give float32 and whose operands lie row by row. Any
-other product of bfloat16 is widened first and multiplied as float32, at half the speed (docs/performance.md).
+other product of bfloat16 is widened first and multiplied as float32, at half the speed (docs/performance.md). On a
+processor without instructions for bfloat16 every product is, so there the forms are those of float32.
 """
+
+import functools
+import pathlib
+import re
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +16,16 @@ import jaxtyping as jt
 from jax.experimental.layout import Layout, with_layout_constraint
 
 from im_jax.devices import platform
+
+_BFLOAT16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
+"""What /proc/cpuinfo calls the instructions that XLA's kernels use."""
+
+
+def multiplied_type(dtype: jnp.dtype) -> jnp.dtype:
+    """The type in which arrays of a float type are best multiplied again and again: float32 for narrower types on
+    a CPU that would widen them for each product, else the type itself."""
+    widened = platform() == "cpu" and not _multiplies(dtype)
+    return jnp.promote_types(dtype, jnp.float32) if widened else dtype
 
 
 def product(
@@ -38,10 +54,10 @@ def product_of_columns(
 
 
 def transpose(x: jt.Float[jax.Array, "N D"]) -> jt.Float[jax.Array, "D N"]:
-    """`x.T`; on a CPU, of types narrower than float32, as a copy that lies row by row."""
+    """`x.T`; on a CPU that multiplies a type narrower than float32 as it is, as a copy that lies row by row."""
     # Not on a mesh: a constraint on the layout makes the partitioner gather the array first.
     one_device = jax.sharding.get_abstract_mesh().size <= 1
-    if platform() == "cpu" and one_device and x.dtype.itemsize < 4:
+    if platform() == "cpu" and one_device and x.dtype.itemsize < 4 and _multiplies(x.dtype):
         return with_layout_constraint(x.T, Layout(major_to_minor=(0, 1)))
     return x.T
 
@@ -57,3 +73,16 @@ def _whole(x: jax.Array) -> jax.Array:
 def _kept_type() -> jnp.dtype | None:
     """None leaves it to JAX."""
     return jnp.dtype(jnp.float32) if platform() == "cpu" else None
+
+
+def _multiplies(dtype: jnp.dtype) -> bool:
+    """Whether this processor has instructions for products of a type."""
+    return dtype.itemsize >= 4 or (dtype == jnp.bfloat16 and bool(processor_flags() & _BFLOAT16_FLAGS))
+
+
+@functools.cache
+def processor_flags() -> frozenset[str]:
+    """Names of the instructions that the processor has; none where the system does not list them."""
+    path = pathlib.Path("/proc/cpuinfo")
+    listed = re.search(r"^flags\s*:(.*)$", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return frozenset(listed[1].split()) if listed else frozenset()

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec
 from im_jax.devices import platform
 from im_jax.losses import blockwise
 from im_jax.losses.blockwise import Forward, Objective, Plan, Result, Vocabulary
+from im_jax.products import multiplied_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +72,21 @@ def weighted_loss(
     Returns:
         The sum, and all values of each row, which carry no gradient.
     """
+    wide = multiplied_type(hidden.dtype)
     if plan is None:
-        plan = blockwise.CPU if platform() == "cpu" else blockwise.ACCELERATOR
+        plan = _plan(widened=wide != hidden.dtype)
+    if wide != hidden.dtype:
+        hidden, head = hidden.astype(wide), head.astype(wide)
     static = _Static(objective, axes, plan, forward)
     frozen = jax.lax.stop_gradient((weights, rows, constants))
     loss, values = _weighted_loss(static, hidden, head, *frozen)
     return loss, jax.lax.stop_gradient(values)
+
+
+def _plan(*, widened: bool) -> Plan:
+    if platform() != "cpu":
+        return blockwise.ACCELERATOR
+    return blockwise.CPU_WIDENED if widened else blockwise.CPU
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
