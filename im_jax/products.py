@@ -1,8 +1,8 @@
 """Products of matrices in the forms that a CPU multiplies fast; elsewhere the compiler chooses the form.
 
 XLA on a CPU has kernels for products of bfloat16 that give float32 and whose operands lie row by row. Any
-other product of bfloat16 is widened first and multiplied as float32, at half the speed (docs/performance.md). On a
-processor without instructions for bfloat16 every product is, so there the forms are those of float32.
+other product of bfloat16 is widened first and multiplied as float32, at half the speed (docs/performance.md).
+On a processor without instructions for bfloat16 every product is, so there the forms are those of float32.
 """
 
 import functools
@@ -22,8 +22,10 @@ _BFLOAT16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
 
 
 def multiplied_type(dtype: jnp.dtype) -> jnp.dtype:
-    """The type in which arrays of a float type are best multiplied again and again: float32 for narrower types on
-    a CPU that would widen them for each product, else the type itself."""
+    """The type in which arrays of a float type are best multiplied again and again.
+
+    Float32 for narrower types on a CPU that would widen them for each product, else the type itself.
+    """
     widened = platform() == "cpu" and not _multiplies(dtype)
     return jnp.promote_types(dtype, jnp.float32) if widened else dtype
 
@@ -54,7 +56,7 @@ def product_of_columns(
 
 
 def transpose(x: jt.Float[jax.Array, "N D"]) -> jt.Float[jax.Array, "D N"]:
-    """`x.T`; on a CPU that multiplies a type narrower than float32 as it is, as a copy that lies row by row."""
+    """`x.T`; on a CPU as a copy that lies row by row, of a narrow type that there are instructions for."""
     # Not on a mesh: a constraint on the layout makes the partitioner gather the array first.
     one_device = jax.sharding.get_abstract_mesh().size <= 1
     if platform() == "cpu" and one_device and x.dtype.itemsize < 4 and _multiplies(x.dtype):

@@ -34,8 +34,8 @@ class Plan(NamedTuple):
 # Measured with GPT-2's shape on two cores (docs/performance.md). A slice of the head's gradient is added
 # while it is in the cache, and the share of a whole block never exists.
 CPU: Plan = Plan(sizes=(64, 128, 256, 512), trip_cost=32, head_grad_rows=192)
-# For bfloat16 where a CPU has no instructions for it, and multiplies all in float32 (im_jax/products.py): XLA then
-# takes other kernels, which want larger products.
+# For bfloat16 where a CPU has no instructions for it, and multiplies all in float32 (im_jax/products.py): XLA
+# then takes other kernels, which want larger products.
 CPU_WIDENED: Plan = Plan(sizes=(64, 256, 1024), trip_cost=32, head_grad_rows=None)
 # Sums of products accumulate in place there (beta = 1). The cost of a trip is the ratio of arithmetic to
 # bandwidth: about 700 TFLOP/s against 3.3 TB/s.
