@@ -4,6 +4,7 @@ import functools
 import math
 import re
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -240,9 +241,18 @@ def test_auto_takes_splash_on_tpus_also_when_compiling_ahead_of_time_and_blocks_
 def test_auto_does_without_a_kernel_that_cannot_work(
     mesh: AbstractMesh, rows: int, rules: dict[str, Any]
 ) -> None:
-    text = program(mesh, "auto", rows, **rules)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        text = program(mesh, "auto", rows, **rules)
     assert "pallas_call" not in text and "dot_product_attention_fwd" not in text
     assert "dot_general" in text
+    # On one device blocks serve; elsewhere all scores are kept, and not without a word.
+    assert ("512,512]" in text) is bool(said) is (mesh.size > 1)
+
+
+def test_a_warning_says_why_all_scores_are_kept() -> None:
+    with pytest.warns(UserWarning, match=r"model.attention=full.*'batch' of size 4 does not divide by 8"):
+        program(on("tpu", 1, 8, 1), "auto")
 
 
 @pytest.mark.parametrize(

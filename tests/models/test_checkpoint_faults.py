@@ -201,13 +201,47 @@ def test_a_llama2c_header_of_no_model_is_refused_at_once(tmp_path: Path, place: 
     assert "llama2.c checkpoint of the legacy format" in message_of(tmp_path / "model.bin")
 
 
-@pytest.mark.parametrize("name", ["wm_int", "float_sizes", "null_size", "maxpos_null", "eps_str", "arch_str"])
-def test_each_found_configuration_ends_in_one_line(folder: Path, name: str) -> None:
-    found = Path(__file__).parents[3] / "shared" / "faults" / "configs" / f"{name}.json"
+FOUND = Path(__file__).parents[3] / "shared" / "faults" / "configs"
+KEYS = {
+    "arch_str": "architectures",
+    "eps_str": "rms_norm_eps",
+    "float_sizes": "vocab_size",
+    "maxpos_null": "max_position_embeddings",
+    "null_size": "intermediate_size",
+    "rope_factor_str": "rope_scaling.factor",
+    "rope_scaling_list": "rope_scaling",
+    "rope_theta_null": "rope_theta",
+    "rope_theta_zero": "rope_theta",
+}
+"""The key that each found configuration has wrong."""
+OF_FOUND = dataclasses.replace(
+    SMALL, vocab_size=300, embed_dim=16, mlp_dim=24, num_layers=1, num_heads=2, num_kv_heads=1
+)
+"""The model that they describe."""
+
+
+@pytest.mark.parametrize("name", [*KEYS, "wm_int", "tied_only_head", "tied_other_head"])
+def test_each_found_configuration_names_its_key_or_loads(tmp_path: Path, name: str) -> None:
+    found = FOUND / f"{name}.json"
     if not found.is_file():
         pytest.skip(f"{found} is not there")
-    shutil.copy(found, folder / "config.json")
-    assert str(folder) in message_of(folder)
+    huggingface.save_params(random_params(OF_FOUND), OF_FOUND, tmp_path)
+    shutil.copy(found, tmp_path / "config.json")
+    if name in KEYS:
+        message = message_of(tmp_path)
+        assert str(tmp_path) in message and f"{KEYS[name]} is " in message
+        return
+    if name == "wm_int":  # what is wrong is beside it
+        (tmp_path / "model.safetensors").rename(tmp_path / "a.safetensors")
+        (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": 1}')
+        assert "weight_map is 1; it must be" in message_of(tmp_path)
+        return
+    head = safetensors.numpy.load_file(tmp_path / "model.safetensors")[HEAD]
+    if name == "tied_only_head":
+        edit(tmp_path, {EMBEDDING: None})
+    config, params = load(tmp_path)
+    assert config.tie_embeddings is (name == "tied_only_head")
+    np.testing.assert_array_equal(params["embedding"] if config.tie_embeddings else params["head"].T, head)
 
 
 def test_a_new_family_is_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The one entrance to attention within segments; what each implementation does stands in its file."""
 
 import functools
+import warnings
 from typing import Final
 
 import jax
@@ -39,9 +40,9 @@ def segment_attention(
         segments: which example of its row each token belongs to, its tokens side by side; 0 is padding.
         spec: window, scale and bound of the scores.
         implementation: `full`, `blocks`, `cudnn`, `splash`, or `auto`: splash on TPUs and cuDNN on NVIDIA
-            GPUs where these can, else blocks, or full where devices cannot have equal shares. The devices
-            are those of the mesh that `jax.set_mesh` set, also if they are only described (compiling ahead
-            of time), else JAX's default.
+            GPUs where these can, else blocks, or with a warning full, where devices cannot have equal shares.
+            The devices are those of the mesh that `jax.set_mesh` set, also if they are only described
+            (compiling ahead of time), else JAX's default.
         rules: how activations are sharded over the mesh.
 
     Returns:
@@ -78,8 +79,15 @@ def _best(
 ) -> str:
     """The fastest implementation that can attend with these arrays on the devices."""
     for name in ("splash", "cudnn", "blocks"):
-        if _reason_against(name, query, key, segments, spec, rules) is None:
+        reason = _reason_against(name, query, key, segments, spec, rules)
+        if reason is None:
             return name
+    scores = query.shape[0] * query.shape[2] * query.shape[1] ** 2
+    warnings.warn(
+        f"attention keeps all {scores:,} scores of a layer (model.attention=full): {reason}; change one of "
+        "these sizes, or expect much more memory",
+        stacklevel=2,
+    )
     return "full"
 
 
