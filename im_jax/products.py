@@ -5,9 +5,6 @@ other product of bfloat16 is widened first and multiplied as float32, at half th
 On a processor without instructions for bfloat16 every product is, so there the forms are those of float32.
 """
 
-import functools
-import pathlib
-import re
 from typing import Final
 
 import jax
@@ -15,9 +12,10 @@ import jax.numpy as jnp
 import jaxtyping as jt
 from jax.experimental.layout import Layout, with_layout_constraint
 
+from im_jax import hardware
 from im_jax.devices import platform
 
-_BFLOAT16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
+_FOR_BFLOAT16: Final = {"avx512_bf16", "amx_bf16"}
 """What /proc/cpuinfo calls the instructions that XLA's kernels use."""
 
 
@@ -79,12 +77,4 @@ def _kept_type() -> jnp.dtype | None:
 
 def _multiplies(dtype: jnp.dtype) -> bool:
     """Whether this processor has instructions for products of a type."""
-    return dtype.itemsize >= 4 or (dtype == jnp.bfloat16 and bool(processor_flags() & _BFLOAT16_FLAGS))
-
-
-@functools.cache
-def processor_flags() -> frozenset[str]:
-    """Names of the instructions that the processor has; none where the system does not list them."""
-    path = pathlib.Path("/proc/cpuinfo")
-    listed = re.search(r"^flags\s*:(.*)$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return frozenset(listed[1].split()) if listed else frozenset()
+    return dtype.itemsize >= 4 or (dtype == jnp.bfloat16 and bool(hardware.instructions() & _FOR_BFLOAT16))

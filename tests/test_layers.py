@@ -8,7 +8,7 @@ from tests.conftest import REPOSITORY
 LAYERS = (
     # From the ground up: a module may import those of its own line and of the lines before. The longest
     # name that fits a module says where it is.
-    ("", "errors", "text", "console", "token_classes", "batch", "devices", "machine", "products"),
+    ("", "errors", "text", "console", "token_classes", "batch", "devices", "hardware", "products"),
     ("files", "activity", "interruption"),
     ("config", "saved_config", "child_process", "command_line.runner"),
     ("mesh",),

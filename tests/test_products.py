@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im_jax import products
+from im_jax import hardware, products
 from im_jax.losses.cross_entropy import linear_cross_entropy
 from tests.jaxpr import equations
 
@@ -17,7 +17,7 @@ def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """Whether the processor is said to have instructions for bfloat16."""
     has = request.param != "without"
     flags = frozenset({"avx2", "avx512_bf16"} if has else {"avx2"})
-    monkeypatch.setattr(products, "processor_flags", lambda: flags)
+    monkeypatch.setattr(hardware, "instructions", lambda: flags)
     return has
 
 
@@ -85,7 +85,6 @@ def test_without_instructions_the_head_is_widened_once_and_not_for_every_block(i
 
 
 def test_a_system_that_lists_no_instructions_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    products.processor_flags.cache_clear()
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: False)
-    assert products.processor_flags() == frozenset()
-    products.processor_flags.cache_clear()
+    assert hardware.instructions.__wrapped__() == frozenset()
+    assert hardware.processor()

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from im_jax import machine
+from im_jax import hardware
 from im_jax.bench.case import Case
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
@@ -39,8 +39,8 @@ def header(command: str, rounds: int) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
-        "cpu": machine.processor(),
-        "cores": machine.cores(),
+        "cpu": hardware.processor(),
+        "cores": hardware.cores(),
         "python": platform.python_version(),
         "rounds": rounds,
     }

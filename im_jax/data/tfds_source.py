@@ -52,23 +52,23 @@ class TfdsSource:
         self._usable, self.skipped = find_usable(
             len(self._records), self.__getitem__, on_bad_example, self._origin
         )
-        refuse_unknown_names((self._record(int(row)) for row in self._usable), fields, self._origin)
+        refuse_unknown_names((self._record(int(at)) for at in self._usable), fields, self._origin)
 
     def __len__(self) -> int:
         return len(self._usable)
 
     def __getitem__(self, index: SupportsIndex) -> Conversation:
-        row = int(self._usable[index])
-        return conversation_from_record(self._record(row), self._place(row), self._fields)
+        number = int(self._usable[index])
+        return conversation_from_record(self._record(number), self._place(number), self._fields)
 
-    def _place(self, row: int) -> str:
-        return f"{self._origin}:{row}"
+    def _place(self, number: int) -> str:
+        return f"{self._origin}:{number}"
 
-    def _record(self, row: int) -> dict[str, Any]:
+    def _record(self, number: int) -> dict[str, Any]:
         try:
-            record: dict[str, Any] = _to_json(self._records[row])
+            record: dict[str, Any] = _to_json(self._records[number])
         except UnicodeDecodeError as error:
-            place = self._place(row)
+            place = self._place(number)
             raise DataError(f"{place}: holds bytes that are not UTF-8: {error.object[:20]!r}") from None
         name = self._fields.messages
         if isinstance(record.get(name), dict):

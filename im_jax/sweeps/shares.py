@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from im_jax import machine
+from im_jax import hardware
 from im_jax.errors import ConfigError
 from im_jax.sweeps import process
 
@@ -22,7 +22,7 @@ def shares(workers: int) -> list[Cores]:
     Raises:
         ConfigError: there are no workers, or more than cores.
     """
-    there = machine.cores() or 1
+    there = hardware.cores() or 1
     if workers < 1:
         raise ConfigError(f"--workers={workers}: give 1 or more")
     if workers > there:

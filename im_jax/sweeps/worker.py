@@ -17,7 +17,7 @@ from typing import Any, Never
 
 import jax
 
-from im_jax import child_process, machine
+from im_jax import child_process, hardware
 from im_jax.config import Config, with_overrides
 from im_jax.console import Console
 from im_jax.errors import UserError
@@ -73,7 +73,7 @@ def _machine() -> dict[str, Any]:
     return {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "processor": machine.processor(),
-        "cores": machine.cores(),
-        "versions": machine.versions(),
+        "processor": hardware.processor(),
+        "cores": hardware.cores(),
+        "versions": hardware.versions(),
     }

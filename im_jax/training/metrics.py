@@ -16,21 +16,19 @@ from im_jax.evaluation.protocol import Entry
 from im_jax.files import write_whole, writing
 from im_jax.training.history import DAMAGED, History, read_history
 
-Row = Entry
-
 _SHOWN: Final = 5
 """Numbers of damaged lines in a message."""
 
 
 @runtime_checkable
 class _Sink(Protocol):
-    def write(self, row: Row) -> None: ...
+    def write(self, entry: Entry) -> None: ...
 
     def close(self) -> None: ...
 
 
 class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
-    """Writes the resolved configuration, and rows to every sink that it asks for.
+    """Writes the resolved configuration, and entries to every sink that it asks for.
 
     On processes other than the first, all of this does nothing.
     """
@@ -59,14 +57,14 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
         self._sinks.append(sink)
         self._closing.callback(sink.close)
 
-    def write(self, row: Row) -> None:
-        """Add one row, to all sinks, now.
+    def write(self, entry: Entry) -> None:
+        """Add one entry, to all sinks, now.
 
         Raises:
             StorageError: it cannot be written.
         """
         for sink in self._sinks:
-            sink.write(row)
+            sink.write(entry)
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
@@ -75,8 +73,8 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
 class _JsonLines:
     """A file of one object a line, one line for a step and split.
 
-    On resume, rows after the restored step are taken out again, and what is there already stays. Lines that
-    are no rows are put aside.
+    On resume, entries after the restored step are taken out again, and what is there already stays. Lines
+    that are no entries are put aside.
     """
 
     def __init__(self, path: pathlib.Path, from_step: int, say: Callable[[str], None]) -> None:
@@ -84,21 +82,20 @@ class _JsonLines:
         history = read_history(path)
         if history.damaged:
             _put_aside(history, path, say)
-        kept = [(row, line) for row, line in history.lines if row["step"] <= from_step]
+        kept = [(entry, line) for entry, line in history.lines if entry["step"] <= from_step]
         if from_step and not kept:
             say(f"{path} has no numbers of the steps up to {from_step}: it begins behind them")
-        self._written = {(row["step"], row["split"]) for row, _ in kept}
+        self._written = {(entry["step"], entry["split"]) for entry, _ in kept}
         write_whole(path, "".join(line.decode() + "\n" for _, line in kept))
         self._file = path.open("a", encoding="utf-8")
 
-    def write(self, row: Row) -> None:
-        if (row["step"], row["split"]) not in self._written:
+    def write(self, entry: Entry) -> None:
+        if (entry["step"], entry["split"]) not in self._written:
             with writing(self._path):
-                self._file.write(json.dumps(finite_or_none(row), allow_nan=False) + "\n")
+                self._file.write(json.dumps(finite_or_none(entry), allow_nan=False) + "\n")
                 self._file.flush()
-                if (
-                    os.fstat(self._file.fileno()).st_nlink == 0
-                ):  # writing would succeed for ever, into nothing
+                # Writing would succeed for ever, into nothing.
+                if os.fstat(self._file.fileno()).st_nlink == 0:
                     raise OSError("it was removed while the run goes on")
 
     def close(self) -> None:
@@ -107,7 +104,7 @@ class _JsonLines:
 
 
 def _put_aside(history: History, path: pathlib.Path, say: Callable[[str], None]) -> None:
-    """Keep lines that are no rows in a file of their own, and say which they were."""
+    """Keep lines that are no entries in a file of their own, and say which they were."""
     aside = path.with_name(DAMAGED)
     with writing(aside), aside.open("ab") as file:
         file.writelines(line + b"\n" for _, line in history.damaged)
@@ -124,10 +121,10 @@ class _TensorBoard:
         with writing(directory):
             self._writer = Writer(str(directory))
 
-    def write(self, row: Row) -> None:
+    def write(self, entry: Entry) -> None:
         with writing(self._directory):
-            for name, value in _numbers(row).items():
-                self._writer.add_scalar(f"{row['split']}/{name}", value, step=row["step"])
+            for name, value in _numbers(entry).items():
+                self._writer.add_scalar(f"{entry['split']}/{name}", value, step=entry["step"])
 
     def close(self) -> None:
         with writing(self._directory):
@@ -150,9 +147,9 @@ class _WeightsAndBiases:
             resume="allow",
         )
 
-    def write(self, row: Row) -> None:
-        named = {f"{row['split']}/{name}": value for name, value in _numbers(row).items()}
-        self._run.log(named, step=row["step"])
+    def write(self, entry: Entry) -> None:
+        named = {f"{entry['split']}/{name}": value for name, value in _numbers(entry).items()}
+        self._run.log(named, step=entry["step"])
 
     def close(self) -> None:
         self._run.finish()
@@ -165,5 +162,5 @@ def finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _numbers(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name not in ("step", "split")}
+def _numbers(entry: Entry) -> Entry:
+    return {name: value for name, value in entry.items() if name not in ("step", "split")}

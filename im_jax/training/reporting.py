@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from im_jax.activity import on_console
 from im_jax.console import Console, Words
 from im_jax.evaluation.measures import class_metrics
+from im_jax.evaluation.protocol import Entry
 from im_jax.training.health import far_from_guessing, require_finite
-from im_jax.training.metrics import MetricsWriter, Row
+from im_jax.training.metrics import MetricsWriter
 from im_jax.training.step import StepMetrics
 
 
@@ -95,7 +96,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         elapsed = self._restart_clock()
         tokens_per_second = sum(int(np.sum(step.metrics.by_class.targets)) for step in steps) / elapsed
         step, learning_rate, metrics = steps[-1]
-        row: Row = {
+        entry: Entry = {
             "step": step,
             "split": "train",
             "loss": float(metrics.loss),
@@ -105,19 +106,19 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
             "step_time": elapsed / len(steps),
         } | class_metrics(metrics.by_class)
-        self.write(row)
+        self.write(entry)
         _require_finite(steps)
         if step == 1:
             self._compare_with_guessing(metrics)
-        numbers = f"loss {row['loss']:.4f}  {row['tokens_per_second']:,.0f} tokens/s"
+        numbers = f"loss {entry['loss']:.4f}  {entry['tokens_per_second']:,.0f} tokens/s"
         self._progress.update(self._task, numbers=numbers)
         if self._progress.disable:
             self._console.print(f"step {step}/{self._last_step}  {numbers}")
 
-    def write(self, row: Row | None) -> None:
-        """Write a row of metrics, if there is one."""
-        if row is not None:
-            self._writer.write(row)
+    def write(self, entry: Entry | None) -> None:
+        """Write an entry of the metrics, if there is one."""
+        if entry is not None:
+            self._writer.write(entry)
 
     @contextlib.contextmanager
     def paused(self) -> Any:

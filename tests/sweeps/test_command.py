@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from im_jax import machine
+from im_jax import hardware
 from tests.conftest import REPOSITORY
 
-needs_two_cores = pytest.mark.skipif((machine.cores() or 1) < 2, reason="two workers need two cores")
+needs_two_cores = pytest.mark.skipif((hardware.cores() or 1) < 2, reason="two workers need two cores")
 
 SWEEP = """
 from im_jax.sweeps.definition import over
@@ -88,7 +88,7 @@ def test_two_workers_have_half_of_the_cores_each(path: Path, tmp_path: Path) -> 
     assert done.stdout.count(" begins") == 2
     rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [row["status"] for row in rows] == ["finished"] * 4
-    assert {row["machine"]["cores"] for row in rows} == {(machine.cores() or 1) // 2}
+    assert {row["machine"]["cores"] for row in rows} == {(hardware.cores() or 1) // 2}
     assert len({row["hash"] for row in rows}) == 4
     assert "- Runs: 4: 4 finished, 0 failed" in (tmp_path / "report.md").read_text()
 

@@ -1,5 +1,6 @@
-"""What a program runs on, for reports: processor, cores, versions. Nothing here touches an accelerator."""
+"""What a program runs on: processor, cores, versions. Nothing here touches an accelerator."""
 
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -14,10 +15,13 @@ _PACKAGES: Final = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain
 
 def processor() -> str:
     """Model of the processor."""
-    path = pathlib.Path("/proc/cpuinfo")
-    if path.is_file() and (found := re.search(r"model name\s*: (.+)", path.read_text(encoding="utf-8"))):
-        return found.group(1)
-    return platform.processor() or platform.machine()
+    return _listed("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def instructions() -> frozenset[str]:
+    """Names of what the processor can do, such as `avx512_bf16`; none where the system does not list them."""
+    return frozenset(_listed("flags").split())
 
 
 def cores() -> int | None:
@@ -32,3 +36,12 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _listed(name: str) -> str:
+    """What Linux says of the first processor under a name."""
+    path = pathlib.Path("/proc/cpuinfo")
+    if not path.is_file():
+        return ""
+    found = re.search(rf"^{name}\s*:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
