@@ -15,7 +15,7 @@ from im_jax.config import (
     TrainConfig,
 )
 from im_jax.models import presets
-from im_jax.sweeps.definition import Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import NOT_NEGATIVE, Better, Measure, Plot, Scale, Sweep, over
 
 TIERS = ("smoke", "cpu")
 
@@ -46,8 +46,8 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=(0, 1) if smoke else (0, 1, 2),
         seed_fields=("seed", "data.seed"),
         measures=(
-            Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER),
-            Measure("heldout.nll/user", "held-out loss of instructions", "nats", Better.LOWER),
+            Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER, NOT_NEGATIVE),
+            Measure("heldout.nll/user", "held-out loss of instructions", "nats", Better.LOWER, NOT_NEGATIVE),
         ),
         plot=Plot(x="examples", series="policy", x_scale=Scale.LOG),
     )

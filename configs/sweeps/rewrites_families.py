@@ -8,7 +8,7 @@ from typing import Any
 
 from im_jax.config import with_overrides
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import Axis, Better, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -53,10 +53,10 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 2),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            Measure("rewrites.unseen/accuracy", "accuracy on less restricted rules", better=Better.HIGHER),
+            experiments.share("rewrites.unseen/accuracy", "accuracy on less restricted rules", Better.HIGHER),
             experiments.TRAIN_RULES,
-            Measure("rewrites.unseen/errors/wrong_place", "the right string in another place"),
-            Measure("rewrites.unseen/errors/wrong_string", "another string in the right place"),
+            experiments.share("rewrites.unseen/errors/wrong_place", "the right string in another place"),
+            experiments.share("rewrites.unseen/errors/wrong_string", "another string in the right place"),
         ),
         plot=Plot(x="rules", series="families", x_scale=Scale.LOG),
     )

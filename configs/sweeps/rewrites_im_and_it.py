@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_im_and_it.py --workdir=D
 """
 
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import NOT_NEGATIVE, Better, Measure, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -33,7 +33,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         measures=(
             experiments.UNSEEN,
             experiments.TRAIN_RULES,
-            Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER),
+            Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER, NOT_NEGATIVE),
         ),
         plot=Plot(x="rules", series="policy", x_scale=Scale.LOG),
     )

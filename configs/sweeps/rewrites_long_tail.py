@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_long_tail.py --workdir=D
 """
 
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import NOT_NEGATIVE, Axis, Measure, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -23,7 +23,7 @@ ALPHAS = {
     "full": (2.0, 1.0, 0.5, 0.2, 0.1, 0.07, 0.03),
 }
 
-EFFECTIVE = Measure("rewrites.effective_rules", "effective number of rules")
+EFFECTIVE = Measure("rewrites.effective_rules", "effective number of rules", bounds=NOT_NEGATIVE)
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:

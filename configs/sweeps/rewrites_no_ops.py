@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_no_ops.py --workdir=DIR 
 """
 
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Better, Measure, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import Better, Plot, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -32,10 +32,12 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seeds=experiments.seeds(tier, 2),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
-            Measure("rewrites.unseen/has_op", "unseen rules, inputs that change", better=Better.HIGHER),
-            Measure("rewrites.unseen/no_op", "unseen rules, inputs that do not", better=Better.HIGHER),
-            Measure("rewrites.train_rules/has_op", "its own rules, inputs that change", better=Better.HIGHER),
-            Measure("rewrites.unseen/copying", "always copying, all inputs"),
+            experiments.share("rewrites.unseen/has_op", "unseen rules, inputs that change", Better.HIGHER),
+            experiments.share("rewrites.unseen/no_op", "unseen rules, inputs that do not", Better.HIGHER),
+            experiments.share(
+                "rewrites.train_rules/has_op", "its own rules, inputs that change", Better.HIGHER
+            ),
+            experiments.share("rewrites.unseen/copying", "always copying, all inputs"),
         ),
         plot=Plot(x="rules", series="no-op share", x_scale=Scale.LOG),
     )

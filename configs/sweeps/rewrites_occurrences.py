@@ -4,7 +4,7 @@ python -m im_jax.sweep --config=configs/sweeps/rewrites_occurrences.py --workdir
 """
 
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Measure, Plot, Profile, Reference, Sweep, over
+from im_jax.sweeps.definition import SHARE, Axis, Plot, Profile, Reference, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -49,7 +49,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         measures=(
             experiments.UNSEEN,
             experiments.TRAIN_RULES,
-            Measure("rewrites.unseen/errors/wrong_place", "another occurrence or place replaced"),
+            experiments.share("rewrites.unseen/errors/wrong_place", "another occurrence or place replaced"),
         ),
         plot=Plot(
             x="rules",
@@ -65,6 +65,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
                 "Accuracy on unseen rules by occurrences",
                 x="occurrences",
                 points={str(n): f"rewrites.unseen/occurrences_{n}" for n in TESTED[tier]},
+                bounds=SHARE,
             ),
         ),
     )

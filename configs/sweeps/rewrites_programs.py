@@ -8,7 +8,7 @@ from typing import Any
 from im_jax.config import Config, with_overrides
 from im_jax.studies.rewrites import experiments
 from im_jax.studies.rewrites.markov.programs import BUCKETS
-from im_jax.sweeps.definition import Better, Measure, Plot, Profile, Scale, Sweep, over
+from im_jax.sweeps.definition import SHARE, Better, Plot, Profile, Scale, Sweep, over
 
 TIERS = experiments.TIERS
 
@@ -19,7 +19,7 @@ that changes the string has applied. A run is right if it ends, and with the rig
 answer on the way can spoil it. Programs are `random` rules that training has not, or such as `sort` letters.
 The alphabet is a to e: texts of programs are of few letters, where left sides are often there in part, and a
 model that has learned on many letters is lost in them. Inputs hold a left side once or twice, and 40 % do
-not. In what goes by steps, 5 stands for 5 and 6, 7 for 7 to 9, and 10 for 10 and more.
+not.
 
 """
 
@@ -43,15 +43,25 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         seed_fields=experiments.SEED_FIELDS,
         measures=(
             experiments.UNSEEN,
-            Measure("rewrites.programs/random/accuracy", "random programs run right", better=Better.HIGHER),
-            Measure("rewrites.programs/sort/accuracy", "sorting programs run right", better=Better.HIGHER),
-            Measure("rewrites.programs/random/step_accuracy", "their single answers, random"),
-            Measure("rewrites.programs/sort/step_accuracy", "their single answers, sorting"),
-            Measure("rewrites.programs/sort/seen_rules", "rules of sorting programs that training has"),
+            experiments.share(
+                "rewrites.programs/random/accuracy", "random programs run right", Better.HIGHER
+            ),
+            experiments.share("rewrites.programs/sort/accuracy", "sorting programs run right", Better.HIGHER),
+            experiments.share("rewrites.programs/random/step_accuracy", "their single answers, random"),
+            experiments.share("rewrites.programs/sort/step_accuracy", "their single answers, sorting"),
+            experiments.share(
+                "rewrites.programs/sort/seen_rules", "rules of sorting programs that training has"
+            ),
         ),
         plot=Plot(x="rules", x_scale=Scale.LOG),
         profiles=tuple(
-            Profile(f"{kind.capitalize()} programs {title}", "steps", _points(kind, prefix), better=better)
+            Profile(
+                f"{kind.capitalize()} programs {title}",
+                "steps",
+                _points(kind, prefix),
+                better=better,
+                bounds=SHARE,
+            )
             for kind in ("random", "sort")
             for title, prefix, better in (
                 ("run right", "", Better.HIGHER),
@@ -74,5 +84,9 @@ def _base(tier: str) -> Config:
 
 
 def _points(kind: str, prefix: str) -> dict[str, str]:
-    """Names in summary.json, by the least number of steps of each group."""
-    return {str(least): f"rewrites.programs/{kind}/{prefix}{name}" for name, least in BUCKETS.items()}
+    """Names in summary.json, by the numbers of steps of each group: `4`, `5-6`, `10 or more`."""
+    return {_steps(name): f"rewrites.programs/{kind}/{prefix}{name}" for name in BUCKETS}
+
+
+def _steps(bucket: str) -> str:
+    return bucket.removeprefix("steps_").replace("_up", " or more").replace("_", "-")

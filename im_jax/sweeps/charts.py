@@ -1,82 +1,16 @@
-"""What the figures of a sweep show: the points of each line, and the lines of each panel."""
+"""The charts of a sweep: the points of each line, and the lines of each panel."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from im_jax.sweeps.aggregation import Group, Statistic
 from im_jax.sweeps.cells import combinations
-from im_jax.sweeps.definition import Labels, Measure, Plot, Profile, Reference, Scale, Sweep
+from im_jax.sweeps.chart import Chart, Line, Panel, Point, in_words
+from im_jax.sweeps.definition import Labels, Measure, Plot, Profile, Reference, Sweep
 
 MEASURED: Final = "measured"
 """Title of the only line of a figure, beside those of references."""
-
-
-class Point(NamedTuple):
-    """A mark on a line."""
-
-    label: str
-    """Of the x axis; where x is measured, that of the axis it stands for."""
-    x: str
-    """Where it is drawn: the label, or the number where x is measured."""
-    n: int | None
-    """Seeds; None for a reference."""
-    mean: float
-    sd: float | None
-
-
-@dataclass
-class Line:
-    """What is drawn as one line."""
-
-    title: str
-    series: str
-    reference: bool
-    points: list[Point] = field(default_factory=list)
-
-
-@dataclass
-class Panel:
-    """Lines that share their axes."""
-
-    labels: Labels
-    """The points that it is for."""
-    measured: dict[str, Line] = field(default_factory=dict)
-    """By series."""
-    references: list[Line] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        """`examples=100, rate=0.001`; empty for the only one."""
-        return in_words(self.labels)
-
-    @property
-    def lines(self) -> list[Line]:
-        """All of them, references last."""
-        return [*self.measured.values(), *self.references]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One figure."""
-
-    name: str
-    x: str
-    """Title of the x axis."""
-    x_scale: Scale
-    labels: Sequence[str]
-    """Places on the x axis that are there in any case, in order; none where x is measured."""
-    y: str
-    legend: str
-    """Title of the legend."""
-    series: Sequence[str]
-    """In the order of their colours."""
-    panels: Sequence[Panel]
-
-    def is_empty(self) -> bool:
-        """Whether no run has any of its numbers."""
-        return not any(line.points for panel in self.panels for line in panel.measured.values())
 
 
 def of_measure(sweep: Sweep, plot: Plot, measure: Measure, groups: Sequence[Group]) -> Chart:
@@ -99,10 +33,13 @@ def of_measure(sweep: Sweep, plot: Plot, measure: Measure, groups: Sequence[Grou
     _add_references(panels, plot, measure.name)
     return Chart(
         name=measure.name,
+        title=sweep.title,
         x=plot.x_measure.heading if plot.x_measure else plot.x,
         x_scale=plot.x_scale,
         labels=[] if plot.x_measure else list(sweep.axes[plot.x]),
+        ordered=False,
         y=measure.heading,
+        bounds=measure.bounds,
         legend=plot.series,
         series=list(sweep.axes[plot.series]) if plot.series else [""],
         panels=panels,
@@ -125,10 +62,13 @@ def of_profile(sweep: Sweep, profile: Profile, groups: Sequence[Group]) -> Chart
         _add_references(panels, sweep.plot, profile.title)
     return Chart(
         name=profile.title,
+        title=sweep.title,
         x=profile.x,
         x_scale=profile.x_scale,
         labels=list(profile.points),
+        ordered=True,
         y=profile.heading,
+        bounds=profile.bounds,
         legend=series or (next(iter(sweep.axes)) if len(sweep.axes) == 1 else ""),
         series=profile_series(sweep),
         panels=panels,
@@ -145,11 +85,6 @@ def profile_series(sweep: Sweep) -> list[str]:
 def file_name(name: str) -> str:
     """The picture of a measure by its name, or of a profile by its title."""
     return re.sub(r"[^\w.+-]", "_", name) + ".png"
-
-
-def in_words(labels: Labels) -> str:
-    """`policy=im, examples=100`."""
-    return ", ".join(f"{axis}={label}" for axis, label in labels.items())
 
 
 def _combination(labels: Labels) -> str:

@@ -7,7 +7,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from im_jax.config import Config
 
@@ -19,6 +19,14 @@ Axis = Mapping[str, Overrides]
 
 Labels = Mapping[str, str]
 """One point of each axis, by the axis's name."""
+
+Bounds = tuple[float, float]
+"""The lowest and the highest that a number can be."""
+
+ANY_NUMBER: Final[Bounds] = (-math.inf, math.inf)
+NOT_NEGATIVE: Final[Bounds] = (0.0, math.inf)
+SHARE: Final[Bounds] = (0.0, 1.0)
+"""Of accuracies."""
 
 
 def over(field: str, *values: Any) -> Axis:
@@ -58,6 +66,8 @@ class Measure:
     """What the report calls it; empty: its name."""
     unit: str = ""
     better: Better = Better.NEITHER
+    bounds: Bounds = ANY_NUMBER
+    """What it can be. A figure shows no more of it, and all of it where both ends are finite."""
 
     @property
     def heading(self) -> str:
@@ -82,6 +92,8 @@ class Profile:
     unit: str = ""
     better: Better = Better.NEITHER
     x_scale: Scale = Scale.LINEAR
+    bounds: Bounds = ANY_NUMBER
+    """What its numbers can be, as `Measure.bounds`."""
 
     @property
     def heading(self) -> str:
@@ -91,7 +103,7 @@ class Profile:
     def measures(self) -> list[Measure]:
         """The numbers of the row, each as a measure of its own."""
         return [
-            Measure(name, f"{self.title}: {self.x} {label}", self.unit, self.better)
+            Measure(name, f"{self.title}: {self.x} {label}", self.unit, self.better, self.bounds)
             for label, name in self.points.items()
         ]
 

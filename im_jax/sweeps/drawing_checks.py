@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from im_jax.errors import ConfigError
 from im_jax.sweeps.charts import file_name, profile_series
@@ -26,8 +27,11 @@ def check_drawing(sweep: Sweep) -> None:
     Raises:
         ConfigError: names the profile, the part of the plot or the reference.
     """
+    for measure in sweep.measures:
+        _check_bounds(f"measure {measure.name!r}", measure.bounds)
     for profile in sweep.profiles:
         _check_profile(profile)
+        _check_bounds(f"profile {profile.title!r}", profile.bounds)
     _check_files(sweep)
     if sweep.plot is not None:
         _check_plot(sweep, sweep.plot)
@@ -48,6 +52,18 @@ def _check_profile(profile: Profile) -> None:
                 f"{where}, point {label}: a point is two texts, as '5': 'rewrites.unseen/occurrences_5'"
             )
     _check_scale(f"{where}: x_scale", profile.x_scale, profile.points, f"of {profile.x}")
+
+
+def _check_bounds(where: str, bounds: Any) -> None:
+    numbers = isinstance(bounds, tuple) and len(bounds) == 2 and all(_is_number(end) for end in bounds)
+    if not numbers or not bounds[0] < bounds[1]:
+        raise ConfigError(
+            f"{where}: bounds={bounds!r}: give the lowest and the highest number, such as (0, 1)"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_files(sweep: Sweep) -> None:

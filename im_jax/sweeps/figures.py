@@ -1,36 +1,50 @@
-"""Figures of a sweep: numbers over an x axis, a line a series, bars of one deviation over seeds."""
+"""Figures of a sweep, as they can stand in a paper: a title, panels, a legend beside them, and a caption."""
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from im_jax.files import write_whole
-from im_jax.sweeps.charts import Chart, Line, file_name
-from im_jax.sweeps.definition import Scale, number
+from im_jax.files import write_whole, writing
+from im_jax.sweeps.chart import Chart
+from im_jax.sweeps.charts import file_name
+from im_jax.sweeps.panels import LETTER, LINE, Drawn, draw_panel, shown
 from im_jax.sweeps.tables import to_csv
 
-ENDINGS: Final = (".png", ".csv")
+PICTURES: Final = (".png", ".pdf")
+ENDINGS: Final = (*PICTURES, ".csv")
 """The files of a figure."""
 
-_PANELS_IN_A_ROW: Final = 3
-_APART: Final = 0.008
-"""Between the bars of two lines, as a share of the x axis."""
-_MOST_TICKS: Final = 8
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's, which all readers can tell apart."""
+_MOST_IN_A_ROW: Final = 3
+_WIDTH: Final = 5.2
+_HEIGHT: Final = 3.6
+"""Of a panel, in inches."""
+_LEGEND: Final = 30
+"""Letters in a line of the legend."""
+_DOTS: Final = 200
+"""An inch, of the PNG."""
 
 
 def draw(chart: Chart, directory: pathlib.Path) -> pathlib.Path | None:
-    """Draw a chart and write its numbers beside it. Returns the picture; None if there is nothing to draw."""
+    """Draw a chart and write its numbers beside it. Returns the PNG; None if there is nothing to draw.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     if chart.is_empty():
         return None
     directory.mkdir(exist_ok=True)
     picture = directory / file_name(chart.name)
-    figure_of(chart).savefig(picture, dpi=150)
-    write_whole(picture.with_suffix(".csv"), _numbers(chart))
+    figure = figure_of(chart)
+    for ending in PICTURES:
+        path = picture.with_name(picture.stem + ending)
+        # Without a date, so that the same numbers make the same file.
+        metadata = {"CreationDate": None} if ending == ".pdf" else None
+        # Fonts of type 42 are outlines of letters, as publishers ask.
+        with writing(path), matplotlib.rc_context({"pdf.fonttype": 42}):
+            figure.savefig(path, dpi=_DOTS, metadata=metadata)
+    write_whole(picture.with_name(picture.stem + ".csv"), _numbers(chart))
     return picture
 
 
@@ -46,60 +60,42 @@ def _numbers(chart: Chart) -> str:
 
 def figure_of(chart: Chart) -> Figure:
     """A figure of a chart, a panel beside the other."""
-    columns = min(len(chart.panels), _PANELS_IN_A_ROW)
-    rows = -(-len(chart.panels) // columns)
+    rows = -(-len(chart.panels) // _MOST_IN_A_ROW)
+    columns = -(-len(chart.panels) // rows)
     with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         # Without pyplot, which keeps figures, and a backend that may need a display, for the whole process.
-        figure = Figure(figsize=(5.6 * columns, 4.0 * rows), layout="constrained")
+        figure = Figure(layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+        drawn: Drawn = {}
         for at, panel in enumerate(chart.panels):
-            _draw_panel(axes[at], chart, panel.lines)
-            axes[at].set(title=panel.title, xlabel=chart.x, ylabel="" if at % columns else chart.y)
+            drawn = draw_panel(axes[at], chart, panel.lines, _WIDTH) | drawn
+            axes[at].set(
+                title=shown(panel.title, _WIDTH),
+                xlabel=shown(chart.x, _WIDTH),
+                ylabel="" if at % columns else shown(chart.y, _HEIGHT),
+            )
         for ax in axes[len(chart.panels) :]:
             ax.remove()
+        panels = _WIDTH * columns
+        beside, least = _add_legend(figure, chart, drawn)
+        width = panels + beside
+        title, caption = shown(chart.title, panels, size="large"), shown(chart.caption(), panels)
+        figure.suptitle(title, x=panels / 2 / width, fontsize="large")
+        figure.supxlabel(caption, x=panels / 2 / width, fontsize="small", color="0.3")
+        lines = len(title.splitlines()) + len(caption.splitlines())
+        figure.set_size_inches(width, max(_HEIGHT * rows + LINE * lines, least))
     return figure
 
 
-def _draw_panel(ax: Any, chart: Chart, lines: Sequence[Line]) -> None:
-    places, numeric = _places(chart)
-    log = numeric and chart.x_scale is Scale.LOG and all(place > 0 for place in places.values())
-    for at, line in enumerate(lines):
-        known = line.series in chart.series
-        colour = _COLOURS[chart.series.index(line.series) % len(_COLOURS)] if known else "0.4"
-        x = [places[point.x] for point in line.points]
-        ax.errorbar(
-            _aside(x, list(places.values()), at - (len(lines) - 1) / 2, log),
-            [point.mean for point in line.points],
-            None if line.reference else [point.sd or 0.0 for point in line.points],
-            label=line.title,
-            color=colour,
-            capsize=3,
-            marker="x" if line.reference else "o",
-            markersize=5,
-            linestyle="--" if line.reference else "-" if numeric else "none",
-        )
-    if log:
-        ax.set_xscale("log")
-    if chart.labels and (len(chart.labels) <= _MOST_TICKS or not numeric):
-        ax.set_xticks([places[label] for label in chart.labels], chart.labels)
-        ax.minorticks_off()
-    ax.grid(alpha=0.3)
-    if chart.legend or len(lines) > 1:
-        ax.legend(title=chart.legend or None, frameon=False)
-
-
-def _places(chart: Chart) -> tuple[dict[str, float], bool]:
-    """The place of each x of any panel, and whether these are numbers; else they are side by side."""
-    if not all(number(label) is not None for label in chart.labels):
-        return {label: float(at) for at, label in enumerate(chart.labels)}, False
-    lines = [line for panel in chart.panels for line in panel.lines]
-    drawn = [point.x for line in lines for point in line.points]
-    return {x: float(x) for x in [*chart.labels, *drawn]}, True
-
-
-def _aside(x: Sequence[float], places: Sequence[float], steps: float, log: bool) -> list[float]:
-    """Places moved by a little of the axis's length, so that bars at one place do not hide each other."""
-    low, high = min(places), max(places)
-    if log:
-        return [place * (high / low) ** (steps * _APART) for place in x]
-    return [place + (high - low) * steps * _APART for place in x]
+def _add_legend(figure: Figure, chart: Chart, drawn: Drawn) -> tuple[float, float]:
+    """One legend for all panels, at the right of them; returns its width and height in inches."""
+    if not chart.legend and len(drawn) < 2:
+        return 0.0, 0.0
+    titles = [shown(title, _LEGEND * LETTER) for title in drawn]
+    heading = shown(chart.legend, _LEGEND * LETTER)
+    # The titles are given again, as matplotlib leaves out lines whose own begin with "_".
+    figure.legend(
+        list(drawn.values()), titles, title=heading or None, loc="outside right upper", frameon=False
+    )
+    lines = [line for text in [heading, *titles] for line in text.splitlines()]
+    return 0.8 + LETTER * max(map(len, lines)), LINE * (len(lines) + len(titles) / 2)

@@ -10,6 +10,7 @@ from im_jax.files import write_whole
 from im_jax.sweeps import charts, figures, settings, tables
 from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
 from im_jax.sweeps.cells import Cell
+from im_jax.sweeps.chart import Chart
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.results import Result, ResultsFile, Status
 from im_jax.text import as_code, as_markdown
@@ -135,7 +136,7 @@ def _profiles(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) ->
         yield _picture(charts.of_profile(sweep, profile, groups), directory)
 
 
-def _picture(chart: charts.Chart, directory: pathlib.Path) -> str:
+def _picture(chart: Chart, directory: pathlib.Path) -> str:
     """Draws it; empty where there is nothing to draw."""
     path = figures.draw(chart, directory)
     return f"![{path.stem}](figures/{path.name})" if path else ""

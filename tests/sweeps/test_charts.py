@@ -129,15 +129,15 @@ def test_report_has_a_table_and_a_figure_of_a_profile(tmp_path: Path) -> None:
 def test_without_a_series_all_combinations_are_lines_of_one_panel(plot: Plot | None, tmp_path: Path) -> None:
     sweep = small_sweep(profiles=(PROFILE,), plot=plot)
     chart = of_profile(sweep, PROFILE, groups_of(sweep, tmp_path, occurrences))
-    (ax,) = figure_of(chart).axes
+    figure = figure_of(chart)
     labels = [
         "policy=im, examples=40",
         "policy=im, examples=80",
         "policy=it, examples=40",
         "policy=it, examples=80",
     ]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == labels
-    assert len({to_hex(line.get_color()) for line, *_ in ax.containers}) == 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
+    assert len({to_hex(line.get_color()) for line, *_ in figure.axes[0].containers}) == 4
     for axes, lines in (({}, ["measured"]), ({"policy": over("loss.policy", "im", "it")}, ["im", "it"])):
         sweep = small_sweep(profiles=(PROFILE,), plot=None, axes=axes)
         groups = groups_of(sweep, tmp_path / str(len(axes)), lambda _: {"unseen/1": 0.5})

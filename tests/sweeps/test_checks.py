@@ -1,5 +1,6 @@
 """Mistakes in a sweep: one line that names the axis, the point and the field, before anything runs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,9 @@ POLICIES = over("loss.policy", "im", "it")
             "reference 'Table 2': panel examples='400' is no point; did you mean 40?",
         ),
         ({"profiles": ["seconds"]}, "profiles holds 'seconds', which is str; it must be Profile"),
+        ({"measures": [Measure("loss", bounds=(1, 0))]}, "measure 'loss': bounds=(1, 0): give the lowest and the highest number"),
+        ({"measures": [unchecked(Measure(LOSS.name), bounds=0)]}, "measure 'heldout.nll/assistant': bounds=0: give the lowest and the highest number"),
+        ({"profiles": [Profile("loss", "step", {"1": "a"}, bounds=(math.nan, 1))]}, "profile 'loss': bounds=(nan, 1): give the lowest"),
         ({"profiles": [Profile("", "step", {"1": "a"})]}, "profile '' with x='step': give it a title, and a name of its x axis"),
         ({"profiles": [Profile("loss", "step", {})]}, "profile 'loss': give its points as {label: name in summary.json}"),
         (

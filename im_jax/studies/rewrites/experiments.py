@@ -20,7 +20,7 @@ from im_jax.config import (
     TrainConfig,
 )
 from im_jax.models import presets
-from im_jax.sweeps.definition import Better, Measure
+from im_jax.sweeps.definition import SHARE, Better, Measure
 
 TIERS: Final = ("smoke", "cpu", "full")
 """`smoke`: seconds a run, learns nothing; `cpu`: two minutes a run on one core; `full`: as the paper."""
@@ -28,10 +28,14 @@ TIERS: Final = ("smoke", "cpu", "full")
 SEED_FIELDS: Final = ("seed", "data.seed")
 """What a sweep's seed sets: initial weights and order, and which rules and strings there are."""
 
-UNSEEN: Final = Measure("rewrites.unseen/accuracy", "accuracy on unseen rules", better=Better.HIGHER)
-TRAIN_RULES: Final = Measure(
-    "rewrites.train_rules/accuracy", "accuracy on training rules", better=Better.HIGHER
-)
+
+def share(name: str, title: str, better: Better = Better.NEITHER) -> Measure:
+    """A measure between 0 and 1."""
+    return Measure(name, title, better=better, bounds=SHARE)
+
+
+UNSEEN: Final = share("rewrites.unseen/accuracy", "accuracy on unseen rules", Better.HIGHER)
+TRAIN_RULES: Final = share("rewrites.train_rules/accuracy", "accuracy on training rules", Better.HIGHER)
 """Beside `UNSEEN`, to tell what was not learned from what does not generalise."""
 
 OPEN_CHOICES: Final = """\
