@@ -4,6 +4,7 @@ model = open_run("runs/im")
 model.answer([model.prompt([Message("user", "What is 3 + 4?")])], max_new_tokens=50)[0].text
 """
 
+import copy
 import pathlib
 
 import jax
@@ -41,7 +42,7 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     directory = pathlib.Path(workdir) / "checkpoints"
     if not directory.is_dir():
         raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
-    config = config_of_run(workdir) if config is None else config
+    config = config_of_run(workdir) if config is None else copy.deepcopy(config)
     model = _without_params(config, chat=chat)
     saved = SavedModel(directory)
     _check_fits(saved.config(), config, workdir)
@@ -58,7 +59,10 @@ def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
     Raises:
         UserError: it cannot be read.
     """
-    config = config_of_model(path_or_config) if isinstance(path_or_config, str) else path_or_config
+    if isinstance(path_or_config, str):
+        config = config_of_model(path_or_config)
+    else:
+        config = copy.deepcopy(path_or_config)
     if not config.model.path:
         raise ConfigError("no model to ask; set --workdir=DIR of a run, --model=DIR, or --config.model.path")
     model = _without_params(config, chat=chat)

@@ -1,5 +1,6 @@
 """A model is the same whatever it is opened from: a run, a Hugging Face folder, a llama2.c file."""
 
+import copy
 import dataclasses
 import struct
 from pathlib import Path
@@ -26,7 +27,7 @@ MODEL = ModelConfig(
     num_heads=4,
     num_kv_heads=2,
     mlp_dim=64,
-    max_positions=64,
+    max_positions=256,
     tie_embeddings=True,
     compute_dtype="float32",
 )
@@ -75,7 +76,18 @@ def text_of(model: Model) -> list[str]:
     return [answer.text for answer in model.answer(prompts, max_new_tokens=20)]
 
 
-def test_equal_weights_say_the_same_from_a_folder_a_file_and_memory(tmp_path: Path) -> None:
+def run_of(folder: Path, workdir: Path) -> Path:
+    """A run whose one step is too small to change the weights of a folder."""
+    config = tiny_config()
+    config.model = ModelConfig(path=str(folder), compute_dtype="float32")
+    config.tokenizer.path = "bytes"
+    config.optimizer.learning_rate = 1e-30
+    config.train.steps = 1
+    train(config, workdir, QUIET)
+    return workdir
+
+
+def test_equal_weights_say_the_same_from_a_run_a_folder_a_file_and_memory(tmp_path: Path) -> None:
     params, folder, file = random_params(), tmp_path / "folder", tmp_path / "model.bin"
     save_params(params, MODEL, folder)
     write_llama2c(params, file)
@@ -86,8 +98,9 @@ def test_equal_weights_say_the_same_from_a_folder_a_file_and_memory(tmp_path: Pa
         config.tokenizer.path = "bytes"
         found[name] = open_model(config, chat=False)
     found["memory"] = dataclasses.replace(found["folder"], params=params)
+    found["run"] = open_run(run_of(folder, tmp_path / "run"), chat=False)
     texts = {name: text_of(model) for name, model in found.items()}
-    assert texts["folder"] == texts["file"] == texts["memory"]
+    assert texts["folder"] == texts["file"] == texts["memory"] == texts["run"]
     assert len(set(texts["folder"])) == 3
 
 
@@ -108,3 +121,13 @@ def test_a_run_is_opened_as_it_was_trained(tmp_path: Path) -> None:
     assert all(len(answer.tokens) <= 8 for answer in answers)
     with pytest.raises(ConfigError, match=r"has no checkpoints; give the directory of a run"):
         open_run(tmp_path / "nowhere")
+
+
+def test_opening_leaves_the_configuration_that_it_is_given_as_it_was(tmp_path: Path) -> None:
+    save_params(random_params(), MODEL, tmp_path)
+    config = Config()
+    config.model.path, config.tokenizer.path = str(tmp_path), "bytes"
+    before = copy.deepcopy(config)
+    model = open_model(config, chat=False)
+    assert config == before
+    assert model.config.embed_dim == MODEL.embed_dim
