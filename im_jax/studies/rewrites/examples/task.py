@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -17,7 +16,6 @@ from im_jax.studies.rewrites.examples.random_access import below, draw
 from im_jax.studies.rewrites.examples.rules import Kind, Rules, draw_rules
 from im_jax.studies.rewrites.examples.strings import replace_at
 
-_CHUNK: Final = 16384
 """Examples made at a time where many are wanted: enough for NumPy, little enough for the cache."""
 
 
@@ -100,11 +98,6 @@ class RewriteTask:
     def is_no_op(self, items: jt.Int64[np.ndarray, " E"]) -> jt.Bool[np.ndarray, " E"]:
         """Which of these examples have an input without the left side, and are their own answer."""
         return draw(self.seed, self.streams.order, items, 1)[:, 0] < self.no_op_fraction * 2**32
-
-    def in_chunks(self) -> Iterator[Examples]:
-        """All examples, in order, some thousands at a time."""
-        for start in range(0, len(self), _CHUNK):
-            yield self.examples(np.arange(start, min(start + _CHUNK, len(self))))
 
     def text(self, letters: jt.UInt8[np.ndarray, " _"]) -> str:
         """Letters as a string."""

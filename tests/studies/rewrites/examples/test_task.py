@@ -126,8 +126,6 @@ def test_an_example_depends_on_its_number_alone() -> None:
     some = np.array([599, 0, 17, 17, 300])
     for all_values, values in zip(whole, task.examples(some), strict=True):
         assert np.array_equal(all_values[some], values)
-    chunks = [np.concatenate(column) for column in zip(*task.in_chunks(), strict=True)]
-    assert all(np.array_equal(a, b) for a, b in zip(whole, chunks, strict=True))
 
 
 def test_a_seed_gives_the_same_task_and_another_seed_another() -> None:
