@@ -16,8 +16,6 @@ from im_jax.studies.rewrites.examples.random_access import below, draw
 from im_jax.studies.rewrites.examples.rules import Kind, Rules, draw_rules
 from im_jax.studies.rewrites.examples.strings import replace_at
 
-"""Examples made at a time where many are wanted: enough for NumPy, little enough for the cache."""
-
 
 class _Streams(NamedTuple):
     """Numbers of the seed's sequences that make the examples of a task: no two tasks share one."""
