@@ -18,6 +18,7 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.console import Console, print_json
 from im_jax.data import display
+from im_jax.data.page import to_html
 from im_jax.data.statistics import counted
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
@@ -46,7 +47,8 @@ def main(arguments: command_line.CommandLine) -> None:
                 for example in examples:
                     print_json(example.as_record(), file)
             case "html":
-                file.write(display.to_html(examples, data.report, _title(config, policy)))
+                page = to_html(examples, data.tokenizer, policy.table(), data.report, _title(config, policy))
+                file.write(page)
             case _:
                 console = Console(file=file)
                 console.print(_title(config, policy))

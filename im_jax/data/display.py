@@ -1,7 +1,7 @@
-"""Examples as a reader sees them: each token with its class and weight, as text, a page, or JSON."""
+"""Examples as a reader sees them: each token with its class and weight, on a terminal or as JSON."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import jaxtyping as jt
@@ -13,8 +13,8 @@ from im_jax.console import words
 from im_jax.data.dataset import ExampleView
 from im_jax.data.statistics import DataReport
 from im_jax.data.tokenizers import Tokenizer
-from im_jax.text import as_html, in_one_line
-from im_jax.token_classes import MAIN_CLASS_TABLE, MAIN_CLASSES, TokenClass
+from im_jax.text import in_one_line
+from im_jax.token_classes import MAIN_CLASS_TABLE, TokenClass
 
 COLOURS: Final = {
     TokenClass.PAD: "#9e9e9e",
@@ -90,32 +90,6 @@ def to_terminal(example: MaskedExample, tokenizer: Tokenizer) -> RenderableType:
     return Group(words(f"example {in_one_line(example.id)}", "bold underline"), table, "")
 
 
-def to_html(examples: Iterable[MaskedExample], report: DataReport, title: str) -> str:
-    """A page that needs nothing else: hover over a token for its id, class and weight."""
-    colours = "\n".join(f".{c.label} {{ --colour: {colour}; }}" for c, colour in COLOURS.items())
-    legend = " ".join(
-        f'<span class="token {c.label} trained">{c.label}</span>'
-        for c in MAIN_CLASSES
-        if c is not TokenClass.PAD
-    )
-    body = "\n".join(_example_html(example) for example in examples)
-    rows = "\n".join(
-        f"<tr><td>{as_html(name)}</td><td>{as_html(value)}</td></tr>" for name, value in totals(report)
-    )
-    return _PAGE.format(title=as_html(title), colours=colours, legend=legend, body=body, rows=rows)
-
-
-def _example_html(example: MaskedExample) -> str:
-    tokens = []
-    for token, piece, token_class, weight in zip(*example[1:], strict=True):
-        trained = " trained" if weight else ""
-        tip = as_html(f"{piece!r}  id {token}  {token_class.label}  weight {weight:g}")
-        shown = as_html(piece.replace("\n", "↵\n"))
-        style = f' style="--weight:{min(weight, 1):g}"' if weight else ""
-        tokens.append(f'<span class="token {token_class.label}{trained}"{style} title="{tip}">{shown}</span>')
-    return f'<section><h2>{as_html(example.id)}</h2><div class="text">{"".join(tokens)}</div></section>'
-
-
 def totals(report: DataReport) -> list[tuple[str, str]]:
     """Names and values: tokens and share by class, ratios, what was truncated or left out."""
     counts: dict[str, Any] = report.as_dict()
@@ -147,26 +121,3 @@ def totals_table(report: DataReport) -> Table:
     for name, value in totals(report):
         table.add_row(name, value)
     return table
-
-
-_PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; color: #222; }}
-h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1rem; margin: 1.5rem 0 .3rem; color: #555; }}
-.text {{ white-space: pre-wrap; overflow-wrap: anywhere; font: 14px/1.9 ui-monospace, monospace;
-  border: 1px solid #ddd; border-radius: 6px; padding: .6rem .8rem; }}
-.token {{ color: color-mix(in srgb, var(--colour) 55%, white); border-right: 1px solid #0001; }}
-.token.trained {{ color: var(--colour); font-weight: 600; border-radius: 3px;
-  background: color-mix(in srgb, var(--colour) calc(8% + 14% * var(--weight, 1)), white); }}
-td {{ padding: .1rem 1.5rem .1rem 0; }}
-{colours}
-</style></head><body>
-<h1>{title}</h1>
-<p>Shaded tokens carry loss; pale ones do not. Hover over a token for its id, class and weight.
-<br>{legend}</p>
-{body}
-<h2>All examples</h2><table>
-{rows}
-</table></body></html>
-"""
