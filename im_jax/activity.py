@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from im_jax.console import Console, Words
+from im_jax.console import Console, Words, bar_column, count_column
 
 Advance = Callable[[int], None]
 """Told how many more of the things that are worked on are done."""
@@ -39,7 +39,7 @@ def on_console(console: Console) -> Activity:
 
     @contextlib.contextmanager
     def bar(what: str, total: int | None = None) -> Iterator[Advance]:
-        columns = (BarColumn(), MofNCompleteColumn()) if total else (TimeElapsedColumn(),)
+        columns = (bar_column(console), count_column()) if total else (TimeElapsedColumn(),)
         with Progress(SpinnerColumn(), Words(what), *columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=total)
             yield lambda more: progress.advance(task, more)

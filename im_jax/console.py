@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import rich.console
 import rich.status
-from rich.progress import ProgressColumn, Task
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
 from rich.table import Column
 from rich.text import Text
 
@@ -58,16 +58,30 @@ class Console(rich.console.Console):
 
 
 class Words(ProgressColumn):
-    """A column of a progress bar: a field of its task, or the same words for all."""
+    """A column of a progress bar: a field of its task, or the same words for all.
 
-    def __init__(self, words: str = "", *, field: str = "", width: Column | None = None) -> None:
-        """`width` says how the column gives way where a terminal is narrow."""
-        super().__init__(table_column=width or Column(no_wrap=True))
+    Where a terminal is narrow, fields are cut short first, and words and counts last.
+    """
+
+    def __init__(self, words: str = "", *, field: str = "") -> None:
+        super().__init__(table_column=Column(no_wrap=not field))
         self._words, self._field = words, field
 
     def render(self, task: Task) -> Text:
-        """What stands in the column now."""
-        return words(task.fields[self._field] if self._field else self._words)
+        """What stands in the column now, on one line."""
+        text = words(task.fields[self._field] if self._field else self._words)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+def bar_column(console: Console) -> ProgressColumn:
+    """A column with the bar itself, short where the terminal is narrow: words and numbers say more."""
+    return BarColumn(min(max(4, (console.width - 30) // 3), 40))
+
+
+def count_column() -> ProgressColumn:
+    """A column of a progress bar: how many are done, of how many."""
+    return MofNCompleteColumn(table_column=Column(no_wrap=True))
 
 
 def words(text: object, style: str = "") -> Text:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from im_jax.console import Console, Words, print_json, print_text, words
+from im_jax.console import Console, Words, bar_column, count_column, print_json, print_text, words
 from tests.conftest import REPOSITORY
 
 NASTY = "runs[old]/[/x] :smile: \x1b[31m→"
@@ -59,6 +59,20 @@ def test_bars_and_what_is_going_on_are_no_markup() -> None:
         status.update(words(NASTY))
     assert file.getvalue().count(SHOWN) >= 4
     assert "\x1b[31m" not in file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_bars_keep_their_counts_and_words_on_a_narrow_terminal(width: int) -> None:
+    from rich.progress import Progress
+
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    columns = (Words("training"), bar_column(console), count_column(), Words(field="numbers"))
+    bars = Progress(*columns, console=console)
+    bars.add_task("", total=10_000, completed=1234, numbers="loss 1.25  and much more to say " * 5)
+    console.print(bars.get_renderable())
+    (line,) = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert line.startswith("training ") and " 1234/10000 loss 1.25" in line
+    assert len(line) <= width
 
 
 def test_an_encoding_without_the_character_stops_nothing() -> None:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID
 from rich.progress import Progress as Bars
+from rich.progress import TaskID
 
-from im_jax.console import Console, Words
+from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Measure
@@ -52,8 +52,8 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._going: dict[str, _Going] = {}
         self._bars = Bars(
             Words(field="kind"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            bar_column(console),
+            count_column(),
             Words(field="text"),
             console=console,
             disable=not console.is_terminal,

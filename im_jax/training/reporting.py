@@ -4,19 +4,23 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import Progress, TimeRemainingColumn
+from rich.table import Column
 
 from im_jax.activity import on_console
-from im_jax.console import Console, Words
+from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.evaluation.measures import class_metrics
 from im_jax.evaluation.protocol import Entry
 from im_jax.training.health import far_from_guessing, require_finite
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.step import StepMetrics
+
+_WIDE: Final = 60
+"""Columns of a terminal with room for the time that is left beside the loss."""
 
 
 class _Step(NamedTuple):
@@ -52,10 +56,10 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
             Words("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            bar_column(console),
+            count_column(),
             Words(field="numbers"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
             disable=not console.is_terminal,
         )

@@ -251,6 +251,21 @@ def test_terminal_shows_all_runs_that_are_going_on(tmp_path: Path) -> None:
         assert "examples=40" not in text.getvalue()
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_bars_of_a_narrow_terminal_have_their_numbers(width: int, tmp_path: Path) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=width, color_system=None)
+    with Progress(console, 1234, 1000, [LOSS], workers=2) as progress:
+        for cell in CELLS[:2]:
+            progress.start(cell, tmp_path)
+        text.truncate(0)
+        progress._bars.refresh()
+        shown = text.getvalue()
+    assert "sweep " in shown and " 1000/1234 " in shown
+    assert shown.count("step ") == 2 and shown.count(" 0/6 ") == 2
+    assert shown.count(" policy=im, e") == 2
+
+
 def test_measure_that_no_run_has_is_named_at_once(tmp_path: Path) -> None:
     text = io.StringIO()
     measures, others = [Measure("heldout.nll/asistant")], [Measure("heldout.nll/user")]
