@@ -59,7 +59,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             bar_column(console),
             count_column(),
             Words(field="numbers"),
-            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            *([TimeRemainingColumn(table_column=Column(no_wrap=True))] if console.width >= _WIDE else []),
             console=console,
             disable=not console.is_terminal,
         )

@@ -1,5 +1,6 @@
 """What the writers of metrics write, and where."""
 
+import io
 import json
 import sys
 import types
@@ -12,11 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from im_jax import validation
 from im_jax.config import Config, LogConfig, TrainConfig
+from im_jax.console import Console
 from im_jax.errors import ConfigError, StorageError
 from im_jax.evaluation.measures import class_metrics, policy_loss
 from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 from im_jax.training.metrics import MetricsWriter
+from im_jax.training.reporting import Reporter
 
 ROW = {"step": 3, "split": "train", "loss": 1.5, "nll/user": 2.0}
 
@@ -141,3 +144,16 @@ def test_row_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     ):
         writer._sinks[0]._file = open("/dev/full", "w")  # type: ignore[attr-defined]  # noqa: SIM115
         writer.write(ROW)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_loss_is_seen_beside_the_bar_on_a_narrow_terminal(width: int, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    config = Config(log=LogConfig(tensorboard=False))
+    with MetricsWriter(tmp_path, config, from_step=0, say=print) as writer:
+        sizes = {"flops_per_token": 1, "peak_flops": 1.0, "vocab_size": 512}
+        reporter = Reporter(console, writer, 0, 1000, 10, **sizes)  # type: ignore[arg-type]
+        reporter._progress.update(reporter._task, completed=123, numbers="loss 1.2345  12,345 tokens/s")
+        console.print(reporter._progress.get_renderable())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert " 123/1000 loss 1.2345" in shown
