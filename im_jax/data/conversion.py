@@ -94,7 +94,10 @@ def _is_name(text: str) -> bool:
 
 def conversion_command(kind: Kind, path: str, zipped: bool) -> str:
     """A shell command that turns the file into JSON Lines, written to the current directory."""
-    target = shlex.quote((Path(path).name.removesuffix(".gz").rpartition(".")[0] or "data") + ".jsonl")
+    name = Path(path).name
+    stem = name.removesuffix(".gz").rpartition(".")[0] or "data"
+    # The shell empties the file that it is to write before the program reads.
+    target = shlex.quote(f"{stem}.jsonl" if f"{stem}.jsonl" != name else f"{stem}-lines.jsonl")
     if "{path}" in kind.program:
         return f"{kind.program.replace('{path}', shlex.quote(path))} > {target}"
     reader = "gzip -dc" if zipped else "cat"

@@ -149,6 +149,8 @@ def test_other_formats_are_known_by_their_first_bytes(
         ("d e.csv", "\ufeffprompt;completion\na;b, c\n", "CSV with semicolons (columns prompt, completion)"),
         ("f.csv.gz", 'prompt,completion\na,"b, c"\n', "CSV (columns prompt, completion)"),
         ("g.json", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
+        ("i.jsonl", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
+        ("j k.jsonl.gz", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
         ("h.json", '{\n "prompt": "a",\n "completion": "b, c"\n}', "a JSON object over several lines"),
     ],
 )
@@ -161,7 +163,8 @@ def test_the_command_that_a_table_is_answered_with_works(
     assert f"is {kind}, not JSON Lines" in message
     command = message.partition("convert it with: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
-    (converted,) = tmp_path.glob("*.jsonl")
+    (converted,) = set(tmp_path.glob("*.jsonl")) - {path}
+    assert path.read_bytes(), "what was given is still there"
     texts = [[m.content for m in c.messages] for c in JsonlSource(converted)]
     assert texts == [["a", "b, c"]]
 
