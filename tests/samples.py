@@ -64,7 +64,8 @@ def run(words: str, place: Path, patch: pytest.MonkeyPatch) -> int:
 def quoted(page: str) -> list[str]:
     """The code blocks of a page that are of no language."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(.*?)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if not language]
 
 
 def _records() -> dict[str, str]:
@@ -80,12 +81,18 @@ def _records() -> dict[str, str]:
         "bad8": [_TURN],
         "bad9": {"question": "What is 2 + 3?", "answer": "5"},
         "two": _TURN | {"instruction": "Add the numbers.", "output": "3"},
-        "context": {"instruction": "Add the numbers.", "context": "1 + 2", "output": "3", "category": "sum"},
+        "context": {
+            "instruction": "Add the numbers.",
+            "context": "1 + 2",
+            "output": "three",
+            "category": "sum",
+        },
         "sum": _TURN,
     }
     lines = {f"{name}.jsonl": json.dumps(record) for name, record in bad.items()}
     empty = json.dumps(_TURN | {"completion": ""})
     return lines | {
+        "even.jsonl": greeting[0].replace(', "weight": 0.5', ""),
         "chat.jsonl": f'{greeting[0][:-1]}, "id": "greeting"}}\n{json.dumps(_TURN)}\n',
         "bad1.jsonl": '{"prompt": "What is 2 + 3? Say." "completion": "5"}',
         "bad2.jsonl": f"{json.dumps(_TURN)}\n{empty}\n",

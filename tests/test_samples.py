@@ -1,11 +1,14 @@
 """What the documents quote from the program is what the program says today."""
 
+import itertools
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.samples import DOCS, make_place, run
+from im_jax.config import POLICIES
+from tests.samples import DOCS, make_place, quoted, run
 
 DEBUG, LLAMA = "--config=configs/cpu_debug.py", "--config=configs/tiny_llama.py --config.data.path="
 JINJA = f"inspect_loss {LLAMA}chat.jsonl --config.data.template="
@@ -92,3 +95,95 @@ def test_errors_are_quoted_as_they_are(
 ) -> None:
     assert run(command, place, monkeypatch) == 2
     assert capsys.readouterr().err.splitlines()[0] == errors(page)[at]
+
+
+def test_what_a_run_says_of_its_data_is_quoted_as_it_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fewer = "--config.eval.num_examples=0 --dry_run"
+    commands = (f"train {LLAMA}context.jsonl {fewer}", f"train {LLAMA}chat.jsonl {SHORT} --dry_run")
+    blocks = [block for block in quoted("data.md") if block.startswith("data: ")]
+    for command, block in zip(commands, blocks, strict=True):
+        run(command, place, monkeypatch)
+        assert re.sub(r"error: .*\n", "", block) in capsys.readouterr().out
+
+
+def test_a_run_prints_what_the_page_on_training_shows(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    flags = re.search(r"`(--config\.train\.steps=5 [^`]*)`", page)
+    assert flags is not None
+    assert run(f"train {DEBUG} --workdir=runs/sample {flags[1]}", place, monkeypatch) == 0
+    (block,) = (block for block in quoted("training.md") if block.startswith("policy im"))
+    lines, printed = block.splitlines(), capsys.readouterr().out.splitlines()
+    for line in lines:
+        words = [re.escape(word) for word in line.split()]
+        # Numbers of another machine may differ in the last of five digits.
+        pattern = r"\s+".join(re.sub(r"(\d\\\.\d{2})\d*$", r"\1\\d*", word) for word in words)
+        assert any(re.match(rf"\s*{pattern}", other) for other in printed), (line, printed)
+
+
+def test_table_of_policies_says_what_each_trains(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / "loss.md").read_text(encoding="utf-8")
+    rows = [
+        re.split(r"(?<!\\)\|", line)[1:-1]
+        for line in page.splitlines()
+        if re.match(r"\| `.*` \| \w+ \| [1·]", line)
+    ]
+    for at, policy in enumerate(POLICIES):
+        command = f"inspect_loss {LLAMA}even.jsonl --config.loss.policy={policy} --format=jsonl"
+        assert run(command, place, monkeypatch) == 0
+        record = json.loads(capsys.readouterr().out)
+        marked = zip(record["pieces"], record["classes"], record["weights"], strict=True)
+        runs = [
+            ("".join(piece for piece, *_ in group), *key)
+            for key, group in itertools.groupby(marked, key=lambda item: item[1:])
+        ]
+        shown = [
+            (
+                text.strip(" `").replace("\\|", "|").replace("\\n", "\n"),
+                name.strip(),
+                float(marks[at].strip().replace("·", "0")),
+            )
+            for text, name, *marks in rows
+        ]
+        assert runs == shown
+
+
+def transcripts() -> list[tuple[str, str, list[str]]]:
+    """Page, command and output of each block that begins with `$`."""
+    found = []
+    for page in sorted(path.name for path in DOCS.glob("*.md")):
+        for block in quoted(page):
+            if block.startswith("$ python -m im_jax."):
+                command, _, output = (
+                    block.replace("\\\n", "").removeprefix("$ python -m im_jax.").partition("\n")
+                )
+                found.append((page, command, [line.rstrip() for line in output.splitlines()]))
+    return found
+
+
+@pytest.mark.parametrize(("page", "command", "lines"), transcripts())
+def test_transcripts_show_what_is_printed(
+    page: str,
+    command: str,
+    lines: list[str],
+    place: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "stories260k" in command:
+        real = request.getfixturevalue("shared_data") / "tinyllamas_stories260k"
+        for name in ("stories260K.bin", "tok512.bin"):
+            (place / name).unlink(missing_ok=True)
+            (place / name).symlink_to(real / name)
+    run(command, place, monkeypatch)
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    for shown in re.split(r"^\.\.\.$", "\n".join(lines), flags=re.MULTILINE):
+        wanted = shown.strip("\n").split("\n")
+        there = any(printed[at : at + len(wanted)] == wanted for at in range(len(printed)))
+        assert there or wanted == [""], "\n".join(printed)
