@@ -103,7 +103,12 @@ def _forward(static: _Static, *inputs: Any) -> Any:
     gradients = (hidden.perturbed, head.perturbed)
     loss, result = _on_mesh(static, gradients, *jax.tree.map(lambda x: x.value, inputs))
     d_head = None if result.d_head is None else result.d_head.astype(head.value.dtype)
-    return (loss, result.values), (result.d_hidden, d_head)
+    found = result.d_hidden, d_head
+    if jax.sharding.get_abstract_mesh().size > 1:
+        # Or the compiler sums the gradient of the head over devices last of all, and each holds a whole one
+        # through the backward pass of the decoder.
+        found = jax.lax.optimization_barrier(found)
+    return (loss, result.values), found
 
 
 def _backward(static: _Static, gradients: Any, cotangents: Any) -> Any:

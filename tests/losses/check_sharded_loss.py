@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from im_jax.losses.cross_entropy import linear_cross_entropy
 from im_jax.losses.kl import linear_kl
 from im_jax.losses.sharded import LossAxes
+from tests.jaxpr import equations
 
 AXIS_NAMES = ("replica", "fsdp", "tensor")
 AXES = LossAxes(tokens=("replica", "fsdp"), vocab=("tensor",), embed=("fsdp",))
@@ -106,6 +107,20 @@ def check_head_gradient_stays_split() -> None:
     print("gradient of the head: split")
 
 
+def check_head_gradient_is_summed_at_once() -> None:
+    """No gradient leaves the loss before that of the head is summed: a whole one would wait on each device."""
+    mesh = make_mesh(1, 8, 1)
+    with jax.set_mesh(mesh):
+        traced = jax.make_jaxpr(losses)(*inputs(24, 104, [1] * 8))
+    held = [
+        {x.aval.shape for x in equation.invars}
+        for equation, _ in equations(traced.jaxpr)
+        if equation.primitive.name == "optimization_barrier"
+    ]
+    assert held.count({(ROWS, 24), (24, 104)}) == len(("cross_entropy", "kl")), held
+    print("gradient of the head: summed at once")
+
+
 def check_absent_mesh() -> None:
     """Axes that no mesh has do not count."""
     arrays = [jnp.asarray(x) for x in inputs(24, VOCAB, [3] * 8)]
@@ -123,6 +138,7 @@ def main() -> None:
     check("an embedding that does not divide", (1, 4, 2), dim=22, vocab=VOCAB)
     check("a vocabulary that leaves a device nothing", (1, 2, 4), dim=24, vocab=5)
     check_head_gradient_stays_split()
+    check_head_gradient_is_summed_at_once()
     check_absent_mesh()
 
 
