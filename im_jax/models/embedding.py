@@ -1,10 +1,12 @@
-"""The lookup of token embeddings."""
+"""The lookup of token embeddings, on one device or by columns of the table on several."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
+from jax.sharding import PartitionSpec
 
 from im_jax.models.sharding import ShardingRules, constrain
 
@@ -20,7 +22,12 @@ def look_up(
 
     A frequent token has its row read thousands of times in a batch: added up in bfloat16, most of that would
     be rounded away.
+
+    Where each device keeps some columns of the table, it looks up these for the tokens of all, and they exchange
+    rows for columns; the gradient goes back the same way. No device ever holds all columns of table or gradient.
     """
+    if _by_columns(table.shape, tokens.shape, rules):
+        return _exchanged(table, tokens, dtype, rules)
     # Narrowed, then gathered over fsdp: half the bytes travel, and the lookup is local to a shard.
     narrow = constrain(table.astype(dtype), ("vocab", "act_embed"), rules)
     return narrow[tokens]
@@ -38,9 +45,69 @@ def _backward(
 ) -> tuple[jax.Array, None]:
     del dtype
     tokens, like = saved
-    zeros = jnp.zeros((like.shape[0], d_rows.shape[-1]), jnp.float32)
+    shape = (like.shape[0], d_rows.shape[-1])
+    if _by_columns(shape, tokens.shape, rules):
+        return _exchanged_gradient(shape, tokens, d_rows, like.dtype, rules), None
+    zeros = jnp.zeros(shape, jnp.float32)
     d_table = constrain(zeros.at[tokens].add(d_rows.astype(jnp.float32)), ("vocab", "act_embed"), rules)
     return d_table.astype(like.dtype), None
 
 
 look_up.defvjp(_forward, _backward)
+
+
+def _by_columns(table: tuple[int, ...], tokens: tuple[int, ...], rules: ShardingRules) -> bool:
+    """Whether columns of the table are split over devices that also split the rows of a batch, all evenly."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return False
+    columns, rows, vocab = (rules.mesh_axes(axis) for axis in ("embed", "batch", "vocab"))
+    parts = {axes: math.prod(mesh.shape[axis] for axis in axes) for axes in (columns, rows, vocab)}
+    whole = not (rules.mesh_axes("length") or rules.mesh_axes("act_embed"))
+    even = (table[0] % parts[vocab], table[1] % parts[columns], tokens[0] % parts[rows]) == (0, 0, 0)
+    return parts[columns] > 1 and set(columns) <= set(rows) and whole and even
+
+
+def _exchanged(table: jax.Array, tokens: jax.Array, dtype: str, rules: ShardingRules) -> jax.Array:
+    columns, vocab = rules.mesh_axes("embed"), rules.mesh_axes("vocab")
+
+    def shard(table: jax.Array, tokens: jax.Array) -> jax.Array:
+        tokens = jax.lax.all_gather(tokens, columns, tiled=True)
+        found = table.astype(dtype).at[_own(tokens, table.shape[0], vocab)].get(mode="fill", fill_value=0)
+        rows = jax.lax.all_to_all(found, columns, split_axis=0, concat_axis=2, tiled=True)
+        return jax.lax.psum(rows, vocab) if vocab else rows
+
+    by_row = rules.spec(("batch",))
+    kept = rules.spec(("vocab", "embed"))
+    return jax.shard_map(shard, in_specs=(kept, by_row), out_specs=by_row, check_vma=False)(table, tokens)
+
+
+def _exchanged_gradient(
+    shape: tuple[int, int], tokens: jax.Array, d_rows: jax.Array, dtype: jnp.dtype, rules: ShardingRules
+) -> jax.Array:
+    columns, vocab, batch = (rules.mesh_axes(axis) for axis in ("embed", "vocab", "batch"))
+    mesh = jax.sharding.get_abstract_mesh()
+    size, width = (
+        whole // math.prod(mesh.shape[axis] for axis in axes)
+        for whole, axes in zip(shape, (vocab, columns), strict=True)
+    )
+    copies = tuple(axis for axis in batch if axis not in columns)
+
+    def shard(tokens: jax.Array, d_rows: jax.Array) -> jax.Array:
+        tokens = jax.lax.all_gather(tokens, columns, tiled=True)
+        parts = jax.lax.all_to_all(d_rows, columns, split_axis=2, concat_axis=0, tiled=True)
+        zeros = jnp.zeros((size, width), jnp.float32)
+        total = zeros.at[_own(tokens, size, vocab)].add(parts.astype(jnp.float32), mode="drop")
+        return (jax.lax.psum(total, copies) if copies else total).astype(dtype)
+
+    by_row: PartitionSpec = rules.spec(("batch",))
+    kept = rules.spec(("vocab", "embed"))
+    return jax.shard_map(shard, in_specs=(by_row, by_row), out_specs=kept, check_vma=False)(tokens, d_rows)
+
+
+def _own(tokens: jax.Array, size: int, vocab: tuple[str, ...]) -> jax.Array:
+    """Row of each token in the part of the table that this device has; `size`, past the end, for other tokens."""
+    if not vocab:
+        return tokens
+    row = tokens - jax.lax.axis_index(vocab) * size
+    return jnp.where((row >= 0) & (row < size), row, size)

@@ -7,6 +7,7 @@ import pytest
 
 from im_jax.models.embedding import look_up
 from im_jax.models.sharding import ShardingRules
+from tests.subprocess_devices import run_on_devices
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -30,3 +31,8 @@ def test_gradients_of_frequent_tokens_are_not_rounded_away(dtype: str, table_dty
     # Sums of 2,700 numbers one after the other: sqrt(2700) roundings of 2^-24, five times; or one of 2^-8.
     tolerance = 1.6e-5 if table_dtype == "float32" else 2**-8
     np.testing.assert_allclose(np.asarray(d_table, np.float64), expected, rtol=tolerance)
+
+
+def test_a_table_in_parts_gives_the_same_and_is_never_whole() -> None:
+    output = run_on_devices("tests.models.check_sharded_embedding")
+    assert output.count("equal") == 9 and "no device holds a table" in output, output
