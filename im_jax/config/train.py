@@ -20,3 +20,9 @@ class TrainConfig:
         bounds=at_least(1),
         decides=Decides.SPEED,
     )
+    reduce_dtype: str = setting(
+        "float32",
+        "Type in which devices add up their gradients of matrices: `bfloat16` sends half the bytes.",
+        choices=("float32", "bfloat16"),
+        see="training.md#memory-and-traffic-of-tpus",
+    )

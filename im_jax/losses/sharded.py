@@ -31,6 +31,8 @@ class LossAxes:
     """Over which the head's columns are split."""
     embed: tuple[str, ...] = ()
     """Over which the head's rows are split where it is kept; they are gathered for the loss."""
+    reduce_dtype: str = "float32"
+    """Type in which the gradient of the head is summed over devices that split the rows."""
 
 
 UNSHARDED: Final = LossAxes()
@@ -135,7 +137,8 @@ def _on_mesh(
     """The loss and the gradients, each device on its own rows and columns."""
     # Cast before they are gathered: half the bytes travel.
     head, *constants = (x.astype(hidden.dtype) for x in (head, *constants))
-    tokens, vocab, embed = (_present(x) for x in dataclasses.astuple(static.axes))
+    axes = static.axes
+    tokens, vocab, embed = (_present(x) for x in (axes.tokens, axes.vocab, axes.embed))
     if not (tokens or vocab):
         whole = Vocabulary(head.shape[1])
         return _local(static, gradients, hidden, head, weights, rows, constants, vocabulary=whole)
@@ -150,7 +153,8 @@ def _on_mesh(
     def shard(*arrays: Any) -> tuple[jax.Array, Result]:
         loss, result = _local(static, gradients, *arrays, vocabulary=vocabulary)
         d_head = result.d_head
-        if d_head is not None:
+        if d_head is not None and tokens:
+            d_head = d_head.astype(axes.reduce_dtype)
             if scattered:
                 d_head = jax.lax.psum_scatter(d_head, scattered, scatter_dimension=0, tiled=True)
             d_head = jax.lax.psum(d_head, summed) if summed else d_head

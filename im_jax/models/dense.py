@@ -1,8 +1,13 @@
 """Products with weights that are differentiated."""
 
+import functools
+import math
+
 import jax
+import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.models.weight_layout import WeightLayout, gathered, summed_gradient
 from im_jax.products import product, product_of_columns, product_with_rows
 
 
@@ -28,3 +33,58 @@ def _backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Ar
 
 
 dense.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def dense_on_mesh(
+    x: jt.Float[jax.Array, "B L *inputs"], weights: tuple[jax.Array, ...], layouts: tuple[WeightLayout, ...]
+) -> tuple[jax.Array, ...]:
+    """`x` through several weights of which each device keeps a part, as `dense`, in their own dimensions.
+
+    Args:
+        x: multiplied in its own type.
+        weights: each [*inputs, *outputs].
+        layouts: of each weight.
+
+    Returns:
+        A result [B, L, *outputs] for each weight.
+    """
+    rows = x.reshape(*x.shape[:2], -1)
+    return tuple(
+        product(rows, _matrix(weight, x.dtype, layout))
+        .astype(x.dtype)
+        .reshape(*x.shape[:2], *weight.shape[layout.num_inputs :])
+        for weight, layout in zip(weights, layouts, strict=True)
+    )
+
+
+def _forward_on_mesh(
+    x: jax.Array, weights: tuple[jax.Array, ...], layouts: tuple[WeightLayout, ...]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, tuple[jax.Array, ...]]]:
+    return dense_on_mesh(x, weights, layouts), (x, weights)
+
+
+def _backward_on_mesh(
+    layouts: tuple[WeightLayout, ...],
+    saved: tuple[jax.Array, tuple[jax.Array, ...]],
+    gradients: tuple[jax.Array, ...],
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    x, weights = saved
+    d_weights, d_rows = [], []
+    for weight, dy, layout in zip(weights, gradients, layouts, strict=True):
+        d_weight = summed_gradient(x, dy, weight.dtype, layout)
+        # One after the other: a gradient that waits for its sum over devices is as large as the whole weight.
+        x, d_weight = jax.lax.optimization_barrier((x, d_weight))
+        d_weights.append(d_weight)
+        matrix = _matrix(weight, dy.dtype, layout)
+        d_rows.append(product_with_rows(dy.reshape(-1, matrix.shape[1]), matrix).astype(x.dtype))
+    d_x = functools.reduce(jnp.add, d_rows).reshape(x.shape)
+    return jax.lax.optimization_barrier((d_x, tuple(d_weights)))
+
+
+dense_on_mesh.defvjp(_forward_on_mesh, _backward_on_mesh)
+
+
+def _matrix(weight: jax.Array, dtype: jnp.dtype, layout: WeightLayout) -> jax.Array:
+    """The gathered weight as a matrix."""
+    return gathered(weight, dtype, layout).reshape(math.prod(weight.shape[: layout.num_inputs]), -1)

@@ -23,8 +23,8 @@ def look_up(
     A frequent token has its row read thousands of times in a batch: added up in bfloat16, most of that would
     be rounded away.
 
-    Where each device keeps some columns of the table, it looks up these for the tokens of all, and they exchange
-    rows for columns; the gradient goes back the same way. No device ever holds all columns of table or gradient.
+    Where each device keeps some columns of the table, it looks these up for the tokens of all devices, and
+    they exchange columns for rows; the gradient goes back the same way. None holds a whole table or gradient.
     """
     if _by_columns(table.shape, tokens.shape, rules):
         return _exchanged(table, tokens, dtype, rules)
@@ -98,7 +98,7 @@ def _exchanged_gradient(
         parts = jax.lax.all_to_all(d_rows, columns, split_axis=2, concat_axis=0, tiled=True)
         zeros = jnp.zeros((size, width), jnp.float32)
         total = zeros.at[_own(tokens, size, vocab)].add(parts.astype(jnp.float32), mode="drop")
-        return (jax.lax.psum(total, copies) if copies else total).astype(dtype)
+        return (jax.lax.psum(total.astype(rules.reduce_dtype), copies) if copies else total).astype(dtype)
 
     by_row: PartitionSpec = rules.spec(("batch",))
     kept = rules.spec(("vocab", "embed"))
@@ -106,7 +106,7 @@ def _exchanged_gradient(
 
 
 def _own(tokens: jax.Array, size: int, vocab: tuple[str, ...]) -> jax.Array:
-    """Row of each token in the part of the table that this device has; `size`, past the end, for other tokens."""
+    """Row of each token in this device's part of the table; `size`, past its end, of those of other parts."""
     if not vocab:
         return tokens
     row = tokens - jax.lax.axis_index(vocab) * size

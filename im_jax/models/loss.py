@@ -60,7 +60,12 @@ def weighted_loss(
         targets.weights.reshape(-1),
         z_loss=loss.z_loss,
         label_smoothing=loss.label_smoothing,
-        axes=LossAxes(*(rules.mesh_axes(axis) for axis in ("batch", "vocab", "embed"))),
+        axes=LossAxes(
+            tokens=rules.mesh_axes("batch"),
+            vocab=rules.mesh_axes("vocab"),
+            embed=rules.mesh_axes("embed"),
+            reduce_dtype=rules.reduce_dtype,
+        ),
     )
     token_losses = token_losses.reshape(targets.labels.shape)
     return value, class_sums(token_losses, targets.classes, targets.exists, targets.weights)

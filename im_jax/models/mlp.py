@@ -32,7 +32,7 @@ class SwiGLU(Projections):
         self.rules = rules
 
     def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        inner = _gated(self.project("gate", x), self.project("up", x))
+        inner = _gated(*self.project_each(("gate", "up"), x))
         return self.project("down", constrain(inner, ("batch", "length", "mlp"), self.rules))
 
 

@@ -14,8 +14,10 @@ from jax.ad_checkpoint import checkpoint_name
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models.dense import dense
+from im_jax.models.dense import dense, dense_on_mesh
 from im_jax.models.layers import INIT_STDDEV, matrix
+from im_jax.models.sharding import ShardingRules
+from im_jax.models.weight_layout import WeightLayout, weight_layout
 
 Axes = dict[str, int]
 """Size of each logical axis, in the order of an array's dimensions."""
@@ -30,6 +32,8 @@ class Projections(nnx.Module):
     The map `name` is a parameter of that name, [*inputs, *outputs], and where the model has biases another,
     `name_bias`, [*outputs].
     """
+
+    rules: ShardingRules
 
     def add_map(
         self,
@@ -68,17 +72,39 @@ class Projections(nnx.Module):
 
         The bias is added in float32, and so its gradient is summed in float32.
         """
-        weight: nnx.Param[jax.Array] = getattr(self, name)
-        num_inputs = weight.get_metadata("num_inputs")
-        value = weight[...]
-        batch, outputs = x.shape[: x.ndim - num_inputs], value.shape[num_inputs:]
-        flat = value.reshape(math.prod(value.shape[:num_inputs]), -1)
+        return self.project_each((name,), x)[0]
+
+    def project_each(
+        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"]
+    ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
+        """`x` through several maps, as `project`."""
+        weights: list[nnx.Param[jax.Array]] = [getattr(self, name) for name in names]
+        layouts = [self._layout(weight, x) for weight in weights]
+        values = tuple(weight[...] for weight in weights)
+        if all(layouts):
+            products = dense_on_mesh(x, values, tuple(layouts))
+        else:
+            inputs = [weight.get_metadata("num_inputs") for weight in weights]
+            products = tuple(_product(x, value, count) for value, count in zip(values, inputs, strict=True))
         # Named outside the custom gradient, in which no policy of recomputation can see anything.
-        y = checkpoint_name(dense(x.reshape(*batch, -1), flat).reshape(*batch, *outputs), PRODUCT)
+        named = (checkpoint_name(y, PRODUCT) for y in products)
+        return tuple(self._with_bias(name, y) for name, y in zip(names, named, strict=True))
+
+    def _layout(self, weight: nnx.Param[jax.Array], x: jax.Array) -> WeightLayout | None:
+        axes, num_inputs = weight.get_metadata("logical_axes"), weight.get_metadata("num_inputs")
+        return weight_layout(axes[:num_inputs], axes[num_inputs:], self.rules, rows=x.shape[0])
+
+    def _with_bias(self, name: str, y: jax.Array) -> jax.Array:
         bias: nnx.Param[jax.Array] | None = getattr(self, f"{name}_bias", None)
         if bias is None:
             return y
         return (y.astype(jnp.float32) + bias[...].astype(jnp.float32)).astype(y.dtype)
+
+
+def _product(x: jax.Array, weight: jax.Array, num_inputs: int) -> jax.Array:
+    batch, outputs = x.shape[: x.ndim - num_inputs], weight.shape[num_inputs:]
+    flat = weight.reshape(math.prod(weight.shape[:num_inputs]), -1)
+    return dense(x.reshape(*batch, -1), flat).reshape(*batch, *outputs)
 
 
 def residual_stddev(config: ModelConfig) -> float:

@@ -51,9 +51,12 @@ class ShardingRules:
     mlp: MeshAxes = "tensor"
     vocab: MeshAxes = "tensor"
 
+    reduce_dtype: str = "float32"
+    """Type in which gradients of matrices are summed over devices."""
+
     def mesh_axes(self, logical_axis: str) -> tuple[str, ...]:
         """Mesh axes that a logical axis is split over; ConfigError if the axis is unknown."""
-        known = [item.name for item in dataclasses.fields(self)]
+        known = [item.name for item in dataclasses.fields(self) if item.name != "reduce_dtype"]
         if logical_axis not in known:
             raise ConfigError(f"unknown logical axis {logical_axis!r}; the rules know {', '.join(known)}")
         axes = getattr(self, logical_axis)

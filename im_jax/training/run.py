@@ -148,7 +148,7 @@ def resolve(config: Config) -> Resolved:
         UserError: whatever cannot work, as far as it is known before any data is read.
     """
     began, config = time.perf_counter(), copy.deepcopy(config)
-    policy, rules = make_policy(config.loss), ShardingRules()
+    policy, rules = make_policy(config.loss), ShardingRules(reduce_dtype=config.train.reduce_dtype)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
     config.model = resolve_model(config.model)

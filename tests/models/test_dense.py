@@ -11,6 +11,7 @@ import pytest
 from im_jax.losses.cross_entropy import linear_cross_entropy
 from im_jax.models import decoder
 from im_jax.models.dense import dense
+from tests.subprocess_devices import run_on_devices
 from tests.training.tiny import tiny_config
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (4, 33, 24, 40), (2, 64, 40, 24), (1, 129, 256, 688), (3, 1, 16, 1)]
@@ -104,3 +105,9 @@ def test_no_product_of_a_bfloat16_model_is_widened() -> None:
         if " dot(" in line and (found := re.match(r"\s*%([\w.\-]+)", computation)) and found[1] not in fast
     ]
     assert not slow
+
+
+def test_products_with_weights_in_parts_are_those_of_float64() -> None:
+    """On eight devices, with gradients added up in the type that was asked for."""
+    output = run_on_devices("tests.models.check_sharded_dense")
+    assert output.count("equal") == 6 and "type of sums: as asked" in output, output

@@ -18,11 +18,14 @@ MESHES = [MeshConfig(fsdp=8), MeshConfig(fsdp=4, tensor=2), MeshConfig(replica=2
 STEPS = 3
 
 
-def run_steps(mesh_config: MeshConfig | None, accumulate: int) -> tuple[list[float], states.TrainState]:
+def run_steps(
+    mesh_config: MeshConfig | None, accumulate: int, reduce_dtype: str = "float32"
+) -> tuple[list[float], states.TrainState]:
     """Losses and gradient norms of a few AdamW steps, and the state after them, on the host."""
     config = tiny_config()
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
-    rules, loss = ShardingRules(), LossConfig(policy="im", reduction="example_mean")
+    rules = ShardingRules(reduce_dtype=reduce_dtype)
+    loss = LossConfig(policy="im", reduction="example_mean")
     step = make_train_step(MODEL, loss, optimizer, accumulate=accumulate, rules=rules)
     batches = [rows_of(random_examples(seed, 24), [[i] for i in range(16)]) for seed in range(STEPS)]
     if mesh_config is None:
@@ -62,6 +65,10 @@ def main() -> None:
             assert np.abs(a - b).max() <= 2 * STEPS * rate, path
             assert np.quantile(np.abs(a - b), 0.99) <= 1e-5, path
         print(f"{mesh_config}, {accumulate} micro-batches: equal")
+    narrow, _ = run_steps(MESHES[2], accumulate=2, reduce_dtype="bfloat16")
+    np.testing.assert_allclose(narrow, numbers, rtol=2**-8)  # of one rounding to bfloat16
+    assert narrow != other_numbers
+    print("summed in bfloat16: near")
 
 
 if __name__ == "__main__":
