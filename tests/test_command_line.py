@@ -179,7 +179,10 @@ def test_the_documentation_shows_the_messages_that_there_are(monkeypatch: pytest
     ("words", "message"),
     [
         ((CPU_DEBUG, "--config.data.source=jsonl", "--config.data.num_generated=5"), r"num_generated has no effect: it needs data\.source=generated, not data\.source=jsonl"),
-        (("--config", "=", "configs/cpu_debug.py"), r"--config = \.\.\.: write it without spaces: --config=VALUE"),
+        (("--config", "=", "configs/cpu_debug.py"), r"--config = \.\.\.: write it without spaces: --config=FILE"),
+        (("--config", "=configs/cpu_debug.py"), r"--config= names no file; write it without spaces: --config=FILE"),
+        (("--config",), r"--config has no value; write --config=FILE"),
+        ((CPU_DEBUG, "--workdir", "=", "runs/a"), r"--workdir = \.\.\.: write it without spaces: --workdir=VALUE"),
         (("--config=", "configs/cpu_debug.py"), r"--config= names no file; write it without spaces"),
         ((CPU_DEBUG, "--config.loss.policy", "=", "im"), r"write it without spaces: --config\.loss\.policy=VALUE"),
         ((CPU_DEBUG, "--config.loss.policy"), r"--config\.loss\.policy has no value; write --config\.loss\.policy=VALUE"),

@@ -1,5 +1,6 @@
 """The words of a command line, sorted: the file, fields of the configuration, and the command's own flags."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
@@ -51,8 +52,8 @@ def sort(argv: Sequence[str], kind: type = Config) -> Arguments:
             if config is not None:
                 raise ConfigError("--config is given twice; give one file")
             config = value if equals else _next(name, rest)
-            if not config:
-                raise ConfigError("--config= names no file; write it without spaces: --config=FILE")
+            if not config or config.startswith("="):
+                raise ConfigError(f"{name}={value} names no file; write it without spaces: {_written(name)}")
         elif name.startswith(_NOT):
             fields[_field(name, kind).name] = "false"
         elif name.startswith(_FIELD):
@@ -110,6 +111,9 @@ def read_flags(argv: Sequence[str], define: DefineFlags) -> flags.FlagValues:
     Raises:
         ConfigError: one is unknown or has a wrong value, or a word is no flag.
     """
+    for name, word in itertools.pairwise(argv):
+        if name.startswith("-") and "=" not in name:
+            _refuse_spaces(name, [word])
     values = flags.FlagValues()
     define(values)
     values.set_gnu_getopt(True)  # flags are read behind words that are none, too
@@ -130,11 +134,20 @@ def _field(flag: str, kind: type) -> Record:
 
 def _next(name: str, rest: list[str]) -> str:
     """The value that follows a flag in the next word."""
-    if rest and rest[0] == "=":
-        raise ConfigError(f"{name} = ...: write it without spaces: {name}=VALUE")
+    _refuse_spaces(name, rest)
     if not rest or rest[0].startswith("--"):
-        raise ConfigError(f"{name} has no value; write {name}=VALUE")
+        raise ConfigError(f"{name} has no value; write {_written(name)}")
     return rest.pop(0)
+
+
+def _refuse_spaces(name: str, rest: Sequence[str]) -> None:
+    """Stop at `--flag = value`, of which the shell makes three words."""
+    if rest[:1] == ["="]:
+        raise ConfigError(f"{name} = ...: write it without spaces: {_written(name)}")
+
+
+def _written(name: str) -> str:
+    return f"{name}={'FILE' if name in _FILE else 'VALUE'}"
 
 
 def _bad_value(error: Exception, fields: Mapping[str, str], known: Mapping[str, Record]) -> str:
