@@ -19,12 +19,11 @@ from im_jax.config import Config
 from im_jax.console import Console, print_json
 from im_jax.data import display
 from im_jax.data.page import to_html
-from im_jax.data.statistics import counted
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.studies.registry import prepare
-from im_jax.text import in_one_line
+from im_jax.text import counted, in_one_line
 
 
 def main(arguments: command_line.CommandLine) -> None:

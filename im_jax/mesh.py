@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from im_jax.batch import Batch
 from im_jax.config import Config, MeshConfig
 from im_jax.errors import ConfigError
+from im_jax.text import counted
 
 AXES = ("replica", "fsdp", "tensor")
 DATA_AXES = ("replica", "fsdp")
@@ -79,7 +80,7 @@ def mesh_shape(mesh: MeshConfig, num_devices: int) -> tuple[int, int, int]:
     if fsdp < 1 or others * fsdp != num_devices:
         raise ConfigError(
             f"mesh.replica={mesh.replica} x mesh.fsdp={mesh.fsdp} x mesh.tensor={mesh.tensor} does not "
-            f"cover the {num_devices} devices here; set them to multiply to {num_devices}, "
+            f"cover the {counted(num_devices, 'device')} here; set them to multiply to {num_devices}, "
             "or mesh.fsdp=-1 for all that the others leave"
         )
     return mesh.replica, fsdp, mesh.tensor

@@ -31,7 +31,7 @@ from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import ResultsFile, Status
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
-from im_jax.text import in_one_line
+from im_jax.text import counted, in_one_line
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -84,7 +84,7 @@ def run_cells(
             running.clear_up(cells, results, workdir)
         waiting = running.unfinished(cells, results)
         skipped = len(cells) - len(waiting)
-        console.print(f"{len(cells)} runs, {skipped} of them finished before")
+        console.print(f"{counted(len(cells), 'run')}, {skipped} of them finished before")
         if waiting and sweep.keep_checkpoints is KeepCheckpoints.NONE:
             console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
         if waiting:
@@ -107,7 +107,7 @@ def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) ->
         status = "to run" if result is None else result.status.value
         console.print(f"{cell.hash}  {status:8}  {cell.name}")
     waiting = len(running.unfinished(cells, results))
-    console.print(f"{len(cells)} runs, {len(cells) - waiting} finished, {waiting} to run")
+    console.print(f"{counted(len(cells), 'run')}, {len(cells) - waiting} finished, {waiting} to run")
 
 
 def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
@@ -121,7 +121,7 @@ def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib
         log = cell.directory(workdir) / "log.txt"
         print_text(in_one_line(f"failed: {cell.name}: {result.error} (log: {log})"), sys.stderr)
     if failed:
-        print_text(f"{len(failed)} runs failed; the same command tries them again", sys.stderr)
+        print_text(f"{counted(len(failed), 'run')} failed; the same command tries again", sys.stderr)
         sys.exit(1)
 
 

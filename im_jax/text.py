@@ -33,6 +33,11 @@ def in_one_line(text: object) -> str:
     return plain(" ".join(str(text).split()))
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 example`, `2,000 examples`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def as_html(text: object) -> str:
     """Text as a page may hold it, also in an attribute."""
     return html.escape(plain(text), quote=True)

@@ -8,9 +8,9 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.data.display import COLOURS, MaskedExample, totals
-from im_jax.data.statistics import DataReport, counted
+from im_jax.data.statistics import DataReport
 from im_jax.data.tokenizers import Tokenizer
-from im_jax.text import as_html
+from im_jax.text import as_html, counted
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 
 _TEMPLATE: Final = (TokenClass.BOS, TokenClass.HEADER, TokenClass.STOP, TokenClass.SEPARATOR)

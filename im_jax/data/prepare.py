@@ -19,6 +19,7 @@ from im_jax.data.statistics import DataReport
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
+from im_jax.text import counted
 
 _CHUNK: Final = 1000
 """Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""
@@ -127,7 +128,7 @@ class Encoder:
         """Encode a source, some conversations at a time."""
         report = DataReport(skipped=list(source.skipped))
         builder = DatasetBuilder(self.data.max_length)
-        with self.doing(f"encoding {len(source):,} examples", len(source)) as advance:
+        with self.doing(f"encoding {counted(len(source), 'example')}", len(source)) as advance:
             for start in range(0, len(source), _CHUNK):
                 conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
                 for conversation in conversations:
@@ -190,7 +191,7 @@ def _hold_out(examples: EncodedDataset, config: Config) -> tuple[EncodedDataset,
     count = config.eval.num_examples
     if 0 < len(examples) <= count:
         raise ConfigError(
-            f"eval.num_examples={count} would leave none of the {len(examples)} examples to train on; "
+            f"eval.num_examples={count} would leave none of {counted(len(examples), 'example')} to train on; "
             "lower it, or set eval.path to a file of held-out examples"
         )
     held = np.zeros(len(examples), bool)

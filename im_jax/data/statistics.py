@@ -12,7 +12,7 @@ from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset
 from im_jax.data.encoding import EncodedExample
 from im_jax.errors import DataError
-from im_jax.text import in_one_line
+from im_jax.text import counted, in_one_line
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
 _CHUNK: Final = 1 << 16
@@ -92,12 +92,13 @@ class DataReport:
         cut = self.truncated or self.too_long or self.without_output
         lengths = f"data.max_length={data.max_length} or data.truncation={data.truncation} may be why"
         hint = lengths if cut else "look at them with python -m im_jax.inspect_loss"
+        examples = counted(self.total, "example")
         if not self.trained:
-            raise DataError(f"none of the {self.total} examples has a token that carries loss; {hint}")
+            raise DataError(f"none of {examples} has a token that carries loss; {hint}")
         lost = self.total - self.trained
         if lost > data.max_lost_fraction * self.total:
             raise DataError(
-                f"{lost} of {self.total} examples would not be trained on ({self._losses()}), more than "
+                f"{lost} of {examples} would not be trained on ({self._losses()}), more than "
                 f"data.max_lost_fraction={data.max_lost_fraction}; {hint}; if it is meant, raise the fraction"
             )
         if require_trained_stop and not self.stop_trained:
@@ -168,8 +169,3 @@ class DataReport:
 
 def _ratio(numerator: float, denominator: float) -> float | None:
     return round(numerator / denominator, 4) if denominator else None
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: `1 example`, `2,000 examples`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

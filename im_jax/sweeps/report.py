@@ -13,7 +13,7 @@ from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.chart import Chart
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.results import Result, ResultsFile, Status
-from im_jax.text import as_code, as_markdown
+from im_jax.text import as_code, as_markdown, counted
 
 _PICTURE: Final = re.compile(r"^!\[([\w.+-]+)\]\(figures/\1\.png\)$", re.MULTILINE)
 """How a report shows a figure of its own, on a line by itself."""
@@ -74,7 +74,9 @@ def _facts(cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, 
         "Versions": as_markdown(_distinct(rows, _versions)),
     }
     if len(results) > len(rows):
-        facts["Left out"] = f"{len(results) - len(rows)} rows of results.jsonl are of no run of this sweep"
+        facts["Left out"] = (
+            f"{counted(len(results) - len(rows), 'row')} of results.jsonl, of no run of this sweep"
+        )
     return "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
 
 

@@ -27,7 +27,7 @@ def shares(workers: int) -> list[Cores]:
         raise ConfigError(f"--workers={workers}: give 1 or more")
     if workers > there:
         raise ConfigError(
-            f"--workers={workers}: there are {there} cores, and each worker needs one of its own"
+            f"--workers={workers}: each worker needs a core of its own, and this machine has {there}"
         )
     if workers == 1 or not hasattr(os, "sched_getaffinity"):
         return [EVERYTHING] * workers

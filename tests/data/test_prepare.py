@@ -92,7 +92,7 @@ def test_too_many_lost_examples_stop_the_run_and_say_why(tmp_path: Path) -> None
 
 def test_no_target_at_all_stops_the_run(tmp_path: Path) -> None:
     config = config_for(write(tmp_path / "d.jsonl", [LONG_PROMPT]), max_lost_fraction=1.0)
-    with pytest.raises(DataError, match=r"none of the 1 examples has a token that carries loss"):
+    with pytest.raises(DataError, match=r"none of 1 example has a token that carries loss"):
         prepared(config).report.check(config.data)
 
 
@@ -141,7 +141,7 @@ def test_held_out_examples_are_no_training_examples_and_follow_the_data_seed(tmp
 def test_holding_out_everything_is_refused(tmp_path: Path) -> None:
     config = config_for(write(tmp_path / "d.jsonl", [SHORT, SHORT]))
     config.eval.num_examples = 2
-    with pytest.raises(ConfigError, match=r"eval\.num_examples=2 would leave none of the 2 examples"):
+    with pytest.raises(ConfigError, match=r"eval\.num_examples=2 would leave none of 2 examples"):
         prepared(config)
 
 

@@ -52,7 +52,7 @@ def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: P
     failed = sweep(*arguments, "--tier=broken")
     assert failed.returncode == 1
     assert "failed: policy=im, examples=lost, seed=0: " in failed.stderr and "nowhere.jsonl" in failed.stderr
-    assert failed.stderr.splitlines()[-1] == "2 runs failed; the same command tries them again"
+    assert failed.stderr.splitlines()[-1] == "2 runs failed; the same command tries again"
     rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"] * 2
     metrics = (next(tmp_path.glob("runs/im-40-*")) / "metrics.jsonl").read_text().splitlines()
@@ -137,7 +137,7 @@ def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
             "error: config.loss.polcy: no such field; did you mean config.loss.policy",
         ),
         (("--config=SWEEP", "--workers=0"), "error: --workers=0: give 1 or more\n"),
-        (("--config=SWEEP", "--workers=100000"), "error: --workers=100000: there are "),
+        (("--config=SWEEP", "--workers=100000"), "error: --workers=100000: each worker needs a core of its own, and this machine has "),
         (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no results to report; run the sweep first\n"),
     ],
 )  # fmt: skip

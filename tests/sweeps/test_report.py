@@ -139,5 +139,5 @@ def test_rows_of_other_sweeps_and_numbers_that_are_missing_are_mentioned(tmp_pat
     sweep = small_sweep(seeds=(0,), measures=(LOSS, type(LOSS)("heldout.loss")))
     write_report(sweep, expand(sweep), results, tmp_path, "command")
     text = (tmp_path / "report.md").read_text()
-    assert "4 rows of results.jsonl are of no run of this sweep" in text
+    assert "4 rows of results.jsonl, of no run of this sweep" in text
     assert "`heldout.loss` is not a number in 4 of 4 finished runs." in text

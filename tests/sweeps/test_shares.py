@@ -23,7 +23,9 @@ def test_workers_share_the_cores_that_this_process_may_use_and_all_get_as_many()
 
 @pytest.mark.usefixtures("seven_cores")
 def test_every_worker_needs_a_core() -> None:
-    with pytest.raises(ConfigError, match=r"^--workers=8: there are 7 cores, and each worker needs"):
+    with pytest.raises(
+        ConfigError, match=r"^--workers=8: each worker needs a core of its own, and this machine has 7"
+    ):
         shares(8)
     for workers in (0, -1):
         with pytest.raises(ConfigError, match=f"^--workers={workers}: give 1 or more$"):

@@ -16,7 +16,7 @@ from im_jax.command_line import PlainCommand, read_flags
 from im_jax.config import Config, FieldNames, records
 from im_jax.console import print_text
 from im_jax.errors import ConfigError, DataError
-from im_jax.text import in_one_line
+from im_jax.text import counted, in_one_line
 
 if TYPE_CHECKING:
     from im_jax.data.builders.dataset import InstructionJsonl
@@ -65,7 +65,7 @@ def split_files(train: str, others: Sequence[str]) -> dict[str, str]:
 
 def report(builder: "InstructionJsonl", data_dir: str) -> None:
     """Say what was written, and how to train on it."""
-    from im_jax.data.statistics import DataReport, counted  # with `dataset`, which is imported by now
+    from im_jax.data.statistics import DataReport  # with `dataset`, which is imported by now
 
     for name, source in builder.sources.items():
         print_text(f"{name}: {counted(len(source), 'example')}, {len(source.skipped)} skipped")
