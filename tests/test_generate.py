@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from im_jax.data.tokenizers import make_tokenizer
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
+from tests.data import synthetic
+from tests.models.llama2c_file import write_story
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
@@ -82,6 +85,33 @@ def test_pretrained_model_continues_text(shared_data: Path) -> None:
     assert story is not None
     assert len(done.stdout) > 200
     assert story.group(1).startswith(done.stdout.rstrip("\n"))
+
+
+def test_a_small_llama2c_file_tells_its_story(tmp_path: Path) -> None:
+    """A prompt, its tokens, the model and the text again, as with the real one above."""
+    path = synthetic.llama2c_tokenizer(tmp_path)
+    tokenizer = make_tokenizer(str(path))
+    words = " ".join(message["content"] for chat in synthetic.chats(20) for message in chat).split()
+    tokens = tokenizer.encode("Once upon").ids.tolist()
+    begun, story = len(tokens), "Once upon"
+    for word in words:  # no token twice, so that each has one that follows it
+        longer = tokenizer.encode(f"{story} {word}").ids.tolist()
+        if len(longer) == len(set(longer)) and longer[: len(tokens)] == tokens and len(longer) < 60:
+            tokens, story = longer, f"{story} {word}"
+    assert len(tokens) > begun + 20
+    assert tokenizer.eos_id is not None
+    write_story(tmp_path / "model.bin", [*tokens, tokenizer.eos_id], tokenizer.vocab_size)
+    done = generate(
+        "--config=configs/stories260k.py",
+        f"--config.model.path={tmp_path}/model.bin",
+        f"--config.tokenizer.path={path}",
+        "--mode=text",
+        "--prompt=Once upon",
+        "--max_new_tokens=100",
+    )
+    assert done.returncode == 0, done.stderr
+    # The space that opens a text belongs to its first token, and is not shown.
+    assert done.stdout.rstrip("\n") == story.removeprefix("Once upon ")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from im_jax.data.tokenizers import Encoding, make_tokenizer
 from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import ConfigError
 from im_jax.token_classes import TokenClass as C
+from tests.data import synthetic
 
 BYTES = ByteTokenizer()
 
@@ -93,6 +94,23 @@ def test_the_example_of_the_module_docstring(shared_data: pathlib.Path) -> None:
         C.LAST_ASSISTANT: "A", C.LAST_STOP: "T"
     }  # fmt: skip
     assert "".join(letters[C(c)] for c in encoded.classes) == "BFFFFFFUUUUSHHHHHHHAAT"
+
+
+@pytest.mark.parametrize("kind", ["small_bpe", "small_sentencepiece", "small_llama2c"])
+@pytest.mark.parametrize("template", ["tulu", "plain"])
+def test_tokens_of_trained_tokenizers_take_the_class_of_highest_priority(
+    kind: str, template: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    writer = make_template(template, tokenizer)
+    for chat in synthetic.chats(50):
+        example = conversation(*(Message(**message) for message in chat))
+        rendered = writer.render(example)
+        offsets = tokenizer.encode(rendered.text)[1:]
+        expected = [class_by_brute_force(rendered, a, b) for a, b in zip(*offsets, strict=True)]
+        classes = encode_conversation(example, writer, tokenizer, max_length=2000).classes.tolist()
+        assert classes[-len(expected) :] == expected
+        assert classes[: -len(expected)] in ([], [C.BOS])
 
 
 def test_bos_is_added_once_where_template_and_tokenizer_want_it() -> None:

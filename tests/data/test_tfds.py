@@ -19,6 +19,7 @@ from im_jax.data.jsonl import JsonlSource
 from im_jax.data.sources import Source, make_source
 from im_jax.data.tfds_source import TfdsSource
 from im_jax.errors import DataError
+from tests.data import synthetic
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDS: list[dict[str, Any]] = [
@@ -79,6 +80,18 @@ def test_real_records_survive_the_round_trip(shared_data: Path, tmp_path: Path) 
     source = TfdsSource("instruction_jsonl", str(tmp_path))
     assert len(source) == 500
     assert contents(source) == contents(JsonlSource(path))
+
+
+def test_chats_made_here_survive_the_round_trip(tmp_path: Path) -> None:
+    """Several turns and system texts, from a gzipped file, every text and its order."""
+    chats = synthetic.chats(300)
+    path = tmp_path / "chats.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(json.dumps({"messages": chat}) for chat in chats).encode()))
+    dataset.prepare(str(path), tmp_path)
+    source = TfdsSource("instruction_jsonl", str(tmp_path))
+    assert [[{"role": m.role, "content": m.content} for m in c.messages] for c in source] == chats
+    assert contents(source) == contents(JsonlSource(path))
+    assert {len(chat) for chat in chats} >= {2, 3, 4, 5}
 
 
 def test_a_part_of_a_split_can_be_read(data_dir: Path) -> None:

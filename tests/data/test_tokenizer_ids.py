@@ -50,6 +50,17 @@ def test_only_a_text_that_opens_with_a_word_gets_a_space(mistral: Tokenizer) -> 
     assert pieces(" Hi") == [" Hi"]
 
 
+def test_only_a_text_that_opens_with_a_word_gets_a_space_from_a_small_one(
+    small_sentencepiece: Tokenizer,
+) -> None:
+    def shown(text: str) -> str:
+        return "".join(small_sentencepiece.piece(int(i)) for i in small_sentencepiece.encode(text).ids)
+
+    assert shown("Hi</s>\nHi") == " Hi</s>\nHi"
+    assert shown("<s>Hi") == "<s>Hi"
+    assert shown(" Hi") == " Hi"
+
+
 REAL = ("tokenizer.model.v1", "mistral_instruct_tokenizer_240323.model.v3")
 SMALL = "made here"
 

@@ -13,6 +13,8 @@ from im_jax.config import ModelConfig
 from im_jax.errors import CheckpointError, ConfigError
 from im_jax.models import decoder, decoding
 from im_jax.models.checkpoints import load_pretrained, resolve_model
+from tests.data import synthetic
+from tests.models.llama2c_file import write_model
 from tests.models.reference import reference_logits
 
 BOS = 1
@@ -51,31 +53,16 @@ def test_stories260k_tells_the_story_of_its_document(shared_data: Path) -> None:
     assert told.removeprefix(story) in ("", '"', '"\n')
 
 
-def write_model(path: Path, *, tied: bool) -> dict[str, np.ndarray]:
-    """A random two-layer model in the format, and the same weights by name with `[out, in]` shapes."""
-    rng = np.random.default_rng(0)
-    layers, embed, mlp, heads, groups, vocab, length = 2, 16, 24, 4, 2, 20, 8
-    narrow = embed * groups // heads
-    shapes = {
-        "embedding": (vocab, embed),
-        "attention_norm": (layers, embed),
-        "query": (layers, embed, embed),
-        "key": (layers, narrow, embed),
-        "value": (layers, narrow, embed),
-        "output": (layers, embed, embed),
-        "mlp_norm": (layers, embed),
-        "gate": (layers, mlp, embed),
-        "down": (layers, embed, mlp),
-        "up": (layers, mlp, embed),
-        "final_norm": (embed,),
-        "rotary": (2, length, embed // heads // 2),
-    }
-    if not tied:
-        shapes["head"] = (vocab, embed)
-    weights = {name: rng.normal(0, 0.4, shape).astype("<f4") for name, shape in shapes.items()}
-    header = (embed, mlp, layers, heads, groups, vocab if tied else -vocab, length)
-    path.write_bytes(struct.pack("<7i", *header) + b"".join(value.tobytes() for value in weights.values()))
-    return weights
+def test_a_small_checkpoint_continues_as_the_most_likely_token_of_the_whole_text(tmp_path: Path) -> None:
+    vocabulary = len(read_pieces(synthetic.llama2c_tokenizer(tmp_path)))
+    write_model(tmp_path / "model.bin", tied=True, vocabulary=vocabulary, length=32)
+    config, params = load(tmp_path / "model.bin")
+    tokens = [BOS]
+    while len(tokens) < 25:
+        tokens.append(int(np.argmax(reference_logits(params, config, np.array(tokens))[-1])))
+    decoded = decoding.greedy(params, config, np.array([[BOS]]), np.array([1]), 24, ())
+    assert decoded.tokens[0].tolist() == tokens
+    assert len(set(tokens)) > 5
 
 
 @pytest.mark.parametrize("tied", [True, False])
