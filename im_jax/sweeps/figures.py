@@ -1,9 +1,10 @@
 """Figures of a sweep, as they can stand in a paper: a title, panels, a legend beside them, and a caption."""
 
 import pathlib
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from im_jax.files import write_whole, writing
@@ -22,6 +23,12 @@ _HEIGHT: Final = 3.6
 """Of a panel, in inches."""
 _LEGEND: Final = 30
 """Letters in a line of the legend."""
+_FONTS: Final = (
+    "DejaVu Sans",
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "PingFang SC"),
+    *("Hiragino Sans", "Microsoft YaHei", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari"),
+)
+"""The first comes with matplotlib; letters that it lacks are left to those of the others that are there."""
 _DOTS: Final = 200
 """An inch, of the PNG."""
 
@@ -62,7 +69,8 @@ def figure_of(chart: Chart) -> Figure:
     """A figure of a chart, a panel beside the other."""
     rows = -(-len(chart.panels) // _MOST_IN_A_ROW)
     columns = -(-len(chart.panels) // rows)
-    with matplotlib.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+    style: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.family": _fonts(chart)}
+    with matplotlib.rc_context(style):
         # Without pyplot, which keeps figures, and a backend that may need a display, for the whole process.
         figure = Figure(layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
@@ -85,6 +93,15 @@ def figure_of(chart: Chart) -> Figure:
         lines = len(title.splitlines()) + len(caption.splitlines())
         figure.set_size_inches(width, max(_HEIGHT * rows + LINE * lines, least))
     return figure
+
+
+def _fonts(chart: Chart) -> list[str]:
+    """Fonts that are tried for each letter, in order."""
+    panels = [text for panel in chart.panels for text in (panel.title, *(line.title for line in panel.lines))]
+    if "".join([chart.title, chart.x, chart.y, chart.legend, *chart.labels, *panels]).isascii():
+        return list(_FONTS[:1])
+    installed = set(font_manager.get_font_names())
+    return [name for name in _FONTS if name in installed]
 
 
 def _add_legend(figure: Figure, chart: Chart, drawn: Drawn) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from im_jax.sweeps.chart import Chart, Line, Panel, Point
@@ -173,6 +174,15 @@ def test_texts_are_drawn_as_they_are(text: str, tmp_path: Path) -> None:
         seen, mathematics = part._preprocess_math(part.get_text())
         assert (seen, mathematics) == (wanted, False)
     assert draw(nasty, tmp_path) is not None
+
+
+def test_letters_that_one_font_lacks_are_left_to_those_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed = ["Noto Sans CJK SC", "DejaVu Sans", "Something Else"]
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: installed)
+    for title, fonts in (("plain", ["DejaVu Sans"]), ("中文", ["DejaVu Sans", "Noto Sans CJK SC"])):
+        assert figure_of(chart({"1": 0.5}, title=title)).axes[0].xaxis.label.get_fontfamily() == fonts
 
 
 def test_the_same_numbers_make_the_same_files(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from im_jax.console import Console
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.checks import checked_cells
+from im_jax.sweeps.definition import SHARE
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.process import Worker, start_workers
 from im_jax.sweeps.progress import Progress
@@ -39,6 +40,9 @@ def test_smoke_tier_runs_and_reports_every_number(path: Path, worker: Worker, tm
     for measure in sweep.every_measure():
         values = [measured(row, measure) for row in rows if row]
         assert len(values) == len(cells) and None not in values, measure.name
+        low, high = measure.bounds
+        assert all(low <= value <= high for value in values if value is not None), measure.name
+        assert "accuracy" not in measure.name or measure.bounds == SHARE
     write_report(sweep, cells, results, tmp_path, "command")
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert all(measure.heading in report for measure in sweep.measures)
