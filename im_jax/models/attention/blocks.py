@@ -15,9 +15,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
+from jax.ad_checkpoint import checkpoint_name
 
 from im_jax.models.attention.masks import segment_mask
-from im_jax.models.attention.spec import AttentionSpec
+from im_jax.models.attention.spec import ATTENDED, AttentionSpec
 
 BLOCK = 256
 """Queries in a block, at least."""
@@ -70,7 +71,7 @@ def _forward(
     def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         return _row_forward(*inputs, spec=spec, block=block)
 
-    mixed, log_sums = jax.lax.map(row, (query, key, value, segments))
+    mixed, log_sums = checkpoint_name(jax.lax.map(row, (query, key, value, segments)), ATTENDED)
     return mixed, (query, key, value, segments, mixed, log_sums)
 
 

@@ -2,11 +2,17 @@
 
 import dataclasses
 import math
+from typing import Final
 
 import jax
 import jax.numpy as jnp
 
 from im_jax.errors import ConfigError
+
+ATTENDED: Final = "attended"
+"""Name of what attention keeps for its backward pass, for policies of recomputation."""
+Typed = jax.Array | jax.ShapeDtypeStruct
+"""An array, or its shape and type before there is one."""
 
 
 @dataclasses.dataclass(frozen=True)
