@@ -36,9 +36,17 @@ class Block(nnx.Module):
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         mixed, cache = self.attention(self.attention_norm(x), context, cache)
+        return self._fed_forward(x, mixed), cache
+
+    def after_attention(
+        self, x: jt.Float[jax.Array, "B L D"], mixed: jt.Float[jax.Array, "B L H K"]
+    ) -> jt.Float[jax.Array, "B L D"]:
+        """What the block makes of its input, once its queries have attended."""
+        return self._fed_forward(x, self.attention.project("output", mixed))
+
+    def _fed_forward(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
         x = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        x = constrain(x + self.mlp(self.mlp_norm(x)), HIDDEN_AXES, self.rules)
-        return x, cache
+        return constrain(x + self.mlp(self.mlp_norm(x)), HIDDEN_AXES, self.rules)
 
 
 def stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:

@@ -10,6 +10,7 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
 
 import dataclasses
 import math
+import operator
 from typing import Any, Final
 
 import jax
@@ -25,6 +26,7 @@ from im_jax.models.attention.layer import Context, head_dim
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import look_up
+from im_jax.models.last_block import LastBlock
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
@@ -71,16 +73,24 @@ class Decoder(nnx.Module):
         tokens: jt.Int[jax.Array, "B L"],
         segments: jt.Int[jax.Array, "B L"],
         positions: jt.Int[jax.Array, "B L"],
+        needed: jt.Bool[jax.Array, "B L"] | None = None,
     ) -> jt.Float[jax.Array, "B L D"]:
-        """Hidden states after the final norm; no token sees another segment."""
+        """Hidden states after the final norm, of all tokens or of those needed; see `hidden_states`."""
         context = Context(self._rotation(positions), segments)
         graph, stacked = nnx.split(self.layers)
+        x, num_layers = self._embed(tokens, positions), self.num_layers
+        apart = needed is not None and self.layers.attention.in_blocks(segments, self.compute_dtype)
+        if apart:
+            num_layers -= 1
+            last, stacked = (jax.tree.map(operator.itemgetter(part), stacked) for part in (-1, slice(-1)))
 
         def layer(x: jax.Array, params: Any) -> tuple[jax.Array, None]:
             return nnx.merge(graph, params)(x, context, None)[0], None
 
         layers = rematerialised(layer, self.remat)
-        x, _ = jax.lax.scan(layers, self._embed(tokens, positions), stacked, unroll=unroll(self.num_layers))
+        x, _ = jax.lax.scan(layers, x, stacked, num_layers, unroll=unroll(num_layers))
+        if needed is not None and apart:
+            return LastBlock(nnx.merge(graph, last), self.final_norm)(x, context, needed, self.remat)
         return self.final_norm(x)
 
     def decode(
@@ -197,13 +207,24 @@ def hidden_states(
     segments: jt.Int[jax.Array, "B L"],
     positions: jt.Int[jax.Array, "B L"],
     rules: ShardingRules = DEFAULT_RULES,
+    needed: jt.Bool[jax.Array, "B L"] | None = None,
 ) -> jt.Float[jax.Array, "B L D"]:
     """Hidden states after the final norm, in the compute type.
 
     Tokens attend to their own segment only, so a packed row gives what its examples give alone. States
     of padding (segment 0) mean nothing but are finite.
+
+    Args:
+        params: of the whole decoder.
+        config: the decoder.
+        tokens: token ids.
+        segments: which example of its row each token belongs to; 0 is padding.
+        positions: in their examples.
+        rules: how arrays lie on the mesh that `jax.set_mesh` set.
+        needed: whose states are read (None: all). Where attention is computed in `blocks`, as on CPUs, the
+            last block then does no more than these need, and other states mean nothing but are finite.
     """
-    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions)
+    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed)
 
 
 def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "D V"]:

@@ -52,7 +52,15 @@ def weighted_loss(
         loss: z-loss and label smoothing.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
     """
-    hidden = decoder.hidden_states(params, model, batch.tokens, batch.segments, batch.positions, rules=rules)
+    hidden = decoder.hidden_states(
+        params,
+        model,
+        batch.tokens,
+        batch.segments,
+        batch.positions,
+        rules=rules,
+        needed=targets.weights > 0,
+    )
     value, token_losses = linear_cross_entropy(
         hidden.reshape(-1, hidden.shape[-1]),
         decoder.head_matrix(params, model),

@@ -91,3 +91,18 @@ def test_gradients_of_bfloat16_parameters_add_up_in_float32() -> None:
     assert {x.aval.dtype for x in loops[0].outvars} == {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
     after = jax.eval_shape(step, state, {}, batch, told)[0]
     assert {x.dtype for x in jax.tree.leaves(after.opt_state)} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_that_computes_less_of_the_last_block_has_the_same_gradient(accumulate: int) -> None:
+    """`it` trains few tokens of each row; attention that keeps all scores computes the last block of all."""
+    loss, batch = LossConfig(policy="it"), rows_of(random_examples(8, 8), PADDED)
+    steps = [
+        make_train_step(model, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules())
+        for model in (MODEL, dataclasses.replace(MODEL, attention="full"))
+    ]
+    state, told = new_state(fresh_params(), KEEP_GRADIENT), told_of(make_policy(loss))
+    (ours, metrics), (expected, expected_metrics) = (jax.jit(step)(state, {}, batch, told) for step in steps)
+    assert float(metrics.by_class.measured.sum()) < batch.tokens.size / 4
+    assert_close(metrics, expected_metrics)
+    assert_close(ours.opt_state, expected.opt_state, 1e-5)

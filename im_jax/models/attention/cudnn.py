@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.models.attention.masks import segment_mask
-from im_jax.models.attention.spec import AttentionSpec
+from im_jax.models.attention.spec import AttentionSpec, Typed
 
 _COMPUTE_CAPABILITY = 8.0
 """Ampere: the first GPUs with cuDNN's fused attention. JAX does not check this."""
@@ -36,7 +36,7 @@ def attend(
 
 
 def reason_against(
-    query: jax.Array, key: jax.Array, segments: jax.Array, spec: AttentionSpec, platform: str
+    query: Typed, key: Typed, segments: Typed, spec: AttentionSpec, platform: str
 ) -> str | None:
     """Why cuDNN cannot attend so with these arrays on this platform, forward and backward; None if it can.
 

@@ -11,10 +11,11 @@ from im_jax.config import CHOICES
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models.attention import blocks, cudnn, full, per_device, splash
-from im_jax.models.attention.spec import AttentionSpec
+from im_jax.models.attention.spec import AttentionSpec, Typed
 from im_jax.models.sharding import ShardingRules
 
 _DEFAULT_RULES: Final = ShardingRules()
+_PREFERRED: Final = ("splash", "cudnn", "blocks")
 
 
 def segment_attention(
@@ -74,11 +75,26 @@ def segment_attention(
             return full.attend(query, key, value, segments, spec=spec)
 
 
+def in_blocks(
+    query: Typed,
+    key: Typed,
+    segments: Typed,
+    *,
+    spec: AttentionSpec,
+    implementation: str,
+    rules: ShardingRules,
+) -> bool:
+    """Whether `segment_attention` would take `blocks` for such arrays."""
+    names = _PREFERRED if implementation == "auto" else (implementation,)
+    usable = (name for name in names if _reason_against(name, query, key, segments, spec, rules) is None)
+    return next(usable, "full") == "blocks"
+
+
 def _best(
     query: jax.Array, key: jax.Array, segments: jax.Array, spec: AttentionSpec, rules: ShardingRules
 ) -> str:
     """The fastest implementation that can attend with these arrays on the devices."""
-    for name in ("splash", "cudnn", "blocks"):
+    for name in _PREFERRED:
         reason = _reason_against(name, query, key, segments, spec, rules)
         if reason is None:
             return name
@@ -93,9 +109,9 @@ def _best(
 
 def _reason_against(
     implementation: str,
-    query: jax.Array,
-    key: jax.Array,
-    segments: jax.Array,
+    query: Typed,
+    key: Typed,
+    segments: Typed,
     spec: AttentionSpec,
     rules: ShardingRules,
 ) -> str | None:

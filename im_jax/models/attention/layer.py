@@ -10,7 +10,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.attention import full
-from im_jax.models.attention.dispatch import segment_attention
+from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.cache import MaybeCache
 from im_jax.models.projections import Projections, residual_stddev
@@ -29,6 +29,7 @@ class Context(NamedTuple):
 class Attention(Projections):
     """Attention with H query heads over G key and value heads, H a multiple of G (arXiv:2305.13245)."""
 
+    query: nnx.Param[jax.Array]
     key: nnx.Param[jax.Array]
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
@@ -51,29 +52,61 @@ class Attention(Projections):
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         """Attends within segments; with a cache, stores keys and values there and reads it."""
-        query = self._heads("query", x, "heads")
-        key = self._heads("key", x, "kv_heads")
-        value = self._heads("value", x, "kv_heads")
-        if context.rotation is not None:
-            query = rotary.rotate(query, *context.rotation)
-            key = rotary.rotate(key, *context.rotation)
+        query, (key, value) = self.queries(x, context.rotation), self.keys_and_values(x, context.rotation)
         if cache is None:
-            mixed = segment_attention(
-                query,
-                key,
-                value,
-                context.segments,
-                spec=self.spec,
-                implementation=self.implementation,
-                rules=self.rules,
-            )
+            mixed = self.attend(query, key, value, context.segments)
         else:
             cache = cache.store(key, value)
             mixed = full.attend_where(query, *cache.read(), cache.slots.mask, spec=self.spec)
         return self.project("output", mixed), cache
 
+    def in_blocks(self, segments: jt.Int[jax.Array, "B L"], dtype: str) -> bool:
+        """Whether queries of this type attend within these segments by the implementation `blocks`."""
+        query, key = (
+            jax.ShapeDtypeStruct((*segments.shape, *param[...].shape[-2:]), dtype)
+            for param in (self.query, self.key)
+        )
+        return in_blocks(
+            query, key, segments, spec=self.spec, implementation=self.implementation, rules=self.rules
+        )
+
+    def queries(
+        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
+    ) -> jt.Float[jax.Array, "B L H K"]:
+        """Queries, with the positions in them."""
+        return self._rotated(self._heads("query", x, "heads"), rotation)
+
+    def keys_and_values(
+        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
+    ) -> tuple[jt.Float[jax.Array, "B L G K"], jt.Float[jax.Array, "B L G K"]]:
+        """Keys, with the positions in them, and values."""
+        key, value = (self._heads(name, x, "kv_heads") for name in ("key", "value"))
+        return self._rotated(key, rotation), value
+
+    def attend(
+        self,
+        query: jt.Float[jax.Array, "B L H K"],
+        key: jt.Float[jax.Array, "B L G K"],
+        value: jt.Float[jax.Array, "B L G K"],
+        segments: jt.Int[jax.Array, "B L"],
+    ) -> jt.Float[jax.Array, "B L H K"]:
+        """The mix of values of every query, within segments."""
+        return segment_attention(
+            query,
+            key,
+            value,
+            segments,
+            spec=self.spec,
+            implementation=self.implementation,
+            rules=self.rules,
+        )
+
     def _heads(self, name: str, x: jax.Array, axis: str) -> jax.Array:
         return constrain(self.project(name, x), ("batch", "length", axis, "head_dim"), self.rules)
+
+    @staticmethod
+    def _rotated(heads: jax.Array, rotation: rotary.Tables | None) -> jax.Array:
+        return heads if rotation is None else rotary.rotate(heads, *rotation)
 
 
 def head_dim(config: ModelConfig) -> int:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
+from im_jax.models.attention.spec import Typed
 from im_jax.models.sharding import ShardingRules
 
-Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-"""`(query, key, value, segments) -> mixed`."""
+Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
+"""`(query, key, value, tokens) -> mixed`; tokens are segments, or a pytree of arrays [B, L]."""
 
 
 def per_device(
@@ -16,21 +18,21 @@ def per_device(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    segments: jax.Array,
+    tokens: Any,
     rules: ShardingRules,
 ) -> jax.Array:
     """`attend` on each device of the mesh that `jax.set_mesh` set; on all arrays where none is set."""
     if jax.sharding.get_abstract_mesh().empty:
-        return attend(query, key, value, segments)
+        return attend(query, key, value, tokens)
     heads = rules.spec(("batch", "length", "heads", "head_dim"))
     groups = rules.spec(("batch", "length", "kv_heads", "head_dim"))
     rows = rules.spec(("batch", "length"))
     # A Pallas call does not say over which axes its result varies, so this cannot be checked.
     sharded = jax.shard_map(attend, in_specs=(heads, groups, groups, rows), out_specs=heads, check_vma=False)
-    return sharded(query, key, value, segments)
+    return sharded(query, key, value, tokens)
 
 
-def reason_against(query: jax.Array, key: jax.Array, rules: ShardingRules) -> str | None:
+def reason_against(query: Typed, key: Typed, rules: ShardingRules) -> str | None:
     """Why these arrays cannot be cut into a share for each device; None if they can."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:

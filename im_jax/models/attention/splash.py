@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
-from im_jax.models.attention.spec import AttentionSpec
+from im_jax.models.attention.spec import AttentionSpec, Typed
 
 LANES = 128
 """Lengths and blocks are multiples of a TPU's vector lanes."""
@@ -37,7 +37,7 @@ def attend(
     return jnp.swapaxes(mixed, 1, 2)[:, :length]
 
 
-def reason_against(query: jax.Array, platform: str) -> str | None:
+def reason_against(query: Typed, platform: str) -> str | None:
     """Why splash attention cannot attend with such queries on this platform; None if it can."""
     if platform != "tpu":
         return f"it needs TPUs, and the devices are {platform}"

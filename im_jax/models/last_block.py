@@ -1,0 +1,109 @@
+"""The last block and the final norm, of all tokens or of those alone whose states are read.
+
+Of a token without loss the last block has to give keys and values, which others see, and nothing else. So its
+queries, the output of its attention and its feed-forward are computed for tokens with loss. This is exact, in
+values and gradients: nothing reads the rest, and nothing flows back from there.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jaxtyping as jt
+from flax import nnx
+
+from im_jax.models.attention import few
+from im_jax.models.attention.layer import Context
+from im_jax.models.attention.per_device import per_device
+from im_jax.models.attention.spec import ATTENDED
+from im_jax.models.block import Block, rematerialised
+from im_jax.models.layers import LayerNorm, RMSNorm
+from im_jax.models.needed import Inputs, Needed, find, in_pools, on_needed
+from im_jax.models.projections import PRODUCT
+
+
+class LastBlock(nnx.Module):
+    """A block with the norm behind it."""
+
+    def __init__(self, block: Block, final_norm: RMSNorm | LayerNorm) -> None:
+        self.block = block
+        self.final_norm = final_norm
+
+    def __call__(
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, needed: jt.Bool[jax.Array, "B L"], remat: str
+    ) -> jt.Float[jax.Array, "B L D"]:
+        """Hidden states of the needed tokens; what stands at the others means nothing but is finite.
+
+        Where more than `needed.MOST` of the tokens are needed, all are computed, as in any other block. Which
+        of the two happens is data. Attention must be the implementation `blocks`.
+
+        Args:
+            x: hidden states before the block.
+            context: of all tokens.
+            needed: whose states are read.
+            remat: what the backward pass recomputes.
+        """
+        graph, params = nnx.split(self)
+        tokens = find(needed, self.block.rules)
+
+        def of_all(
+            params: Any, x: jax.Array, normed: jax.Array, key: jax.Array, value: jax.Array
+        ) -> jax.Array:
+            last: LastBlock = nnx.merge(graph, params)
+            attention = last.block.attention
+            query = attention.queries(normed, context.rotation)
+            return last.behind(x, attention.attend(query, key, value, context.segments))
+
+        def of_needed(
+            params: Any, x: jax.Array, normed: jax.Array, key: jax.Array, value: jax.Array
+        ) -> jax.Array:
+            return _of_needed(graph, params, x, normed, key, value, context, tokens, self.block.rules)
+
+        def apply(params: Any, x: jax.Array) -> jax.Array:
+            block = nnx.merge(graph, params).block
+            normed = block.attention_norm(x)
+            key, value = block.attention.keys_and_values(normed, context.rotation)
+            return jax.lax.cond(tokens.few, of_needed, of_all, params, x, normed, key, value)
+
+        return _rematerialised(apply, remat)(params, x)
+
+    def behind(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
+        """What is computed once queries have attended."""
+        return self.final_norm(self.block.after_attention(x, mixed))
+
+
+def _of_needed(
+    graph: nnx.GraphDef[LastBlock],
+    params: Any,
+    x: jax.Array,
+    normed: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    context: Context,
+    tokens: Needed,
+    rules: Any,
+) -> jax.Array:
+    def queries(params: Any, inputs: Inputs) -> jax.Array:
+        return nnx.merge(graph, params).block.attention.queries(inputs.spread, inputs.data)
+
+    def behind(params: Any, inputs: Inputs) -> jax.Array:
+        return nnx.merge(graph, params).behind(inputs.spread, inputs.compact)
+
+    def attend(query: jax.Array, key: jax.Array, value: jax.Array, where: Any) -> jax.Array:
+        return few.attend(query, key, value, *where, spec=spec)
+
+    spec = nnx.merge(graph, params).block.attention.spec
+    pooled_x, pooled, rotation = jax.tree.map(lambda y: in_pools(y, rules), (x, normed, context.rotation))
+    query = on_needed(queries, False, params, Inputs(spread=pooled, data=rotation), tokens)
+    mixed = per_device(attend, query, key, value, (context.segments, tokens.order), rules)
+    hidden = on_needed(behind, True, params, Inputs(spread=pooled_x, compact=mixed), tokens)
+    return hidden.reshape(x.shape)
+
+
+def _rematerialised(apply: Callable[..., Any], policy: str) -> Callable[..., Any]:
+    """As other blocks, but that all recompute what is no product: what leaves a branch of a condition has to
+    be written, in both."""
+    if policy == "none":
+        keep = jax.checkpoint_policies.save_only_these_names(PRODUCT, ATTENDED)
+        return jax.checkpoint(apply, prevent_cse=False, policy=keep)
+    return rematerialised(apply, policy)
