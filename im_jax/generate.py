@@ -39,10 +39,10 @@ def main(arguments: command_line.CommandLine) -> None:
     asked = [model.prompt([Message("user", text)]) if chat else model.text(text) for text in prompts]
     answers = model.answer(asked, max_new_tokens=arguments.flag("max_new_tokens"))
     console = Console(quiet=jax.process_index() != 0)
-    for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+    for number, (prompt, tokens, answer) in enumerate(zip(prompts, asked, answers, strict=True)):
         if len(prompts) > 1:
             console.print(f"{chr(10) * (number > 0)}> {prompt}", style="bold")
-        console.print(answer.text)
+        console.print(answer.text if chat else model.continuation(tokens, answer))
 
 
 def read(path: pathlib.Path | None, values: flags.FlagValues) -> Config:

@@ -135,6 +135,12 @@ class Model:
         ended = eos is not None and tokens[-1:] == [eos]
         return Answer(self.tokenizer.decode(tokens), tokens[:-1] if ended else tokens, ended)
 
+    def continuation(self, prompt: jt.Int32[np.ndarray, " _"], answer: Answer) -> str:
+        """What an answer adds to a prompt of `text`, with the space in front that `Answer.text` lacks."""
+        begun = self.tokenizer.decode(prompt)
+        whole = self.tokenizer.decode([*prompt, *answer.tokens])
+        return whole.removeprefix(begun) if whole.startswith(begun) else answer.text
+
     def _decode(
         self, tokens: np.ndarray, lengths: np.ndarray, max_new_tokens: int
     ) -> tuple[np.ndarray, np.ndarray]:
