@@ -131,7 +131,7 @@ h1 {{ font-size: 1.3rem; }} h2 {{ font-size: 1rem; margin: 1.5rem 0 .3rem; color
 .text {{ white-space: pre-wrap; unicode-bidi: plaintext; font: 14px/1.9 ui-monospace, monospace;
   border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; }}
 .token {{ --shown: color-mix(in srgb, var(--colour) var(--strength), white);
-  color: color-mix(in srgb, var(--shown) 80%, var(--paper)); box-shadow: inset -1px 0 #8883; }}
+  color: color-mix(in srgb, var(--shown) 70%, var(--paper)); box-shadow: inset -1px 0 #8883; }}
 .token.trained {{ color: var(--shown); font-weight: 600; border-radius: 3px;
   background: color-mix(in srgb, var(--shown) calc(10% + 15% * var(--weight)), var(--paper)); }}
 .several {{ text-decoration: underline dotted 1px; text-underline-offset: 3px; }}
