@@ -93,8 +93,9 @@ def to_terminal(example: MaskedExample, tokenizer: Tokenizer) -> RenderableType:
 def totals(report: DataReport) -> list[tuple[str, str]]:
     """Names and values: tokens and share by class, ratios, what was truncated or left out."""
     counts: dict[str, Any] = report.as_dict()
+    everything = max(sum(counts["tokens"].values()), 1)
     rows = [
-        (f"{label} tokens", f"{count:,} ({counts['share'][label]:.1%})")
+        (f"{label} tokens", f"{count:,} ({count / everything:.1%})")
         for label, count in counts["tokens"].items()
     ]
     for name, key in (
