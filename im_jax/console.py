@@ -6,15 +6,19 @@ other way.
 
 import io
 import sys
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import rich.console
 import rich.status
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 from im_jax.text import as_json, plain, storable
+
+_ENDLESS: Final = 10_000
+"""Columns of a terminal that every table fits."""
 
 
 @runtime_checkable
@@ -39,9 +43,20 @@ class Console(rich.console.Console):
         _never_fail(self.file)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """rich's `print`; what is text alone is not wrapped."""
+        """rich's `print`; what is text alone is not wrapped, and a table that is too wide loses its lines."""
+        for item in objects:
+            if isinstance(item, Table):
+                self._fit(item)
         only_text = all(isinstance(item, str) for item in objects)
         super().print(*objects, **{"soft_wrap": only_text or None} | options)
+
+    def _fit(self, table: Table) -> None:
+        """Make room for the numbers of a table where the terminal is narrow: rich would cut them."""
+        natural = Measurement.get(self, self.options.update(max_width=_ENDLESS), table).maximum
+        if natural > self.width:
+            table.box, table.padding = None, (0, 1, 0, 0)
+            for column in table.columns:
+                column.overflow = "fold"
 
     def render_str(self, text: str, **options: Any) -> Text:
         """What rich makes of each string that it is given."""

@@ -61,6 +61,17 @@ def test_bars_and_what_is_going_on_are_no_markup() -> None:
     assert "\x1b[31m" not in file.getvalue()
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_tables_keep_their_numbers_on_a_narrow_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    table = Table("class", "trained", "tokens", "NLL (nats)", "perplexity", title="Held-out loss by class")
+    table.add_row("assistant", "yes", "123,456", "1.2345", "3.44")
+    console.print(table)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(number in shown for number in ("123,456", "1.2345", "3.44")) and "…" not in shown
+    assert ("┃" in shown) == (width > 40)
+
+
 @pytest.mark.parametrize("width", [40, 60, 120])
 def test_bars_keep_their_counts_and_words_on_a_narrow_terminal(width: int) -> None:
     from rich.progress import Progress
