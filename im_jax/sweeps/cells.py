@@ -12,7 +12,7 @@ from im_jax.sweeps.definition import Labels, Sweep
 from im_jax.text import in_one_line
 
 _LONGEST_NAME: Final = 100
-"""Characters of labels in the name of a directory."""
+"""Bytes of labels in the name of a directory or file, of which file systems allow 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,14 @@ class Cell:
         """Where it runs. One with its hash is found again, also when labels have changed since."""
         runs = workdir / "runs"
         found = sorted(runs.glob(f"*-{self.hash}"))
-        readable = re.sub(r"[^\w.+-]", "_", "-".join([*self.labels.values(), f"seed{self.seed}"]))
-        return found[0] if found else runs / f"{readable[:_LONGEST_NAME]}-{self.hash}"
+        readable = as_name("-".join([*self.labels.values(), f"seed{self.seed}"]))
+        return found[0] if found else runs / f"{readable}-{self.hash}"
+
+
+def as_name(text: str) -> str:
+    """A text as part of the name of a file, cut where it would be too long for one."""
+    safe = re.sub(r"[^\w.+-]", "_", text).encode("utf-8", "replace")
+    return safe[:_LONGEST_NAME].decode("utf-8", "ignore")
 
 
 def combinations(sweep: Sweep) -> list[dict[str, str]]:

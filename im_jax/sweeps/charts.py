@@ -1,11 +1,10 @@
 """The charts of a sweep: the points of each line, and the lines of each panel."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from im_jax.sweeps.aggregation import Group, Statistic
-from im_jax.sweeps.cells import combinations
+from im_jax.sweeps.cells import as_name, combinations
 from im_jax.sweeps.chart import Chart, Line, Panel, Point, in_words
 from im_jax.sweeps.definition import Labels, Measure, Plot, Profile, Reference, Sweep
 
@@ -84,7 +83,7 @@ def profile_series(sweep: Sweep) -> list[str]:
 
 def file_name(name: str) -> str:
     """The picture of a measure by its name, or of a profile by its title."""
-    return re.sub(r"[^\w.+-]", "_", name) + ".png"
+    return as_name(name) + ".png"
 
 
 def _combination(labels: Labels) -> str:

@@ -67,10 +67,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_files(sweep: Sweep) -> None:
-    """Stop at profiles that would be drawn over another figure."""
-    taken = {file_name(measure.name): f"measure {measure.name!r}" for measure in sweep.measures}
-    for profile in sweep.profiles:
-        file, where = file_name(profile.title), f"profile {profile.title!r}"
+    """Stop at what would be drawn over another figure."""
+    taken: dict[str, str] = {}
+    names = [(measure.name, f"measure {measure.name!r}") for measure in sweep.measures]
+    for name, where in names + [(profile.title, f"profile {profile.title!r}") for profile in sweep.profiles]:
+        file = file_name(name)
         if file in taken:
             raise ConfigError(f"{where}: its figure would be {file}, as that of {taken[file]}; rename it")
         taken[file] = where

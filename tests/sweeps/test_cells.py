@@ -7,6 +7,7 @@ import pytest
 
 from im_jax.config import config_hash, with_overrides
 from im_jax.sweeps.cells import expand
+from im_jax.sweeps.charts import file_name
 from im_jax.sweeps.definition import over
 from tests.sweeps.small import small_sweep
 from tests.training.tiny import tiny_config
@@ -111,3 +112,13 @@ def test_directories_are_readable_and_found_again_under_new_labels(tmp_path: Pat
     assert expand(renamed)[0].directory(tmp_path) == directory
     odd = small_sweep(axes={"path": {"a/b c": {"data.path": "a/b c"}}})
     assert expand(odd)[0].directory(tmp_path).name.startswith("a_b_c-seed0-")
+
+
+@pytest.mark.parametrize("label", ["x" * 300, "数" * 300, "👩‍👧" * 200])
+def test_long_labels_of_any_script_are_names_that_a_file_system_takes(label: str, tmp_path: Path) -> None:
+    sweep = small_sweep(axes={"policy": {label: {"loss.policy": "im"}, label + "2": {"loss.policy": "it"}}})
+    directories = {cell.directory(tmp_path) for cell in expand(sweep)}
+    assert len(directories) == 4
+    for directory in directories:
+        directory.mkdir(parents=True)
+    (tmp_path / file_name(label)).touch()

@@ -122,6 +122,10 @@ POLICIES = over("loss.policy", "im", "it")
             "profile 'loss': x_scale is log, but not every label of step is a number above 0",
         ),
         (
+            {"measures": [LOSS, Measure("heldout.nll_assistant")]},
+            "measure 'heldout.nll_assistant': its figure would be heldout.nll_assistant.png, as that of measure 'heldout.nll/assistant'",
+        ),
+        (
             {"profiles": [Profile("heldout.nll_assistant", "step", {"0": "loss/0"})]},
             "profile 'heldout.nll_assistant': its figure would be heldout.nll_assistant.png, as that of measure 'heldout.nll/assistant'; rename it",
         ),
