@@ -19,6 +19,8 @@ from im_jax.models.sharding import ShardingRules, constrain
 
 HIDDEN_AXES: Final = ("batch", "length", "act_embed")
 """Of hidden states, [B, L, D]."""
+_KEPT_AXES: Final = ("batch", "kept_length", "act_embed")
+"""Of hidden states between layers, which are what the backward pass keeps of each layer."""
 _MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
 
 
@@ -35,6 +37,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
+        x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
         mixed, cache = self.attention(self.attention_norm(x), context, cache)
         return self._fed_forward(x, mixed), cache
 
@@ -46,7 +49,11 @@ class Block(nnx.Module):
 
     def _fed_forward(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
         x = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        return constrain(x + self.mlp(self.mlp_norm(x)), HIDDEN_AXES, self.rules)
+        x = x + self.mlp(self.mlp_norm(x))
+        return constrain(x, self._kept_axes(x), self.rules)
+
+    def _kept_axes(self, x: jax.Array) -> tuple[str, ...]:
+        return HIDDEN_AXES if x.shape[1] % self.rules.parts("kept_length") else _KEPT_AXES
 
 
 def stacked_blocks(config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs) -> Block:

@@ -1,12 +1,10 @@
 """The lookup of token embeddings, on one device or by columns of the table on several."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
-from jax.sharding import PartitionSpec
 
 from im_jax.models.sharding import ShardingRules, constrain
 
@@ -58,14 +56,11 @@ look_up.defvjp(_forward, _backward)
 
 def _by_columns(table: tuple[int, ...], tokens: tuple[int, ...], rules: ShardingRules) -> bool:
     """Whether columns of the table are split over devices that also split the rows of a batch, all evenly."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return False
-    columns, rows, vocab = (rules.mesh_axes(axis) for axis in ("embed", "batch", "vocab"))
-    parts = {axes: math.prod(mesh.shape[axis] for axis in axes) for axes in (columns, rows, vocab)}
-    whole = not (rules.mesh_axes("length") or rules.mesh_axes("act_embed"))
-    even = (table[0] % parts[vocab], table[1] % parts[columns], tokens[0] % parts[rows]) == (0, 0, 0)
-    return parts[columns] > 1 and set(columns) <= set(rows) and whole and even
+    axes = {axis: set(rules.mesh_axes(axis)) for axis in ("embed", "batch", "length", "act_embed")}
+    whole = not (axes["length"] or axes["act_embed"])
+    sizes = zip(("vocab", "embed", "batch"), (*table, tokens[0]), strict=True)
+    even = all(size % rules.parts(axis) == 0 for axis, size in sizes)
+    return rules.parts("embed") > 1 and axes["embed"] <= axes["batch"] and whole and even
 
 
 def _exchanged(table: jax.Array, tokens: jax.Array, dtype: str, rules: ShardingRules) -> jax.Array:
@@ -86,11 +81,7 @@ def _exchanged_gradient(
     shape: tuple[int, int], tokens: jax.Array, d_rows: jax.Array, dtype: jnp.dtype, rules: ShardingRules
 ) -> jax.Array:
     columns, vocab, batch = (rules.mesh_axes(axis) for axis in ("embed", "vocab", "batch"))
-    mesh = jax.sharding.get_abstract_mesh()
-    size, width = (
-        whole // math.prod(mesh.shape[axis] for axis in axes)
-        for whole, axes in zip(shape, (vocab, columns), strict=True)
-    )
+    size, width = shape[0] // rules.parts("vocab"), shape[1] // rules.parts("embed")
     copies = tuple(axis for axis in batch if axis not in columns)
 
     def shard(tokens: jax.Array, d_rows: jax.Array) -> jax.Array:
@@ -100,7 +91,7 @@ def _exchanged_gradient(
         total = zeros.at[_own(tokens, size, vocab)].add(parts.astype(jnp.float32), mode="drop")
         return (jax.lax.psum(total.astype(rules.reduce_dtype), copies) if copies else total).astype(dtype)
 
-    by_row: PartitionSpec = rules.spec(("batch",))
+    by_row = rules.spec(("batch",))
     kept = rules.spec(("vocab", "embed"))
     return jax.shard_map(shard, in_specs=(by_row, by_row), out_specs=kept, check_vma=False)(tokens, d_rows)
 

@@ -37,6 +37,7 @@ class ShardingRules:
     batch: MeshAxes = ("replica", "fsdp")
     length: MeshAxes = None
     act_embed: MeshAxes = None  # the model dimension of hidden states
+    kept_length: MeshAxes = "tensor"  # positions of hidden states between layers, kept for the backward pass
 
     # Parameters. ZeRO-3: the model dimension is spread over `fsdp` and gathered when used.
     embed: MeshAxes = "fsdp"
@@ -61,6 +62,11 @@ class ShardingRules:
             raise ConfigError(f"unknown logical axis {logical_axis!r}; the rules know {', '.join(known)}")
         axes = getattr(self, logical_axis)
         return (axes,) if isinstance(axes, str) else (axes or ())
+
+    def parts(self, logical_axis: str) -> int:
+        """Into how many parts the mesh that `jax.set_mesh` set cuts an axis; 1 where none is set."""
+        mesh = jax.sharding.get_abstract_mesh()
+        return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in self.mesh_axes(logical_axis))
 
     def spec(self, logical_axes: LogicalAxes) -> PartitionSpec:
         """PartitionSpec of an array with these axes.

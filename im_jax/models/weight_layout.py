@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,13 @@ class WeightLayout:
     reduce_dtype: str
     """Type in which that gradient is summed over devices; on one device it is summed in float32."""
 
+    def parts(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The dimensions in which devices with rows of their own keep parts, with the mesh axes of these."""
+        for dimension, axes in enumerate(self.kept):
+            axes = (axes,) if isinstance(axes, str) else axes or ()
+            if over := tuple(axis for axis in axes if axis in self.rows):
+                yield dimension, over
+
 
 def weight_layout(
     inputs: LogicalAxes, outputs: LogicalAxes, rules: ShardingRules, rows: int
@@ -39,11 +47,9 @@ def weight_layout(
 
     None on one device, and where devices would not have equal numbers of rows, which the compiler splits.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size <= 1:
+    if jax.sharding.get_abstract_mesh().size <= 1:
         return None
-    batch = rules.mesh_axes("batch")
-    if rules.mesh_axes("length") or rows % math.prod(mesh.shape[axis] for axis in batch):
+    if rules.mesh_axes("length") or rows % rules.parts("batch"):
         return None
     here, there = ([_OF_ACTIVATIONS.get(axis, axis) for axis in axes] for axes in (inputs, outputs))
     return WeightLayout(
@@ -52,7 +58,7 @@ def weight_layout(
         used=rules.spec((*here, *there)),
         inputs=rules.spec(("batch", "length", *here)),
         outputs=rules.spec(("batch", "length", *there)),
-        rows=batch,
+        rows=rules.mesh_axes("batch"),
         reduce_dtype=rules.reduce_dtype,
     )
 
@@ -82,12 +88,9 @@ def summed_gradient(
         own = product_of_columns(*(each.reshape(-1, math.prod(each.shape[2:])) for each in (x, dy)))
         total = own.astype(layout.reduce_dtype).reshape(sizes)
         left = layout.rows
-        for dimension, axes in enumerate(layout.kept):
-            axes = (axes,) if isinstance(axes, str) else axes or ()
-            over = tuple(axis for axis in axes if axis in layout.rows)
-            if over:
-                total = jax.lax.psum_scatter(total, over, scatter_dimension=dimension, tiled=True)
-                left = tuple(axis for axis in left if axis not in over)
+        for dimension, axes in layout.parts():
+            total = jax.lax.psum_scatter(total, axes, scatter_dimension=dimension, tiled=True)
+            left = tuple(axis for axis in left if axis not in axes)
         return jax.lax.psum(total, left).astype(dtype) if left else total.astype(dtype)
 
     return jax.shard_map(

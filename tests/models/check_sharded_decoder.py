@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from im_jax.config import ModelConfig
 from im_jax.models import decoder, decoding
 from im_jax.models.sharding import ShardingRules
+from tests.hlo import buffers
 from tests.models.reference import SMALL, random_params, variant
 
 UNTIED = dataclasses.replace(SMALL, num_kv_heads=2)
@@ -64,6 +65,30 @@ def check_decoding(config: ModelConfig, mesh: Mesh) -> None:
     jax.tree.map(np.testing.assert_array_equal, sharded, single)
 
 
+def check_kept_inputs_are_split(length: int, kept: int) -> None:
+    """Of a layer's input each tensor device keeps some positions, where they divide."""
+    layers = 9  # more than a CPU unrolls
+    config = dataclasses.replace(UNTIED, num_layers=layers, remat="full")
+    mesh = mesh_of(1, 4, 2)
+
+    def loss(params: decoder.Params, *batch: jax.Array) -> jax.Array:
+        return jnp.sum(decoder.hidden_states(params, config, *batch))
+
+    rows = NamedSharding(mesh, ShardingRules().spec(("batch",)))
+    ids = jax.ShapeDtypeStruct((8, length), jnp.int32, sharding=rows)
+    shardings = decoder.param_shardings(config, mesh)
+    params = jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+        decoder.abstract_params(config),
+        shardings,
+    )
+    with jax.set_mesh(mesh):
+        step = jax.jit(jax.grad(loss), out_shardings=shardings)
+        program = step.lower(params, ids, ids, ids).compile().as_text()
+    stacked = {shape for shape in buffers(program, "f32") if shape[:2] == (layers, 2) and shape[3:] == (32,)}
+    assert stacked == {(layers, 2, kept, 32)}, stacked
+
+
 if __name__ == "__main__":
     check_initial_values(UNTIED, mesh_of(2, 2, 2))
     check_logits_and_gradients(UNTIED, mesh_of(2, 2, 2))
@@ -72,4 +97,6 @@ if __name__ == "__main__":
     check_initial_values(GPT2, mesh_of(2, 2, 2))
     check_logits_and_gradients(GPT2, mesh_of(2, 2, 2))
     check_decoding(GPT2, mesh_of(1, 4, 2))
+    check_kept_inputs_are_split(length=12, kept=6)
+    check_kept_inputs_are_split(length=13, kept=13)
     print(f"same on {jax.device_count()} devices")

@@ -1,6 +1,5 @@
 """Kernels that the compiler cannot split: each device attends with its own rows and heads."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,13 +33,7 @@ def per_device(
 
 def reason_against(query: Typed, key: Typed, rules: ShardingRules) -> str | None:
     """Why these arrays cannot be cut into a share for each device; None if they can."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return None
-
-    def parts(logical_axis: str) -> int:
-        return math.prod(mesh.shape[axis] for axis in rules.mesh_axes(logical_axis))
-
+    parts = rules.parts
     for axis in ("length", "head_dim"):
         if parts(axis) > 1:
             return f"a device needs whole rows and heads, and the sharding rules split {axis!r}"
