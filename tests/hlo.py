@@ -7,8 +7,11 @@ from collections.abc import Iterator
 _HEADER = re.compile(r"^(ENTRY )?%([\w.\-]+) \(.*\{$")
 _RESULT = re.compile(r"%([\w.\-]+) = (\(.*?\)|\S+) ")
 _COLLECTIVE = re.compile(
-    r" (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\((.*?)\), channel_id=(\d+)"
+    r" (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\((.*?)\), channel_id="
 )
+# What runs beside other work is written in all computations that it runs beside, from its start to its end.
+_LATER_PART = re.compile(r"^async_collective_fusion")
+_DONE = 'custom_call_target="AsyncCollectiveDone"'
 _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"(?:calls|to_apply|body)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
@@ -24,8 +27,7 @@ def collective_bytes(program: str) -> dict[str, int]:
     runs, once where data decide that; of a branch on data all sides count.
     """
     found: dict[str, int] = {}
-    # Parts of one that runs beside other work share its channel.
-    for kind, size in dict(_collectives(program)).values():
+    for kind, size in _collectives(program):
         found[kind] = found.get(kind, 0) + size
     return found
 
@@ -36,19 +38,21 @@ def buffers(program: str, dtype: str) -> set[tuple[int, ...]]:
     return {tuple(int(size) for size in shape.split(",")) for shape in shapes}
 
 
-def _collectives(program: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Channel, kind and bytes of each, in all computations that are reached."""
+def _collectives(program: str) -> Iterator[tuple[str, int]]:
+    """Kind and bytes of each, in all computations that are reached."""
     entry, bodies = _computations(program)
 
-    def walk(name: str, times: int) -> Iterator[tuple[str, tuple[str, int]]]:
+    def walk(name: str, times: int) -> Iterator[tuple[str, int]]:
         shapes: dict[str, int] = {}
+        if _LATER_PART.search(name) or any(_DONE in line for line in bodies.get(name, ())):
+            return
         for line in bodies.get(name, ()):
             if result := _RESULT.search(line):
                 shapes[result[1]] = _bytes(result[2])
             if (collective := _COLLECTIVE.search(line)) and result:
-                kind, operands, channel = collective.groups()
+                kind, operands = collective.groups()
                 given = sum(shapes[operand] for operand in _NAME.findall(operands))
-                yield channel, (kind, times * max(given, _bytes(result[2]) if "-start(" not in line else 0))
+                yield kind, times * max(given, _bytes(result[2]) if "-start(" not in line else 0)
             inner = times * _trips(bodies, line)
             called = _CALLED.findall(line)
             for branches in _BRANCHES.findall(line):
