@@ -14,7 +14,7 @@ from flax import nnx
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import ConfigError
 from im_jax.models import decoder, presets, rotary
-from tests.jaxpr import product_flops
+from tests.jaxpr import equations, product_flops
 from tests.models.reference import SMALL, VARIANTS, random_params, reference_logits, variant
 
 pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning:im_jax")
@@ -114,6 +114,22 @@ def test_remat_recomputes_what_it_says() -> None:
     of_attention = {remat: flops(remat, batched=True) for remat in ("none", "dots", "full")}
     assert with_weights["none"] == with_weights["dots"] < with_weights["full"]
     assert of_attention["none"] < of_attention["dots"] == of_attention["full"]
+
+
+def test_layers_keep_no_mask_of_all_rows() -> None:
+    """It would be as large as the scores that attention does not keep, if of bytes."""
+    rows, length = 8, 512
+    config = dataclasses.replace(SMALL, attention="blocks")
+    batch = [jax.ShapeDtypeStruct((rows, length), jnp.int32)] * 3
+
+    def total(params: decoder.Params, *batch: jax.Array) -> jax.Array:
+        return jnp.sum(decoder.hidden_states(params, config, *batch))
+
+    traced = jax.make_jaxpr(jax.grad(total))(decoder.abstract_params(config), *batch)
+    masks = {
+        x.aval.shape for each, _ in equations(traced.jaxpr) for x in each.outvars if x.aval.dtype == bool
+    }
+    assert masks and all(math.prod(shape) <= config.num_heads * length * length for shape in masks)
 
 
 def test_gradients_are_the_slopes_of_the_float64_reference() -> None:

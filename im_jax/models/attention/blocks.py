@@ -71,7 +71,10 @@ def _forward(
     def row(inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         return _row_forward(*inputs, spec=spec, block=block)
 
-    mixed, log_sums = checkpoint_name(jax.lax.map(row, (query, key, value, segments)), ATTENDED)
+    # Tied to the queries: a scan over layers would make what is the same in all of them once, here the masks
+    # of all rows and heads together, and keep it.
+    tied = jax.lax.optimization_barrier((segments, query))[0]
+    mixed, log_sums = checkpoint_name(jax.lax.map(row, (query, key, value, tied)), ATTENDED)
     return mixed, (query, key, value, segments, mixed, log_sums)
 
 
