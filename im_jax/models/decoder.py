@@ -26,7 +26,7 @@ from im_jax.models.attention.layer import Context, head_dim
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import look_up
-from im_jax.models.last_block import LastBlock
+from im_jax.models.last_block import LastBlock, is_worth_it
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
@@ -79,7 +79,11 @@ class Decoder(nnx.Module):
         context = Context(self._rotation(positions), segments)
         graph, stacked = nnx.split(self.layers)
         x, num_layers = self._embed(tokens, positions), self.num_layers
-        apart = needed is not None and self.layers.attention.in_blocks(segments, self.compute_dtype)
+        apart = (
+            needed is not None
+            and is_worth_it(stacked, self.num_layers)
+            and self.layers.attention.in_blocks(segments, self.compute_dtype)
+        )
         if apart:
             num_layers -= 1
             last, stacked = (jax.tree.map(operator.itemgetter(part), stacked) for part in (-1, slice(-1)))
@@ -222,7 +226,8 @@ def hidden_states(
         positions: in their examples.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
         needed: whose states are read (None: all). Where attention is computed in `blocks`, as on CPUs, the
-            last block then does no more than these need, and other states mean nothing but are finite.
+            last block, if not small, then does no more than these need, and other states mean nothing but are
+            finite.
     """
     return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed)
 

@@ -6,7 +6,7 @@ values and gradients: nothing reads the rest, and nothing flows back from there.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jaxtyping as jt
@@ -20,6 +20,15 @@ from im_jax.models.block import Block, rematerialised
 from im_jax.models.layers import LayerNorm, RMSNorm
 from im_jax.models.needed import Inputs, Needed, find, in_pools, on_needed
 from im_jax.models.projections import PRODUCT
+
+LEAST_PARAMETERS: Final = 2**18
+"""Of a block that is worth it. Smaller ones take the time to start operations more than to do arithmetic, and
+the loop over tokens starts more of them."""
+
+
+def is_worth_it(blocks: Any, num_layers: int) -> bool:
+    """Whether the last of these stacked blocks is large enough to compute few tokens of it apart."""
+    return sum(x.size for x in jax.tree.leaves(blocks)) >= num_layers * LEAST_PARAMETERS
 
 
 class LastBlock(nnx.Module):

@@ -12,7 +12,7 @@ import pytest
 from im_jax.config import ModelConfig
 from im_jax.losses.cross_entropy import linear_cross_entropy
 from im_jax.losses.sharded import LossAxes
-from im_jax.models import decoder, needed
+from im_jax.models import decoder, last_block, needed
 from im_jax.models.attention import few
 from im_jax.models.sharding import ShardingRules
 from tests.jaxpr import equations, product_flops
@@ -30,6 +30,12 @@ MODELS: dict[str, ModelConfig] = {
     "scanned": dataclasses.replace(SMALL, num_layers=9),
     "gpt2": dataclasses.replace(variant("gpt2"), max_positions=LENGTH),
 }
+
+
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models of the tests are worth it."""
+    monkeypatch.setattr(last_block, "LEAST_PARAMETERS", 0)
 
 
 @pytest.fixture
@@ -181,6 +187,13 @@ def test_other_attention_than_in_blocks_computes_all() -> None:
     params = random_params(config)
     found = decoder.hidden_states(params, config, *batch, needed=mask_of(5))
     np.testing.assert_array_equal(found, decoder.hidden_states(params, config, *batch))
+
+
+def test_a_small_block_is_computed_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    params, batch = random_params(SMALL), batch_of(ROWS)
+    found = decoder.hidden_states(params, SMALL, *batch, needed=mask_of(5))
+    np.testing.assert_array_equal(found, decoder.hidden_states(params, SMALL, *batch))
 
 
 def test_eight_devices_compute_what_one_does() -> None:
