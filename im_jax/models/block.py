@@ -39,18 +39,18 @@ class Block(nnx.Module):
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
         mixed, cache = self.attention(self.attention_norm(x), context, cache)
-        return self._fed_forward(x, mixed), cache
+        return constrain(self._fed_forward(x, mixed), self._kept_axes(x), self.rules), cache
 
     def after_attention(
         self, x: jt.Float[jax.Array, "B L D"], mixed: jt.Float[jax.Array, "B L H K"]
     ) -> jt.Float[jax.Array, "B L D"]:
         """What the block makes of its input, once its queries have attended."""
-        return self._fed_forward(x, self.attention.project("output", mixed))
+        x = self._fed_forward(x, self.attention.project("output", mixed))
+        return constrain(x, HIDDEN_AXES, self.rules)
 
     def _fed_forward(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
         x = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        x = x + self.mlp(self.mlp_norm(x))
-        return constrain(x, self._kept_axes(x), self.rules)
+        return x + self.mlp(self.mlp_norm(x))
 
     def _kept_axes(self, x: jax.Array) -> tuple[str, ...]:
         return HIDDEN_AXES if x.shape[1] % self.rules.parts("kept_length") else _KEPT_AXES

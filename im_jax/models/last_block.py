@@ -16,10 +16,11 @@ from im_jax.models.attention import few
 from im_jax.models.attention.layer import Context
 from im_jax.models.attention.per_device import per_device
 from im_jax.models.attention.spec import ATTENDED
-from im_jax.models.block import Block, rematerialised
+from im_jax.models.block import HIDDEN_AXES, Block, rematerialised
 from im_jax.models.layers import LayerNorm, RMSNorm
 from im_jax.models.needed import Inputs, Needed, find, in_pools, on_needed
 from im_jax.models.projections import PRODUCT
+from im_jax.models.sharding import constrain
 
 LEAST_PARAMETERS: Final = 2**18
 """Of a block that is worth it. Smaller ones take the time to start operations more than to do arithmetic, and
@@ -70,6 +71,7 @@ class LastBlock(nnx.Module):
 
         def apply(params: Any, x: jax.Array) -> jax.Array:
             block = nnx.merge(graph, params).block
+            x = constrain(x, HIDDEN_AXES, block.rules)
             normed = block.attention_norm(x)
             key, value = block.attention.keys_and_values(normed, context.rotation)
             return jax.lax.cond(tokens.few, of_needed, of_all, params, x, normed, key, value)
