@@ -37,7 +37,9 @@ class Block(nnx.Module):
     def __call__(
         self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
-        x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
+        if self.rules.parts("kept_length") > 1:
+            # Whole here alone: it is kept in parts.
+            x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
         mixed, cache = self.attention(self.attention_norm(x), context, cache)
         return constrain(self._fed_forward(x, mixed), self._kept_axes(x), self.rules), cache
 
