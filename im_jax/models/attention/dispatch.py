@@ -15,7 +15,6 @@ from im_jax.models.attention.spec import AttentionSpec, Typed
 from im_jax.models.sharding import ShardingRules
 
 _DEFAULT_RULES: Final = ShardingRules()
-_PREFERRED: Final = ("splash", "cudnn", "blocks")
 
 
 def segment_attention(
@@ -85,16 +84,14 @@ def in_blocks(
     rules: ShardingRules,
 ) -> bool:
     """Whether `segment_attention` would take `blocks` for such arrays."""
-    names = _PREFERRED if implementation == "auto" else (implementation,)
-    usable = (name for name in names if _reason_against(name, query, key, segments, spec, rules) is None)
-    return next(usable, "full") == "blocks"
+    if implementation == "auto":
+        implementation = _best(query, key, segments, spec, rules)
+    return implementation == "blocks"
 
 
-def _best(
-    query: jax.Array, key: jax.Array, segments: jax.Array, spec: AttentionSpec, rules: ShardingRules
-) -> str:
+def _best(query: Typed, key: Typed, segments: Typed, spec: AttentionSpec, rules: ShardingRules) -> str:
     """The fastest implementation that can attend with these arrays on the devices."""
-    for name in _PREFERRED:
+    for name in ("splash", "cudnn", "blocks"):
         reason = _reason_against(name, query, key, segments, spec, rules)
         if reason is None:
             return name
