@@ -136,8 +136,10 @@ class Encoder:
                 for conversation, example in self._encode(conversations, report):
                     if example.dropped:
                         report.too_long += 1
+                        report.leave_out(conversation, example)
                     elif self.data.drop_without_output and not example.has_output:
                         report.without_output += 1
+                        report.leave_out(conversation, example)
                     else:
                         report.add(conversation, example)
                         builder.add(example)

@@ -48,6 +48,8 @@ class DataReport:
     instruction_words: int = 0
     output_words: int = 0
     """Words between spaces, one more per message, as the paper counts them; of kept examples."""
+    left_out: dict[str, Counter[int]] = field(default_factory=dict)
+    """Examples that were too long or without output, by what they measured: see `measures`."""
 
     @property
     def kept(self) -> int:
@@ -64,12 +66,14 @@ class DataReport:
         self.truncated += example.truncated
         self.special_in_content += example.special_in_content
         self.tokens += np.bincount(example.classes, minlength=NUM_CLASSES)
-        for message in conversation.messages:
-            words = len(message.text.split()) + 1
-            if message.role == "assistant":
-                self.output_words += words
-            else:
-                self.instruction_words += words
+        measured = measures(conversation, example)
+        self.output_words += measured["output_words"]
+        self.instruction_words += measured["instruction_words"]
+
+    def leave_out(self, conversation: Conversation, example: EncodedExample) -> None:
+        """Remember how long an example was that is not kept, which a reader of the data asks for first."""
+        for name, value in measures(conversation, example).items():
+            self.left_out.setdefault(name, Counter())[value] += 1
 
     def count_targets(self, dataset: Dataset, class_weights: jt.Float32[np.ndarray, " C"]) -> None:
         """Count which of the kept examples a policy trains, from their histograms alone."""
@@ -165,6 +169,20 @@ class DataReport:
     def class_tokens(self, main: TokenClass) -> int:
         """Kept tokens of a main class, its sub-class included."""
         return sum(int(self.tokens[c]) for c in TokenClass if c.main is main)
+
+
+def measures(conversation: Conversation, example: EncodedExample) -> dict[str, int]:
+    """How long a whole example is, before it is truncated, whatever becomes of it.
+
+    `instruction_words` and `output_words`: words between white space and one more for each message, as
+    Shi et al. (2024) count them in their Table 5. `turns`: messages of the assistant. `full_length`: tokens.
+    """
+    words = Counter(full_length=example.full_length, instruction_words=0, output_words=0, turns=0)
+    for message in conversation.messages:
+        is_output = message.role == "assistant"
+        words["output_words" if is_output else "instruction_words"] += len(message.text.split()) + 1
+        words["turns"] += is_output
+    return dict(words)
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -1,6 +1,7 @@
 """What is kept, held out and counted, and when the start-up check stops a run."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,23 @@ def test_truncation_policies_are_counted(tmp_path: Path, truncation: str, kept: 
     found = {name: getattr(data.report, name) for name in ("too_long", "without_output", "truncated")}
     assert found == {"too_long": 0, "without_output": 0, "truncated": 0} | counts
     assert data.report.total == 3
+
+
+@pytest.mark.parametrize(
+    ("truncation", "lost"), [("right", [LONG_PROMPT]), ("drop", [LONG_PROMPT, LONG_OUTPUT])]
+)
+def test_examples_that_are_left_out_are_measured_all_the_same(
+    tmp_path: Path, truncation: str, lost: list[dict[str, str]]
+) -> None:
+    path = write(tmp_path / "d.jsonl", [SHORT, LONG_PROMPT, LONG_OUTPUT])
+    report = prepared(config_for(path, truncation=truncation)).report
+    whole = prepared(config_for(write(tmp_path / "lost.jsonl", lost), max_length=10_000)).train
+    assert report.left_out == {
+        "full_length": Counter(whole.lengths.tolist()),
+        "instruction_words": Counter(len(record["prompt"].split()) + 1 for record in lost),
+        "output_words": Counter(len(record["completion"].split()) + 1 for record in lost),
+        "turns": Counter({1: len(lost)}),
+    }
 
 
 def test_every_example_is_in_exactly_one_count(tmp_path: Path) -> None:
