@@ -33,6 +33,7 @@ setuptools.setup(
     install_requires=[
         "absl-py",
         "array-record",
+        "datasketch>=2.0",
         "etils",
         "flax>=0.12",
         "grain>=0.2.15",

@@ -1,0 +1,1 @@
+"""The same example twice: within a source, in two, or in training and held-out data."""
