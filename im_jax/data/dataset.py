@@ -2,7 +2,7 @@
 
 import array
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from im_jax.token_classes import NUM_CLASSES
 
 _UNWEIGHTED: Final = -1
 _BLOCK: Final = 1 << 20
+MEASURES: Final = ("instruction_words", "output_words", "turns", "full_length")
+"""What is known of an example as it was before truncation: see `im_jax.data.statistics.measures`."""
 
 
 class ExampleView(NamedTuple):
@@ -51,7 +53,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EncodedDataset:
-    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; 56 an example.
+    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; 72 an example.
 
     `take` and `im_jax.data.stored` share the flat arrays, and never copy them:
 
@@ -71,6 +73,11 @@ class EncodedDataset:
     """Message weights by token of the examples that have any other than 1, end to end."""
     weight_starts: jt.Int64[np.ndarray, " E"]
     """First of an example's `weights`; -1 where all are 1."""
+    instruction_words: jt.Int32[np.ndarray, " E"]
+    output_words: jt.Int32[np.ndarray, " E"]
+    turns: jt.Int32[np.ndarray, " E"]
+    full_length: jt.Int32[np.ndarray, " E"]
+    """See `MEASURES`."""
 
     @classmethod
     def from_examples(cls, examples: Iterable[EncodedExample]) -> "EncodedDataset":
@@ -108,6 +115,7 @@ class EncodedDataset:
             self.histograms[numbers],
             self.weights,
             self.weight_starts[numbers],
+            *(getattr(self, name)[numbers] for name in MEASURES),
         )
 
     def fingerprint(self) -> str:
@@ -155,9 +163,13 @@ class DatasetBuilder:
         self._tokens, self._classes, self._weights = (array.array(code) for code in "iBf")
         self._count_type = next(t for t in (np.uint8, np.uint16, np.uint32) if max_length <= np.iinfo(t).max)
         self._histograms = array.array(np.dtype(self._count_type).char)
+        self._measures = {name: array.array("i") for name in MEASURES}
 
-    def add(self, example: EncodedExample) -> None:
-        """Append an example."""
+    def add(self, example: EncodedExample, measured: Mapping[str, int] | None = None) -> None:
+        """Append an example and its `MEASURES`; without them its words and turns are 0."""
+        measured = {"full_length": example.full_length} if measured is None else measured
+        for name, column in self._measures.items():
+            column.append(measured.get(name, 0))
         weighted = bool((example.weights != 1).any())
         self._ids.add(example.id)
         self._starts.append(len(self._tokens))
@@ -182,4 +194,5 @@ class DatasetBuilder:
             np.frombuffer(self._histograms, self._count_type).reshape(-1, NUM_CLASSES),
             np.frombuffer(self._weights, np.float32),
             np.frombuffer(self._weight_starts, np.int64),
+            *(np.frombuffer(column, np.int32) for column in self._measures.values()),
         )

@@ -15,7 +15,7 @@ from im_jax.data.encoding import EncodedExample, encode_conversations, stop_toke
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
 from im_jax.data.sources import Source, make_source
-from im_jax.data.statistics import DataReport
+from im_jax.data.statistics import DataReport, measures
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
@@ -134,15 +134,16 @@ class Encoder:
                 for conversation in conversations:
                     report.unread.update(conversation.unread)
                 for conversation, example in self._encode(conversations, report):
+                    measured = measures(conversation, example)
                     if example.dropped:
                         report.too_long += 1
-                        report.leave_out(conversation, example)
+                        report.leave_out(measured)
                     elif self.data.drop_without_output and not example.has_output:
                         report.without_output += 1
-                        report.leave_out(conversation, example)
+                        report.leave_out(measured)
                     else:
-                        report.add(conversation, example)
-                        builder.add(example)
+                        report.add(example, measured)
+                        builder.add(example, measured)
                 advance(len(conversations))
         dataset = builder.finish()
         report.count_targets(dataset, self.class_weights)

@@ -1,6 +1,7 @@
 """What a data set holds and what was lost on the way: the start-up check, and totals for a reader."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,18 +62,17 @@ class DataReport:
         """Records in the source."""
         return len(self.skipped) + self.too_long + self.without_output + self.kept
 
-    def add(self, conversation: Conversation, example: EncodedExample) -> None:
+    def add(self, example: EncodedExample, measured: Mapping[str, int]) -> None:
         """Count a kept example, but for what depends on a policy: see `count_targets`."""
         self.truncated += example.truncated
         self.special_in_content += example.special_in_content
         self.tokens += np.bincount(example.classes, minlength=NUM_CLASSES)
-        measured = measures(conversation, example)
         self.output_words += measured["output_words"]
         self.instruction_words += measured["instruction_words"]
 
-    def leave_out(self, conversation: Conversation, example: EncodedExample) -> None:
+    def leave_out(self, measured: Mapping[str, int]) -> None:
         """Remember how long an example was that is not kept, which a reader of the data asks for first."""
-        for name, value in measures(conversation, example).items():
+        for name, value in measured.items():
             self.left_out.setdefault(name, Counter())[value] += 1
 
     def count_targets(self, dataset: Dataset, class_weights: jt.Float32[np.ndarray, " C"]) -> None:

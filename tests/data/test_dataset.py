@@ -12,7 +12,7 @@ import pytest
 
 from im_jax.config import Config, DataConfig
 from im_jax.data.dataset import DatasetBuilder, EncodedDataset
-from im_jax.data.encoding import EncodedExample
+from im_jax.data.encoding import EncodedExample, encode_conversations
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.ids import Ids
 from im_jax.data.prepare import Encoder, prepare
@@ -95,6 +95,29 @@ def test_of_no_examples_there_is_nothing(tmp_path: Path) -> None:
     save(nothing, tmp_path)
     assert_holds(open_dataset(tmp_path), [])
     assert nothing.take(np.arange(0)).fingerprint() == nothing.fingerprint()
+
+
+def test_words_turns_and_whole_lengths_of_each_example_are_kept(tmp_path: Path) -> None:
+    source = GeneratedSource(40, 3)
+    tokenizer = make_tokenizer("bytes")
+    config = DataConfig(max_length=200)
+    encoder = Encoder(config, make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
+    dataset, _ = encoder.encode(source)
+    save(dataset.take(np.arange(len(dataset))[::-1]), tmp_path)
+    opened = open_dataset(tmp_path)
+    uncut = encode_conversations(
+        [source[i] for i in range(40)], encoder.template, tokenizer, max_length=10_000
+    )
+    for i in range(len(opened)):
+        number = int(opened[i].id.rpartition("-")[2])
+        texts: dict[bool, list[str]] = {True: [], False: []}
+        for message in source[number].messages:
+            texts[message.role == "assistant"].append(message.text)
+        assert opened.instruction_words[i] == sum(len(t.split()) + 1 for t in texts[False])
+        assert opened.output_words[i] == sum(len(t.split()) + 1 for t in texts[True])
+        assert opened.turns[i] == len(texts[True])
+        assert opened.full_length[i] == len(uncut[number].tokens) >= opened.lengths[i]
+    assert (opened.full_length > opened.lengths).any()
 
 
 def test_histograms_count_what_a_policy_may_train() -> None:
