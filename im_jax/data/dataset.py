@@ -17,6 +17,8 @@ _UNWEIGHTED: Final = -1
 _BLOCK: Final = 1 << 20
 MEASURES: Final = ("instruction_words", "output_words", "turns", "full_length")
 """What is known of an example as it was before truncation: see `im_jax.data.statistics.measures`."""
+DIGESTS: Final = ("whole", "prompt")
+"""What makes examples the same: see `im_jax.data.duplicates.digests`."""
 
 
 class ExampleView(NamedTuple):
@@ -53,7 +55,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EncodedDataset:
-    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; 72 an example.
+    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; 88 an example.
 
     `take` and `im_jax.data.stored` share the flat arrays, and never copy them:
 
@@ -78,6 +80,9 @@ class EncodedDataset:
     turns: jt.Int32[np.ndarray, " E"]
     full_length: jt.Int32[np.ndarray, " E"]
     """See `MEASURES`."""
+    whole: jt.UInt64[np.ndarray, " E"]
+    prompt: jt.UInt64[np.ndarray, " E"]
+    """See `DIGESTS`; 0 where it is of no conversation."""
 
     @classmethod
     def from_examples(cls, examples: Iterable[EncodedExample]) -> "EncodedDataset":
@@ -115,7 +120,7 @@ class EncodedDataset:
             self.histograms[numbers],
             self.weights,
             self.weight_starts[numbers],
-            *(getattr(self, name)[numbers] for name in MEASURES),
+            *(getattr(self, name)[numbers] for name in (*MEASURES, *DIGESTS)),
         )
 
     def fingerprint(self) -> str:
@@ -164,11 +169,12 @@ class DatasetBuilder:
         self._count_type = next(t for t in (np.uint8, np.uint16, np.uint32) if max_length <= np.iinfo(t).max)
         self._histograms = array.array(np.dtype(self._count_type).char)
         self._measures = {name: array.array("i") for name in MEASURES}
+        self._digests = {name: array.array("Q") for name in DIGESTS}
 
     def add(self, example: EncodedExample, measured: Mapping[str, int] | None = None) -> None:
-        """Append an example and its `MEASURES`; without them its words and turns are 0."""
+        """Append an example with its `MEASURES` and `DIGESTS`; without them all but its length are 0."""
         measured = {"full_length": example.full_length} if measured is None else measured
-        for name, column in self._measures.items():
+        for name, column in (self._measures | self._digests).items():
             column.append(measured.get(name, 0))
         weighted = bool((example.weights != 1).any())
         self._ids.add(example.id)
@@ -195,4 +201,5 @@ class DatasetBuilder:
             np.frombuffer(self._weights, np.float32),
             np.frombuffer(self._weight_starts, np.int64),
             *(np.frombuffer(column, np.int32) for column in self._measures.values()),
+            *(np.frombuffer(column, np.uint64) for column in self._digests.values()),
         )

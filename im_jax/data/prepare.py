@@ -11,6 +11,7 @@ from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
 from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset, DatasetBuilder, EncodedDataset
+from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
 from im_jax.data.jsonl import JsonlSource, split_paths
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
@@ -143,7 +144,7 @@ class Encoder:
                         report.leave_out(measured)
                     else:
                         report.add(example, measured)
-                        builder.add(example, measured)
+                        builder.add(example, measured | digests(conversation)._asdict())
                 advance(len(conversations))
         dataset = builder.finish()
         report.count_targets(dataset, self.class_weights)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from im_jax.data.dataset import MEASURES, EncodedDataset
+from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset
 from im_jax.data.ids import Ids
 from im_jax.errors import DataError
 
@@ -53,7 +53,8 @@ def open_dataset(folder: pathlib.Path) -> EncodedDataset:
     ids = {field.name: _mapped(folder / f"ids.{field.name}.npy") for field in dataclasses.fields(Ids)}
     names = [field.name for field in dataclasses.fields(EncodedDataset) if field.name != "ids"]
     arrays = {name: _mapped(folder / f"{name}.npy") for name in names}
-    by_example = [arrays[name] for name in ("starts", "lengths", "histograms", "weight_starts", *MEASURES)]
+    names = ["starts", "lengths", "histograms", "weight_starts", *MEASURES, *DIGESTS]
+    by_example = [arrays[name] for name in names]
     if len({len(a) for a in (*by_example, ids["numbers"])}) > 1:
         raise DataError(f"{folder}: its arrays are of different numbers of examples; write it anew")
     return EncodedDataset(ids=Ids(**ids), **arrays)

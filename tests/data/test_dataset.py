@@ -12,6 +12,7 @@ import pytest
 
 from im_jax.config import Config, DataConfig
 from im_jax.data.dataset import DatasetBuilder, EncodedDataset
+from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedExample, encode_conversations
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.ids import Ids
@@ -240,3 +241,15 @@ def test_encoding_a_source_keeps_nothing_but_its_arrays() -> None:
     tokens = int(dataset.lengths.sum())
     assert held < 6.5 * tokens
     assert peak < held + 20e6  # a chunk of a thousand as text and tokens
+
+
+def test_digests_of_an_example_stay_with_it(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer("bytes")
+    encoder = Encoder(DataConfig(), make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
+    source = GeneratedSource(50, 0)
+    dataset, _ = encoder.encode(source)
+    conversations = {source[i].id: source[i] for i in range(50)}
+    save(dataset.take(np.arange(len(dataset))[::2]), tmp_path)
+    opened = open_dataset(tmp_path)
+    for at in range(len(opened)):
+        assert (opened.whole[at], opened.prompt[at]) == digests(conversations[opened[at].id])
