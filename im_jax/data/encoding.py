@@ -30,7 +30,7 @@ import numpy as np
 from im_jax.config import CHOICES
 from im_jax.data.conversation import Conversation, Message
 from im_jax.data.templates import CONTENT_CLASS, Rendered, Template
-from im_jax.data.tokenizers import Encoding, Tokenizer
+from im_jax.data.tokenizers import Encodings, Tokenizer, bounds_of
 from im_jax.errors import ConfigError
 from im_jax.token_classes import MAIN_CLASS_TABLE, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
@@ -119,33 +119,67 @@ def encode_conversations(
     Raises:
         DataError: the template cannot write or attribute a conversation.
     """
+    rendered = [template.render(conversation) for conversation in conversations]
+    texts = encode_rendered(rendered, template, tokenizer, max_length=max_length, truncation=truncation)
+    return [texts.example(i, conversation.id) for i, conversation in enumerate(conversations)]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTexts:
+    """E examples in S tokens, end to end, as `encode_rendered` gives them: see `EncodedExample`."""
+
+    tokens: jt.Int32[np.ndarray, " S"]
+    classes: jt.UInt8[np.ndarray, " S"]
+    weights: jt.Float32[np.ndarray, " S"]
+    bounds: jt.Int64[np.ndarray, " E_plus_1"]
+    """The tokens of example `i` are `bounds[i]:bounds[i + 1]`."""
+    full_length: jt.Int32[np.ndarray, " E"]
+    special_in_content: jt.Int32[np.ndarray, " E"]
+
+    def example(self, index: int, name: str) -> EncodedExample:
+        """One of them, under a name."""
+        at = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
+        return EncodedExample(
+            name,
+            self.tokens[at],
+            self.classes[at],
+            self.weights[at],
+            int(self.full_length[index]),
+            int(self.special_in_content[index]),
+        )
+
+
+def encode_rendered(
+    rendered: Sequence[Rendered],
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    max_length: int,
+    truncation: str = "right",
+) -> EncodedTexts:
+    """Tokenise, classify and truncate texts, all at once: arguments as of `encode_conversations`."""
     if truncation not in CHOICES["data.truncation"]:
         choices = ", ".join(CHOICES["data.truncation"])
         raise ConfigError(f"data.truncation={truncation}; set it to one of {choices}")
-    rendered = [template.render(conversation) for conversation in conversations]
-    encoded = tokenizer.encode_batch([text for text, _ in rendered])
-    special_ids = np.array(sorted(tokenizer.special_ids), np.int32)
-    examples = []
-    for conversation, text_and_spans, encoding in zip(conversations, rendered, encoded, strict=True):
-        tokens = encoding.ids
-        classes, weights = _classify(text_and_spans, encoding)
-        special_in_content = int(np.count_nonzero(_CONTENT[classes] & np.isin(tokens, special_ids)))
-        if (bos_id := _missing_bos(text_and_spans.text, template, tokenizer)) is not None:
-            tokens = np.insert(tokens, 0, bos_id)
-            classes = np.insert(classes, 0, TokenClass.BOS)
-            weights = np.insert(weights, 0, 1.0)
-        kept = _kept(classes, max_length, truncation)
-        examples.append(
-            EncodedExample(
-                id=conversation.id,
-                tokens=tokens[kept],
-                classes=classes[kept],
-                weights=weights[kept],
-                full_length=len(tokens),
-                special_in_content=special_in_content,
-            )
-        )
-    return examples
+    encodings = tokenizer.encode_batch([text for text, _ in rendered])
+    classes, weights = _classify(rendered, encodings)
+    is_special = np.zeros(tokenizer.vocab_size, bool)
+    is_special[sorted(tokenizer.special_ids)] = True
+    special = np.flatnonzero(_CONTENT[classes] & is_special[encodings.ids])
+    owners = np.searchsorted(encodings.bounds, special, side="right") - 1
+    without_bos = [_missing_bos(text, template, tokenizer) is not None for text, _ in rendered]
+    at = encodings.bounds[:-1][without_bos]
+    bos_id = tokenizer.bos_id if tokenizer.bos_id is not None else 0
+    bounds = encodings.bounds + bounds_of(without_bos)
+    kept = _kept(np.insert(classes, at, TokenClass.BOS), bounds, max_length, truncation)
+    return EncodedTexts(
+        tokens=np.insert(encodings.ids, at, bos_id)[kept],
+        classes=np.insert(classes, at, TokenClass.BOS)[kept],
+        weights=np.insert(weights, at, 1.0)[kept],
+        bounds=np.concatenate([[0], np.cumsum(kept)])[bounds],
+        full_length=np.diff(bounds).astype(np.int32),
+        special_in_content=np.bincount(owners, minlength=len(rendered)).astype(np.int32),
+    )
 
 
 def encode_prompt(
@@ -162,9 +196,9 @@ def stop_tokens(template: Template, tokenizer: Tokenizer) -> list[int]:
     """Tokens that end an answer: one, unless the tokenizer has no token for the template's stop text."""
     messages = (Message("user", "a"), Message("assistant", "a"))
     rendered = template.render(Conversation("", messages, "stop_tokens"))
-    encoding = tokenizer.encode(rendered.text)
-    classes, _ = _classify(rendered, encoding)
-    return [int(token) for token in encoding.ids[classes == TokenClass.LAST_STOP]]
+    encodings = tokenizer.encode_batch([rendered.text])
+    classes, _ = _classify([rendered], encodings)
+    return [int(token) for token in encodings.ids[classes == TokenClass.LAST_STOP]]
 
 
 def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | None:
@@ -176,28 +210,62 @@ def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | N
 
 
 def _classify(
-    rendered: Rendered, encoding: Encoding
-) -> tuple[jt.UInt8[np.ndarray, " T"], jt.Float32[np.ndarray, " T"]]:
+    rendered: Sequence[Rendered], encodings: Encodings
+) -> tuple[jt.UInt8[np.ndarray, " S"], jt.Float32[np.ndarray, " S"]]:
     """Class and message weight of each token; one that covers no character belongs where it stands."""
-    starts, _, classes, weights = (np.array(column) for column in zip(*rendered.spans, strict=True))
-    first = np.searchsorted(starts, encoding.starts, side="right") - 1
-    last = np.searchsorted(starts, np.maximum(encoding.ends - 1, encoding.starts), side="right") - 1
-    owner = first.copy()
-    for token in np.flatnonzero(last > first):
-        shared = _PRIORITY[classes[first[token] : last[token] + 1]]
-        owner[token] += np.argmax(shared)
-    return classes[owner].astype(np.uint8), weights[owner].astype(np.float32)
+    starts, ends, classes, weights = _columns(rendered)
+    last_of_text = bounds_of(len(spans) for _, spans in rendered)[1:] - 1
+    characters = ends - starts
+    characters[last_of_text] += 1  # a token that covers nothing may stand at the end
+    span_of = np.repeat(np.arange(len(starts)), characters)
+    shift = np.repeat(bounds_of(len(text) + 1 for text, _ in rendered)[:-1], np.diff(encodings.bounds))
+    first = span_of[shift + encodings.starts]
+    last = span_of[shift + np.maximum(encodings.ends - 1, encodings.starts)]
+    owner, rank = first.copy(), _PRIORITY[classes]
+    for step in range(1, int((last - first).max(initial=0)) + 1):
+        shared = np.flatnonzero(last - first >= step)
+        candidate = first[shared] + step
+        better = rank[candidate] > rank[owner[shared]]
+        owner[shared[better]] = candidate[better]
+    return classes[owner], weights[owner]
 
 
-def _kept(classes: jt.UInt8[np.ndarray, " T"], max_length: int, truncation: str) -> jt.Int[np.ndarray, " K"]:
-    """Indices of the tokens that truncation leaves."""
-    everything = np.arange(len(classes))
-    excess = len(classes) - max_length
-    if excess <= 0:
-        return everything
-    if truncation == "drop":
-        return everything[:0]
-    if truncation == "keep_output":
-        removable = [np.flatnonzero(classes == role) for role in (TokenClass.USER, TokenClass.SYSTEM)]
-        return np.delete(everything, np.concatenate(removable)[:excess])[:max_length]
-    return everything[:max_length]
+def _columns(
+    rendered: Sequence[Rendered],
+) -> tuple[
+    jt.Int64[np.ndarray, " P"],
+    jt.Int64[np.ndarray, " P"],
+    jt.UInt8[np.ndarray, " P"],
+    jt.Float32[np.ndarray, " P"],
+]:
+    """The spans of all texts: first character, the one after the last, class and weight."""
+    spans = [span for _, of_text in rendered for span in of_text]
+    starts, ends, classes, weights = zip(*spans, strict=True) if spans else ((), (), (), ())
+    return (
+        np.array(starts, np.int64),
+        np.array(ends, np.int64),
+        np.array(classes, np.uint8),
+        np.array(weights, np.float32),
+    )
+
+
+def _kept(
+    classes: jt.UInt8[np.ndarray, " S"],
+    bounds: jt.Int64[np.ndarray, " E_plus_1"],
+    max_length: int,
+    truncation: str,
+) -> jt.Bool[np.ndarray, " S"]:
+    """Which tokens truncation leaves."""
+    kept = np.ones(len(classes), bool)
+    for index in np.flatnonzero(np.diff(bounds) > max_length).tolist():
+        start, end = int(bounds[index]), int(bounds[index + 1])
+        if truncation == "drop":
+            kept[start:end] = False
+        elif truncation == "keep_output":
+            of_roles = [np.flatnonzero(classes[start:end] == c) for c in (TokenClass.USER, TokenClass.SYSTEM)]
+            removed = np.concatenate(of_roles)[: end - start - max_length]
+            kept[start + removed] = False
+            kept[start:end] &= np.cumsum(kept[start:end]) <= max_length
+        else:
+            kept[start + max_length : end] = False
+    return kept

@@ -11,7 +11,7 @@ from im_jax.config import TEMPLATES
 from im_jax.data.conversation import Conversation, Message
 from im_jax.data.encoding import EncodedExample, encode_conversation, encode_conversations, encode_prompt
 from im_jax.data.templates import Rendered, make_template
-from im_jax.data.tokenizers import Encoding, make_tokenizer
+from im_jax.data.tokenizers import Encoding, Encodings, make_tokenizer
 from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import ConfigError
 from im_jax.token_classes import TokenClass as C
@@ -48,8 +48,8 @@ class ChunkTokenizer(ByteTokenizer):
     def __init__(self, width: int) -> None:
         self.width = width
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
-        return [self.encode(text) for text in texts]
+    def encode_batch(self, texts: Sequence[str]) -> Encodings:
+        return Encodings.of(self.encode(text) for text in texts)
 
     def encode(self, text: str) -> Encoding:
         edges = [*range(0, len(text), self.width), len(text)]

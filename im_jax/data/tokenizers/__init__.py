@@ -10,7 +10,7 @@ A text is always tokenised once and whole. Tokens come with character offsets, f
 are derived (`im_jax.data.encoding`); nothing here adds a beginning- or end-of-sequence token.
 """
 
-from im_jax.data.tokenizers.interface import Encoding, Tokenizer
+from im_jax.data.tokenizers.interface import Encoding, Encodings, Tokenizer, bounds_of
 from im_jax.data.tokenizers.loading import make_tokenizer, tokenizer_path
 
-__all__ = ["Encoding", "Tokenizer", "make_tokenizer", "tokenizer_path"]
+__all__ = ["Encoding", "Encodings", "Tokenizer", "bounds_of", "make_tokenizer", "tokenizer_path"]

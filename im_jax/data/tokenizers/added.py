@@ -87,6 +87,10 @@ def token_text(value: object) -> str | None:
     return content if isinstance(content, str) else None
 
 
+Part = tuple[str, int | None]
+"""A text, and the id of the token that it is; None where it is still to be tokenised."""
+
+
 class Cutter:
     """Cuts added tokens out of texts, as the tokenizers library does.
 
@@ -100,9 +104,9 @@ class Cutter:
             _Pass([token for token in tokens if token.normalized is last]) for last in (False, True)
         ]
 
-    def cut(self, text: str) -> list[tuple[str, int | None]]:
+    def cut(self, text: str) -> list[Part]:
         """The parts of a text in order, none of them empty: a token's with its id, all others with None."""
-        parts: list[tuple[str, int | None]] = [(text, None)] if text else []
+        parts: list[Part] = [(text, None)] if text else []
         for one in self._passes:
             parts = [
                 piece
@@ -120,7 +124,7 @@ class _Pass:
         longest_first = sorted(self._tokens, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
-    def cut(self, text: str) -> Iterator[tuple[str, int | None]]:
+    def cut(self, text: str) -> Iterator[Part]:
         at = 0
         for match in self._pattern.finditer(text):
             token, (start, end) = self._tokens[match[0]], match.span()

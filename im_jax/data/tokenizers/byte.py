@@ -6,7 +6,7 @@ from typing import Final, SupportsIndex
 
 import numpy as np
 
-from im_jax.data.tokenizers.interface import Encoding, byte_piece
+from im_jax.data.tokenizers.interface import Encoding, Encodings, byte_piece
 
 _BOS: Final = 256
 _EOS: Final = 257
@@ -41,9 +41,9 @@ class ByteTokenizer:
             at += len(part)
         return Encoding(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode_batch(self, texts: Sequence[str]) -> Encodings:
         """See `Tokenizer.encode_batch`."""
-        return [self.encode(text) for text in texts]
+        return Encodings.of(map(self.encode, texts))
 
     def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:
         """See `Tokenizer.decode`."""

@@ -1,5 +1,6 @@
 """A `tokenizer.json` of the Hugging Face tokenizers library."""
 
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, SupportsIndex
@@ -8,7 +9,7 @@ import numpy as np
 import tokenizers
 
 from im_jax.data.tokenizers.added import AddedToken, checked_id, read_beside, token_text
-from im_jax.data.tokenizers.interface import Encoding
+from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of
 from im_jax.errors import DataError
 
 # Used only where neither tokenizer_config.json nor the post-processor tells.
@@ -87,12 +88,16 @@ class HuggingFaceTokenizer:
         """See `Tokenizer.encode`."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode_batch(self, texts: Sequence[str]) -> Encodings:
         """See `Tokenizer.encode_batch`."""
-        return [
-            Encoding(np.array(encoded.ids, np.int32), *np.array(encoded.offsets, np.int32).reshape(-1, 2).T)
-            for encoded in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        ]
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        bounds = bounds_of(map(len, encoded))
+        size = int(bounds[-1])
+        flatten = itertools.chain.from_iterable
+        # One pass each: an array for each text would take as long as the rest of the encoding.
+        ids = np.fromiter(flatten(each.ids for each in encoded), np.int32, size)
+        pairs = np.fromiter(flatten(flatten(each.offsets for each in encoded)), np.int32, 2 * size)
+        return Encodings(ids, pairs[::2].copy(), pairs[1::2].copy(), bounds)
 
     def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:
         """See `Tokenizer.decode`."""

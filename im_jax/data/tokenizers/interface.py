@@ -1,7 +1,8 @@
 """What a tokenizer is to the rest of the package."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, SupportsIndex, overload, runtime_checkable
 
 import jaxtyping as jt
 import numpy as np
@@ -16,6 +17,52 @@ class Encoding(NamedTuple):
     ids: jt.Int32[np.ndarray, " T"]
     starts: jt.Int32[np.ndarray, " T"]
     ends: jt.Int32[np.ndarray, " T"]
+
+
+@dataclass(frozen=True, eq=False)
+class Encodings(Sequence[Encoding]):
+    """The tokens of several texts end to end, which arrays are worked on at once; text `i` is `encodings[i]`.
+
+    texts   ab  c      ids 5 6 7    starts 0 1 0    ends 1 2 1    bounds 0 2 3
+    """
+
+    ids: jt.Int32[np.ndarray, " S"]
+    starts: jt.Int32[np.ndarray, " S"]
+    """Counted from the beginning of each text, as in `Encoding`."""
+    ends: jt.Int32[np.ndarray, " S"]
+    bounds: jt.Int64[np.ndarray, " E_plus_1"]
+    """The tokens of text `i` are `bounds[i]:bounds[i + 1]`."""
+
+    @classmethod
+    def of(cls, encodings: Iterable[Encoding]) -> "Encodings":
+        """Join encodings, in order."""
+        parts = list(encodings)
+        ids, starts, ends = (np.concatenate(column) for column in zip(_NONE, *parts, strict=True))
+        return cls(ids, starts, ends, bounds_of([len(part.ids) for part in parts]))
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Encoding: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Encoding]: ...
+
+    def __getitem__(self, index: int | slice) -> Encoding | Sequence[Encoding]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        number = range(len(self))[index]
+        at = slice(int(self.bounds[number]), int(self.bounds[number + 1]))
+        return Encoding(self.ids[at], self.starts[at], self.ends[at])
+
+
+_NONE = Encoding(*np.zeros((3, 0), np.int32))
+
+
+def bounds_of(counts: Iterable[int]) -> jt.Int64[np.ndarray, " E_plus_1"]:
+    """Where each of several runs begins, laid end to end, and where the last one ends."""
+    return np.cumsum([0, *counts], dtype=np.int64)
 
 
 @runtime_checkable
@@ -53,7 +100,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> Encoding:
         """Tokens of a text; the text of special tokens is recognised, none is added."""
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode_batch(self, texts: Sequence[str]) -> Encodings:
         """`encode` of each text, on several threads where the library has them."""
 
     def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:

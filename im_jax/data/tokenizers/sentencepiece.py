@@ -1,7 +1,7 @@
 """SentencePiece models, and llama2.c vocabularies turned into one."""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
@@ -9,8 +9,9 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec  # type: ignore[attr-defined]
 
-from im_jax.data.tokenizers.added import AddedToken, Cutter, token_text
-from im_jax.data.tokenizers.interface import Encoding, byte_piece
+from im_jax.data.tokenizers.added import AddedToken, Cutter, Part, token_text
+from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of, byte_piece
+from im_jax.data.tokenizers.pieces import PieceEncoder
 from im_jax.errors import DataError
 
 _SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -44,6 +45,7 @@ class SentencePieceTokenizer:
             )
         self._prefix = " " if model.normalizer_spec.add_dummy_prefix else ""
         self._processor = _processor_without_prefix(model, origin)
+        self._pieces = PieceEncoder(self._processor, model)
         kinds = np.array([piece.type for piece in model.pieces])
         control = np.flatnonzero(np.isin(kinds, [_Piece.UNKNOWN, _Piece.CONTROL])).tolist()
         user_defined = np.flatnonzero(kinds == _Piece.USER_DEFINED).tolist()
@@ -71,19 +73,18 @@ class SentencePieceTokenizer:
         """See `Tokenizer.encode`."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode_batch(self, texts: Sequence[str]) -> Encodings:
         """See `Tokenizer.encode_batch`."""
         cut_texts = [self._cutter.cut(text) for text in texts]
-        for parts in cut_texts:
+        firsts = []
+        for text, parts in zip(texts, cut_texts, strict=True):
             if parts and parts[0][1] is None and not parts[0][0].startswith((" ", _SPACE)):
                 parts[0] = (self._prefix + parts[0][0], None)
+            # Where the first part begins in the text: before it, if there is a prefix.
+            firsts.append(len(text) - sum(len(part) for part, _ in parts))
         # The library sees only what is not a special or added token.
         runs = [run for parts in cut_texts for run, token_id in parts if token_id is None]
-        encoded_runs = iter(self._processor.encode(runs, return_type="offset_mapping"))
-        return [
-            _joined(parts, encoded_runs, first=len(text) - sum(len(part) for part, _ in parts))
-            for text, parts in zip(texts, cut_texts, strict=True)
-        ]
+        return _joined(cut_texts, firsts, self._pieces.encode(runs))
 
     def decode(self, ids: Iterable[SupportsIndex], skip_special: bool = True) -> str:
         """See `Tokenizer.decode`."""
@@ -99,23 +100,28 @@ class SentencePieceTokenizer:
         return byte_piece(content[0]) if token_id in self._byte_ids else content.decode()
 
 
-def _joined(
-    parts: Sequence[tuple[str, int | None]], encoded_runs: Iterator[dict[str, Any]], first: int
-) -> Encoding:
-    """Tokens of the parts of one text; `first` is the position of its first part, prefix included."""
-    ids: list[int] = []
-    offsets = [np.zeros((0, 2), np.int32)]
-    at = first
-    for part, token_id in parts:
-        if token_id is None:
-            run = next(encoded_runs)
-            ids += run["ids"]
-            offsets.append(np.array(run["offsets"], np.int32).reshape(-1, 2) + at)
-        else:
-            ids.append(token_id)
-            offsets.append(np.array([[at, at + len(part)]], np.int32))
-        at += len(part)
-    return Encoding(np.array(ids, np.int32), *np.maximum(np.concatenate(offsets), 0).astype(np.int32).T)
+def _joined(cut_texts: Sequence[Sequence[Part]], firsts: Sequence[int], runs: Encodings) -> Encodings:
+    """Tokens of the parts of each text; `firsts` are the positions of the first parts, prefixes included."""
+    parts = [part for parts in cut_texts for part in parts]
+    lengths = np.fromiter((len(text) for text, _ in parts), np.int64, len(parts))
+    special = np.fromiter((-1 if i is None else i for _, i in parts), np.int64, len(parts))
+    is_run = special < 0
+    counts = np.ones(len(parts), np.int64)
+    counts[is_run] = np.diff(runs.bounds)
+    part_bounds, text_bounds = bounds_of(counts.tolist()), bounds_of(map(len, cut_texts))
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    # Of each part, where it begins in its text.
+    begins = ends[:-1] + np.repeat(np.array(firsts, np.int64) - ends[text_bounds[:-1]], np.diff(text_bounds))
+    of_run = np.repeat(is_run, counts)
+    ids, starts, stops = (np.zeros(int(part_bounds[-1]), np.int64) for _ in range(3))
+    at_specials = part_bounds[:-1][~is_run]
+    ids[of_run], ids[at_specials] = runs.ids, special[~is_run]
+    starts[of_run], stops[of_run] = runs.starts, runs.ends
+    stops[at_specials] = lengths[~is_run]
+    shift = np.repeat(begins, counts)
+    starts, stops = np.maximum(starts + shift, 0), np.maximum(stops + shift, 0)
+    flat = [each.astype(np.int32) for each in (ids, starts, stops)]
+    return Encodings(flat[0], flat[1], flat[2], part_bounds[text_bounds])
 
 
 def _check_added(model: ModelProto, added: Sequence[AddedToken], origin: str) -> None:
