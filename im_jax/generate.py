@@ -29,7 +29,7 @@ def main(arguments: command_line.CommandLine) -> None:
     import jax
 
     from im_jax.console import Console
-    from im_jax.data.conversation import Message
+    from im_jax.data.records.conversation import Message
     from im_jax.mesh import join_cluster
     from im_jax.opening import open_model, open_run
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from im_jax.config import Config, ModelConfig
-from im_jax.data.conversation import Message
+from im_jax.data.records.conversation import Message
 from im_jax.errors import ConfigError
 from im_jax.models import decoder
 from im_jax.models.huggingface import save_params

@@ -28,7 +28,7 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import CHOICES
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import CONTENT_CLASS, Rendered, Template
 from im_jax.data.tokenizers import Encodings, Tokenizer, bounds_of
 from im_jax.errors import ConfigError

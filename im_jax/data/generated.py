@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, SupportsIndex
 
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 
 # fmt: off
 WORDS: Final = (

@@ -9,12 +9,13 @@ import numpy as np
 
 from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
-from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset, DatasetBuilder, EncodedDataset
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
-from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.data.files.location import split_paths
+from im_jax.data.jsonl import JsonlSource
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
+from im_jax.data.records.conversation import Conversation
 from im_jax.data.sources import Source, make_source
 from im_jax.data.statistics import DataReport, measures
 from im_jax.data.templates import Template, make_template

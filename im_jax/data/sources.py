@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol, SupportsIndex, runtime_checkable
 
 from im_jax.config import DataConfig
-from im_jax.data.conversation import Conversation
+from im_jax.data.files.location import split_paths
 from im_jax.data.generated import GeneratedSource
-from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.data.jsonl import JsonlSource
+from im_jax.data.records.conversation import Conversation
 from im_jax.errors import ConfigError
 
 READ_HERE: Final = ("generated", "jsonl", "tfds")

@@ -9,9 +9,9 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config import DataConfig
-from im_jax.data.conversation import Conversation
 from im_jax.data.dataset import Dataset
 from im_jax.data.encoding import EncodedExample
+from im_jax.data.records.conversation import Conversation
 from im_jax.errors import DataError
 from im_jax.text import counted, in_one_line
 from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from im_jax.config import FieldNames
-from im_jax.data.bad_examples import find_usable
-from im_jax.data.conversation import Conversation, conversation_from_record
-from im_jax.data.formats import DEFAULT_FIELDS, refuse_unknown_names
+from im_jax.data.records import DEFAULT_FIELDS, Conversation, NameCheck, conversation_from_record
+from im_jax.data.records.bad_examples import BadExamples
 from im_jax.errors import DataError
 
 
@@ -48,11 +47,23 @@ class TfdsSource:
         self._records = _open_split(builder, split)
         self._origin = f"{builder.info.full_name}/{split}"
         self._fields = fields
-        self._usable = np.arange(len(self._records))
-        self._usable, self.skipped = find_usable(
-            len(self._records), self.__getitem__, on_bad_example, self._origin
-        )
-        refuse_unknown_names((self._record(int(at)) for at in self._usable), fields, self._origin)
+        self._usable, self.skipped = self._find_usable(on_bad_example)
+
+    def _find_usable(self, on_bad_example: str) -> tuple[np.ndarray, list[str]]:
+        """Numbers of the usable records, and a message about each of the others."""
+        bad, names, usable = BadExamples(on_bad_example), NameCheck(self._fields), []
+        for number in range(len(self._records)):
+            try:
+                record = self._record(number)
+                conversation_from_record(record, self._place(number), self._fields)
+            except DataError as error:
+                bad.meet(error)
+            else:
+                usable.append(number)
+                names.see(record)
+        bad.refuse_nothing(len(usable), self._origin)
+        names.refuse_unknown(self._origin)
+        return np.array(usable, np.int64), bad.skipped
 
     def __len__(self) -> int:
         return len(self._usable)

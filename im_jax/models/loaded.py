@@ -12,8 +12,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from im_jax.config import ModelConfig
-from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt, stop_tokens
+from im_jax.data.records.conversation import Message
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from im_jax.config import TEMPLATES
-from im_jax.data.conversation import Conversation, Message
 from im_jax.data.encoding import EncodedExample, encode_conversation, encode_conversations, encode_prompt
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import Rendered, make_template
 from im_jax.data.tokenizers import Encoding, Encodings, make_tokenizer
 from im_jax.data.tokenizers.byte import ByteTokenizer

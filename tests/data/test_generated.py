@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from im_jax.data.conversation import Conversation, Message
 from im_jax.data.generated import STYLES, TASKS, GeneratedSource
+from im_jax.data.records.conversation import Conversation, Message
 
 EXAMPLES = list(GeneratedSource(2000, seed=0))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import Rendered, make_template
 from im_jax.data.templates.jinja import JinjaTemplate
 from im_jax.data.tokenizers.byte import ByteTokenizer

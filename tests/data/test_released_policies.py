@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from im_jax.data.conversation import Conversation, Message
 from im_jax.data.encoding import encode_conversations
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.losses.policy import policy_weights

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import limits
 from im_jax.data.templates.jinja import JinjaTemplate
 from im_jax.errors import DataError

@@ -3,7 +3,7 @@
 import pytest
 
 from im_jax.config import TEMPLATES
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates import Rendered, make_template
 from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import DataError

@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 
 from im_jax.config import DataConfig, FieldNames
 from im_jax.data.builders import dataset
-from im_jax.data.conversation import Conversation, Message
 from im_jax.data.jsonl import JsonlSource
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.sources import Source, make_source
 from im_jax.data.tfds_source import TfdsSource
 from im_jax.errors import DataError

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from im_jax.config import FieldNames
-from im_jax.data.formats import DEFAULT_FIELDS
-from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.data.files.location import split_paths
+from im_jax.data.jsonl import JsonlSource
+from im_jax.data.records.formats import DEFAULT_FIELDS
 from im_jax.errors import DataError
 
 NAME: Final = "instruction_jsonl"

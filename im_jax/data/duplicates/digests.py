@@ -3,7 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
-from im_jax.data.conversation import Conversation
+from im_jax.data.records.conversation import Conversation
 
 
 class Digests(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
 from im_jax.token_classes import TokenClass
 

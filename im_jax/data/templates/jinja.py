@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 
 import jinja2
 
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
 from im_jax.data.templates.sandbox import Environment

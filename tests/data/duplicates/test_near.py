@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from im_jax.data.conversation import Conversation, Message
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.duplicates.near import THRESHOLD, jaccard, near_duplicates, pieces_of
+from im_jax.data.records.conversation import Conversation, Message
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
 

@@ -15,8 +15,8 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.config.rewrites_checks import check_prompt
-from im_jax.data.conversation import Conversation
 from im_jax.data.encoding import EncodedExample, encode_conversation, encode_prompt
+from im_jax.data.records.conversation import Conversation
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.byte import ByteTokenizer

@@ -6,7 +6,7 @@ from typing import SupportsIndex
 import numpy as np
 
 from im_jax.config.rewrites_checks import PROMPT_FIELDS, check_prompt
-from im_jax.data.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.studies.rewrites.examples.task import Examples, RewriteTask
 
 

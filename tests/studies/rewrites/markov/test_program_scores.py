@@ -13,8 +13,8 @@ import pytest
 from im_jax import validation
 from im_jax.config import Config, DataConfig, ModelConfig, RewritesConfig
 from im_jax.console import Console
-from im_jax.data.conversation import Message
 from im_jax.data.encoding import encode_prompt
+from im_jax.data.records.conversation import Message
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from im_jax.data.conversion import conversion_command, recognised
+from im_jax.data.files.conversion import conversion_command, recognised
 from im_jax.errors import DataError
 
 MAX_LINE: Final = 1 << 25

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from im_jax.config import FieldNames
-from im_jax.data.refusals import fail, shown
+from im_jax.data.records.refusals import fail, shown
 from im_jax.errors import DataError
 
 DEFAULT_FIELDS: Final = FieldNames()
@@ -28,29 +28,47 @@ _USUAL_NAMES: Final = {
 _NAMES_SHOWN: Final = 12
 
 
-def refuse_unknown_names(records: Iterable[object], fields: FieldNames, place: str) -> None:
-    """Stop at a name in `data.fields` that no record has: a text would be missing without a word.
+class NameCheck:
+    """Whether each name that `data.fields` gives is in the data: a text would be missing without a word.
 
-    Args:
-        records: decoded records; read until all names are found.
-        fields: what the fields are called; a default name may be absent, and an empty one is switched off.
-        place: what is read.
-
-    Raises:
-        DataError: naming the field.
+    Records may be seen in several processes, each with a check of its own, which are then merged.
     """
-    unknown = {
-        field: name for field, name in vars(fields).items() if name and name != getattr(DEFAULT_FIELDS, field)
-    }
-    keys: dict[str, None] = {}
-    for record in records if unknown else ():
-        keys |= dict.fromkeys(record if isinstance(record, dict) else ())
-        unknown = {field: name for field, name in unknown.items() if name not in keys}
-        if not unknown:
-            return
-    for field, name in unknown.items():
-        found = ", ".join(shown(key) for key in itertools.islice(keys, _NAMES_SHOWN))
-        raise DataError(f"data.fields.{field}={name}: no record of {place} has it; fields found: {found}")
+
+    def __init__(self, fields: FieldNames) -> None:
+        """A default name may be absent, and an empty one is switched off."""
+        self._unknown = {
+            field: name
+            for field, name in vars(fields).items()
+            if name and name != getattr(DEFAULT_FIELDS, field)
+        }
+        self._keys: dict[str, None] = {}
+
+    def see(self, record: object) -> None:
+        """A decoded record; after all names are found it costs nothing."""
+        if self._unknown and isinstance(record, dict):
+            self._meet(record)
+
+    def merge(self, other: "NameCheck") -> None:
+        """What another check saw, of the same names."""
+        self._meet(other._keys)
+        self._unknown = {field: name for field, name in self._unknown.items() if field in other._unknown}
+
+    def _meet(self, keys: Iterable[str]) -> None:
+        self._keys |= dict.fromkeys(keys)
+        self._unknown = {field: name for field, name in self._unknown.items() if name not in self._keys}
+
+    def refuse_unknown(self, place: str) -> None:
+        """Stop at a name that no record has.
+
+        Args:
+            place: what was read.
+
+        Raises:
+            DataError: naming the field.
+        """
+        for field, name in self._unknown.items():
+            found = ", ".join(shown(key) for key in itertools.islice(self._keys, _NAMES_SHOWN))
+            raise DataError(f"data.fields.{field}={name}: no record of {place} has it; fields found: {found}")
 
 
 def format_of(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from im_jax.data.refusals import described, fail
+from im_jax.data.records.refusals import described, fail
 
 FLAGS: Final = ("train", "training", "trainable", "loss", "loss_mask", "compute_loss")
 """Flags of a message that are read: true and 1 train it, false and 0 do not."""

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from im_jax.config import Config, DataConfig
-from im_jax.data import files
-from im_jax.data.jsonl import JsonlSource, split_paths
+from im_jax.data.files import File, chunks, lines
+from im_jax.data.files.location import split_paths
+from im_jax.data.jsonl import JsonlSource
 from im_jax.data.prepare import prepare
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
@@ -52,7 +53,7 @@ def peak_of(action: Callable[[], object]) -> int:
 
 
 def test_a_line_beyond_all_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "MAX_LINE", 1 << 20)
     path = tmp_path / "a.jsonl"
     path.write_bytes(LINE + b"\n" + b'{"prompt": "' + b"a" * (20 << 20))
     message = ""
@@ -66,11 +67,11 @@ def test_a_line_beyond_all_use_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_line_as_long_as_is_allowed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", len(LINE) + 1)
+    monkeypatch.setattr(lines, "MAX_LINE", len(LINE) + 1)
     path = tmp_path / "a.jsonl"
     path.write_bytes(LINE + b"\n" + LINE)
     assert len(JsonlSource(path)) == 2
-    monkeypatch.setattr(files, "MAX_LINE", len(LINE) - 1)
+    monkeypatch.setattr(lines, "MAX_LINE", len(LINE) - 1)
     assert ":1: is a line of more than" in refusal(path)
 
 
@@ -78,15 +79,18 @@ def test_a_line_as_long_as_is_allowed_is_read(tmp_path: Path, monkeypatch: pytes
 def test_a_gzip_bomb_is_named_before_it_fills_the_memory(
     chunk: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", 1 << 20)
-    monkeypatch.setattr(files, "MAX_UNPACKED", 2 << 20)
+    monkeypatch.setattr(lines, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "MAX_UNPACKED", 2 << 20)
     path = zeros(tmp_path / "bomb.jsonl.gz", 40, chunk)
     assert path.stat().st_size < 100_000
     message = ""
 
     def read() -> None:
         nonlocal message
-        message = refusal(path)
+        with pytest.raises(DataError) as caught:
+            for _ in chunks([File(str(path))], "data.path"):
+                pass
+        message = str(caught.value)
 
     assert peak_of(read) < 24 << 20
     assert message.startswith(f"{path}:")

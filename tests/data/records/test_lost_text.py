@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from im_jax.config import Config, DataConfig, EvalConfig, FieldNames
-from im_jax.data.conversation import Message
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.prepare import Prepared, prepare
+from im_jax.data.records.conversation import Message
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
 from im_jax.losses.policy import policy_weights
-from tests.data.test_conversation import ASSISTANT, SYSTEM, USER, chat, read, refusal
+from tests.data.records.test_conversation import ASSISTANT, SYSTEM, USER, chat, read, refusal
 
 PAIR = {"prompt": "a", "completion": "b"}
 
@@ -135,7 +135,7 @@ def test_messages_with_from_and_value_are_answered_with_what_to_rename() -> None
 def test_the_conversion_of_the_document_makes_messages_of_them(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "It's so."}]
     (tmp_path / "sharegpt.jsonl").write_text(json.dumps({"id": "a_0", "conversations": turns}) + "\n")
-    document = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"makes messages of it:\n\n```\n(.*?)```", document, re.DOTALL)
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     (conversation,) = JsonlSource(tmp_path / "messages.jsonl")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from im_jax.config import FieldNames
-from im_jax.data.conversation import Conversation, Message, conversation_from_record
+from im_jax.data.records import Conversation, Message, conversation_from_record
 from im_jax.errors import DataError
 
 USER = {"role": "user", "content": "Hi"}

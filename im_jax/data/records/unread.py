@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from im_jax.data.refusals import fail
+from im_jax.data.records.refusals import fail
 
 _TOOLS: Final = ("tool_calls", "function_call", "tools", "functions")
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")

@@ -1,4 +1,4 @@
-"""Conversations, and how a decoded record of a data file becomes one.
+"""How a decoded record of a data file becomes a conversation.
 
 A record is a JSON object in one of three formats, told apart by the fields it has (their names can be
 changed with `data.fields`; `null` counts as absent):
@@ -13,47 +13,27 @@ that is left out is named.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from im_jax.config import FieldNames
-from im_jax.data.formats import DEFAULT_FIELDS, OPTIONAL, format_of, refuse_sharegpt
-from im_jax.data.message_weights import FLAGS, message_weight, refuse_record_weights
-from im_jax.data.refusals import described, fail, shown
-from im_jax.data.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
+from im_jax.data.files import BadRecord, Record
+from im_jax.data.records.conversation import ROLES, Conversation, Message
+from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of, refuse_sharegpt
+from im_jax.data.records.message_weights import FLAGS, message_weight, refuse_record_weights
+from im_jax.data.records.refusals import described, fail, shown
+from im_jax.data.records.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
 from im_jax.errors import DataError
 
-ROLES: Final = ("system", "user", "assistant")
 
+def conversation_of(record: Record | BadRecord, fields: FieldNames = DEFAULT_FIELDS) -> Conversation:
+    """The conversation of a record of a file.
 
-@dataclass(frozen=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: str
-    """One of `ROLES`."""
-    content: str
-    weight: float = 1.0
-    """Multiplies the loss weight of the message's tokens; a float32 value, as in `Batch`."""
-    input: str = ""
-    """Second part of a user message, which some templates give a heading of its own."""
-
-    @property
-    def text(self) -> str:
-        """The whole message for templates that know no separate input."""
-        return f"{self.content}\n\n{self.input}" if self.input else self.content
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """One example: an optional system message, then turns that start with the user."""
-
-    id: str
-    messages: tuple[Message, ...]
-    origin: str
-    """Where it was read, as `file:line`, for error messages."""
-    unread: tuple[str, ...] = ()
-    """Fields of the record whose text is no part of the conversation."""
+    Raises:
+        DataError: it could not be decoded, or is malformed.
+    """
+    if isinstance(record, BadRecord):
+        raise DataError(record.message)
+    return conversation_from_record(record.value, record.origin, fields)
 
 
 def conversation_from_record(

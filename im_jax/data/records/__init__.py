@@ -1,0 +1,19 @@
+"""Records become conversations, or are refused with the place, the field and the value.
+
+Every format ends as the same `Conversation`; what a record says beside it is read, refused by name, or named
+as unread, never lost in silence.
+"""
+
+from im_jax.data.records.conversation import ROLES, Conversation, Message
+from im_jax.data.records.formats import DEFAULT_FIELDS, NameCheck
+from im_jax.data.records.reading import conversation_from_record, conversation_of
+
+__all__ = [
+    "DEFAULT_FIELDS",
+    "ROLES",
+    "Conversation",
+    "Message",
+    "NameCheck",
+    "conversation_from_record",
+    "conversation_of",
+]
