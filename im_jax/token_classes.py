@@ -1,16 +1,20 @@
 """What a token is. Every token of every example has one class; a loss policy is a weight per class.
 
-The eight main classes are what users see, weight and read metrics by. Four of them have a finer
-sub-class for tokens that some policy must tell apart:
+The nine main classes are what users see, weight and read metrics by. Some have finer sub-classes for
+tokens that some policy, or some user, must tell apart:
 
     main        sub-class        why it is told apart
     header      first_header     the released Instruction Modelling code masks only the first header
     assistant   last_assistant   the `last_turn` policy trains only the last answer
-    stop        last_stop        the same
+                thought          what the assistant writes before its answer may weigh otherwise
+                tool_call        so may what it asks of tools
+                last_thought     a thought of the last answer; part of thought
+                last_tool_call   a call of the last answer; part of tool_call
+    stop        last_stop        as last_assistant
     separator   stop_separator   the released instruction tuning trains the newline after a stop token
 
-Reports show a sub-class under its main class; a weight set for a main class holds for its sub-class
-unless that has a weight of its own.
+Reports sum a sub-class under its main class; a weight set for a class holds for the classes that are part of
+it, unless those have weights of their own.
 """
 
 import enum
@@ -33,7 +37,7 @@ class TokenClass(enum.IntEnum):
     USER = 4
     """Content of a user message: the instruction."""
     ASSISTANT = 5
-    """Content of an assistant message: the output."""
+    """What an assistant message says: the output, with all that the template writes around its parts."""
     STOP = 6
     """What ends an assistant message and makes generation stop, such as `</s>`."""
     SEPARATOR = 7
@@ -46,6 +50,16 @@ class TokenClass(enum.IntEnum):
     """The stop after the last assistant message."""
     STOP_SEPARATOR = 11
     """A separator that follows a stop."""
+    TOOL = 12
+    """Content of a tool message: what a tool answered, which the assistant reads."""
+    TOOL_CALL = 13
+    """Name and arguments of a call that an assistant message makes."""
+    THOUGHT = 14
+    """What an assistant message thinks before it answers."""
+    LAST_TOOL_CALL = 15
+    """A call of the last assistant message of an example."""
+    LAST_THOUGHT = 16
+    """Thought of the last assistant message of an example."""
 
     @property
     def label(self) -> str:
@@ -53,28 +67,43 @@ class TokenClass(enum.IntEnum):
         return self.name.lower()
 
     @property
+    def part_of(self) -> "TokenClass":
+        """The next coarser class; a main class is its own."""
+        return _PART_OF.get(self, self)
+
+    @property
     def main(self) -> "TokenClass":
         """The main class this one is reported under; a main class is its own."""
-        return _MAIN_OF_SUBCLASS.get(self, self)
+        return self if self.part_of is self else self.part_of.main
+
+    @property
+    def shown(self) -> "TokenClass":
+        """What a reader of an example sees: the main class, but thoughts and calls as such."""
+        return next((c for c in (self, self.part_of) if c in _SHOWN), self.main)
 
 
-_MAIN_OF_SUBCLASS: Final = {
+_PART_OF: Final = {
     TokenClass.FIRST_HEADER: TokenClass.HEADER,
     TokenClass.LAST_ASSISTANT: TokenClass.ASSISTANT,
     TokenClass.LAST_STOP: TokenClass.STOP,
     TokenClass.STOP_SEPARATOR: TokenClass.SEPARATOR,
+    TokenClass.TOOL_CALL: TokenClass.ASSISTANT,
+    TokenClass.THOUGHT: TokenClass.ASSISTANT,
+    TokenClass.LAST_TOOL_CALL: TokenClass.TOOL_CALL,
+    TokenClass.LAST_THOUGHT: TokenClass.THOUGHT,
 }
+_SHOWN: Final = (TokenClass.TOOL_CALL, TokenClass.THOUGHT)
 
 NUM_CLASSES: Final = len(TokenClass)
 MAIN_CLASSES: Final = tuple(c for c in TokenClass if c.main is c)
 MAIN_CLASS_TABLE: Final = np.array([c.main for c in TokenClass], np.uint8)
 """`MAIN_CLASS_TABLE[classes]` maps an array of classes to their main classes."""
 MAIN_CLASS_TABLE.setflags(write=False)
+SHOWN_CLASS_TABLE: Final = np.array([c.shown for c in TokenClass], np.uint8)
+"""The same for `TokenClass.shown`."""
+SHOWN_CLASS_TABLE.setflags(write=False)
 
-OUTPUT_CLASSES: Final = (
-    TokenClass.ASSISTANT,
-    TokenClass.LAST_ASSISTANT,
-    TokenClass.STOP,
-    TokenClass.LAST_STOP,
-)
+OUTPUT_CLASSES: Final = tuple(c for c in TokenClass if c.main in (TokenClass.ASSISTANT, TokenClass.STOP))
 """Classes that a model writes when it answers; an example without any of them teaches no answer."""
+INSTRUCTION_CLASSES: Final = (TokenClass.SYSTEM, TokenClass.USER, TokenClass.TOOL)
+"""Classes of the contents that a model reads before it answers."""

@@ -14,7 +14,7 @@ WEIGHT: Final = Bounds(0.0, 1e6)
 class ClassWeights:
     """Weight per token class, over the policy's own.
 
-    A main class (first six) sets its sub-class too, unless that is set itself.
+    A class sets those that are part of it too, unless they are set themselves.
     """
 
     header: float | None = setting(None, "Weight of `header` tokens; none: the policy's.", bounds=WEIGHT)
@@ -41,6 +41,25 @@ class ClassWeights:
     stop_separator: float | None = setting(
         None,
         "Weight of `stop_separator` tokens; none: that of `separator`, else the policy's.",
+        bounds=WEIGHT,
+    )
+    tool: float | None = setting(
+        None, "Weight of `tool` tokens, what tools answered; none: the policy's.", bounds=WEIGHT
+    )
+    tool_call: float | None = setting(
+        None, "Weight of `tool_call` tokens; none: that of `assistant`, else the policy's.", bounds=WEIGHT
+    )
+    thought: float | None = setting(
+        None, "Weight of `thought` tokens; none: that of `assistant`, else the policy's.", bounds=WEIGHT
+    )
+    last_tool_call: float | None = setting(
+        None,
+        "Weight of `last_tool_call` tokens; none: that of `tool_call`, then `assistant`, then the policy's.",
+        bounds=WEIGHT,
+    )
+    last_thought: float | None = setting(
+        None,
+        "Weight of `last_thought` tokens; none: that of `thought`, then `assistant`, then the policy's.",
         bounds=WEIGHT,
     )
 

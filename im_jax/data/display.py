@@ -14,7 +14,7 @@ from im_jax.data.dataset import ExampleView
 from im_jax.data.statistics import DataReport
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.text import in_one_line
-from im_jax.token_classes import MAIN_CLASS_TABLE, TokenClass
+from im_jax.token_classes import SHOWN_CLASS_TABLE, TokenClass
 
 COLOURS: Final = {
     TokenClass.PAD: "#9e9e9e",
@@ -22,7 +22,10 @@ COLOURS: Final = {
     TokenClass.HEADER: "#8d6e63",
     TokenClass.SYSTEM: "#7b4fb5",
     TokenClass.USER: "#1565c0",
+    TokenClass.TOOL: "#00838f",
     TokenClass.ASSISTANT: "#2e7d32",
+    TokenClass.THOUGHT: "#827717",
+    TokenClass.TOOL_CALL: "#b5530a",
     TokenClass.STOP: "#c62828",
     TokenClass.SEPARATOR: "#8d6e63",
 }
@@ -35,7 +38,7 @@ class MaskedExample(NamedTuple):
     tokens: list[int]
     pieces: list[str]
     classes: list[TokenClass]
-    """Main classes."""
+    """Classes as shown: main ones, and thoughts and calls."""
     weights: list[float]
     """Weight of each token as a target, before normalisation; 0 for the first: nothing predicts it."""
 
@@ -63,7 +66,7 @@ def mask_example(
         id=example.id,
         tokens=example.tokens.tolist(),
         pieces=[tokenizer.piece(token) for token in example.tokens.tolist()],
-        classes=[TokenClass(c) for c in MAIN_CLASS_TABLE[example.classes].tolist()],
+        classes=[TokenClass(c) for c in SHOWN_CLASS_TABLE[example.classes].tolist()],
         weights=[round(float(w), 6) for w in weights],
     )
 

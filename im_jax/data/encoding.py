@@ -15,7 +15,7 @@ in front here, because the template leaves it to the tokenizer.
 A token may cover characters of two spans: GPT-2 makes one token of the space after "Response:" and the
 number that answers. It then takes the class that comes first in
 
-    stop > assistant > user > system > separators > headers > bos
+    stop > assistant > user > tool > system > separators > headers > bos
 
 so that contents and stops never lose a token to the template.
 """
@@ -40,11 +40,12 @@ _BY_PRIORITY: Final = (
     TokenClass.HEADER,
     TokenClass.SEPARATOR,
     TokenClass.SYSTEM,
+    TokenClass.TOOL,
     TokenClass.USER,
     TokenClass.ASSISTANT,
     TokenClass.STOP,
 )
-_PRIORITY: Final = np.argsort(_BY_PRIORITY)[MAIN_CLASS_TABLE]
+_PRIORITY: Final = np.array([_BY_PRIORITY.index(c.main) for c in TokenClass])
 """Rank of each class, sub-classes with their main class; the highest takes a shared token."""
 _CONTENT: Final = np.isin(MAIN_CLASS_TABLE, list(CONTENT_CLASS.values()))
 _OUTPUT: Final = np.isin(np.arange(NUM_CLASSES), OUTPUT_CLASSES)
@@ -110,8 +111,9 @@ def encode_conversations(
         tokenizer: makes tokens of the text.
         max_length: most tokens an example may keep, BOS included.
         truncation: what happens to longer ones. `right`: the first `max_length` tokens stay.
-            `keep_output`: user tokens go, the earliest first, then system tokens; if template and output
-            alone are too long, the rest is cut from the right. `drop`: the example stays without tokens.
+            `keep_output`: user and tool tokens go, the earliest first, then system tokens; if template and
+            output alone are too long, the rest is cut from the right. `drop`: the example stays without
+            tokens.
 
     Returns:
         One encoded example for each conversation, in order.
@@ -262,8 +264,10 @@ def _kept(
         if truncation == "drop":
             kept[start:end] = False
         elif truncation == "keep_output":
-            of_roles = [np.flatnonzero(classes[start:end] == c) for c in (TokenClass.USER, TokenClass.SYSTEM)]
-            removed = np.concatenate(of_roles)[: end - start - max_length]
+            of_example = classes[start:end]
+            read = np.isin(of_example, (TokenClass.USER, TokenClass.TOOL))
+            in_order = np.concatenate([np.flatnonzero(read), np.flatnonzero(of_example == TokenClass.SYSTEM)])
+            removed = in_order[: end - start - max_length]
             kept[start + removed] = False
             kept[start:end] &= np.cumsum(kept[start:end]) <= max_length
         else:

@@ -102,10 +102,10 @@ def _legend(class_weights: jt.Float32[np.ndarray, " C"]) -> Iterator[str]:
     """A row for each class with its weight, and for sub-classes that weigh otherwise."""
     for token_class in TokenClass:
         weight = float(class_weights[token_class])
-        main = float(class_weights[token_class.main])
-        if token_class is TokenClass.PAD or (token_class not in MAIN_CLASSES and weight == main):
+        coarser = float(class_weights[token_class.part_of])
+        if token_class is TokenClass.PAD or (token_class not in MAIN_CLASSES and weight == coarser):
             continue
-        chip = f'<span class="{_class(token_class.main, weight)}"{_style(weight)}>{token_class.label}</span>'
+        chip = f'<span class="{_class(token_class.shown, weight)}"{_style(weight)}>{token_class.label}</span>'
         yield f"<li>{chip} {weight:g}</li>"
 
 

@@ -14,12 +14,11 @@ from im_jax.data.encoding import EncodedExample
 from im_jax.data.records.conversation import Conversation
 from im_jax.errors import DataError
 from im_jax.text import counted, in_one_line
-from im_jax.token_classes import MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
+from im_jax.token_classes import INSTRUCTION_CLASSES, MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
 _CHUNK: Final = 1 << 16
 _NAMED: Final = 8
 _NAME_SHOWN: Final = 60
-_INSTRUCTION: Final = (TokenClass.SYSTEM, TokenClass.USER)
 
 
 @dataclass
@@ -141,7 +140,7 @@ class DataReport:
         by_class = {c.label: self.class_tokens(c) for c in MAIN_CLASSES if self.class_tokens(c)}
         total = sum(by_class.values())
         output_tokens = sum(self.class_tokens(c) for c in OUTPUT_CLASSES if c.main is c)
-        instruction_tokens = sum(self.class_tokens(c) for c in _INSTRUCTION)
+        instruction_tokens = sum(self.class_tokens(c) for c in INSTRUCTION_CLASSES)
         return {
             "examples": self.kept,
             "in_source": self.total,

@@ -9,6 +9,7 @@ import numpy as np
 from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset
 from im_jax.data.ids import Ids
 from im_jax.errors import DataError
+from im_jax.token_classes import NUM_CLASSES
 
 _FLAT: Final = ("tokens", "classes")
 _SMALL: Final = 1 << 16
@@ -48,7 +49,7 @@ def open_dataset(folder: pathlib.Path) -> EncodedDataset:
     """The data set that `save` wrote, its arrays mapped from the files.
 
     Raises:
-        DataError: a file is missing, damaged, or does not fit the others.
+        DataError: a file is missing, damaged, does not fit the others, or counts other classes.
     """
     ids = {field.name: _mapped(folder / f"ids.{field.name}.npy") for field in dataclasses.fields(Ids)}
     names = [field.name for field in dataclasses.fields(EncodedDataset) if field.name != "ids"]
@@ -57,6 +58,8 @@ def open_dataset(folder: pathlib.Path) -> EncodedDataset:
     by_example = [arrays[name] for name in names]
     if len({len(a) for a in (*by_example, ids["numbers"])}) > 1:
         raise DataError(f"{folder}: its arrays are of different numbers of examples; write it anew")
+    if arrays["histograms"].shape[1:] != (NUM_CLASSES,):
+        raise DataError(f"{folder}: is of a version with other token classes; write it anew")
     return EncodedDataset(ids=Ids(**ids), **arrays)
 
 

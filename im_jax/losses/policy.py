@@ -1,8 +1,8 @@
 """Loss policies: a weight per token class.
 
     policy        trains
-    it            assistant text and stop tokens (instruction tuning)
-    im            system, user and assistant text and stop tokens (Instruction Modelling)
+    it            assistant text, its thoughts and calls, and stop tokens (instruction tuning)
+    im            system, user, tool and assistant text and stop tokens (Instruction Modelling)
     it_released   as `it`, and the newline after a stop: what the released code's IT trains
     im_released   everything but BOS and the first header: what the released code's IM trains
     all           everything but padding and BOS
@@ -21,10 +21,10 @@ import numpy as np
 from im_jax.config import ClassWeights, LossConfig
 from im_jax.config.loss import WEIGHT
 from im_jax.errors import ConfigError
-from im_jax.token_classes import NUM_CLASSES, OUTPUT_CLASSES, TokenClass
+from im_jax.token_classes import INSTRUCTION_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
 _OUTPUT: Final = frozenset(OUTPUT_CLASSES)
-_TEMPLATE_FREE: Final = _OUTPUT | {TokenClass.SYSTEM, TokenClass.USER}
+_TEMPLATE_FREE: Final = _OUTPUT | set(INSTRUCTION_CLASSES)
 _NEVER_TRAINED: Final = frozenset({TokenClass.PAD, TokenClass.BOS})
 _ALL: Final = frozenset(TokenClass) - _NEVER_TRAINED
 
@@ -34,7 +34,7 @@ TRAINED_CLASSES: Final[dict[str, frozenset[TokenClass]]] = {
     "it_released": _OUTPUT | {TokenClass.STOP_SEPARATOR},
     "im_released": _ALL - {TokenClass.FIRST_HEADER},
     "all": _ALL,
-    "last_turn": frozenset({TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP}),
+    "last_turn": frozenset(c for c in OUTPUT_CLASSES if c.label.startswith("last_")),
 }
 
 
@@ -69,7 +69,7 @@ def policy_weights(name: str) -> jt.Float32[np.ndarray, " C"]:
 def make_policy(loss: LossConfig) -> LossPolicy:
     """The policy a configuration asks for: the named one, with the weights that are set put over it.
 
-    A weight set for a main class holds for its sub-class too, unless the sub-class has its own.
+    A weight set for a class holds for those that are part of it too, unless they have their own.
 
     Raises:
         ConfigError: a weight is negative or not finite; nothing is trained; or no stop token is
@@ -92,12 +92,11 @@ def make_policy(loss: LossConfig) -> LossPolicy:
 
 
 def _configured_weight(weights: ClassWeights, token_class: TokenClass) -> float | None:
-    """The weight set for a class, or for its main class; None where neither is set."""
-    for label in (token_class.label, token_class.main.label):
-        value = getattr(weights, label, None)
-        if value is None:
-            continue
-        if not WEIGHT.hold(value):
-            raise ConfigError(f"loss.weights.{label}={value} must be a number from {WEIGHT}")
-        return float(value)
-    return None
+    """The weight set for a class, or for one that it is part of; None where none is set."""
+    while True:
+        value = getattr(weights, token_class.label, None)
+        if value is not None and not WEIGHT.hold(value):
+            raise ConfigError(f"loss.weights.{token_class.label}={value} must be a number from {WEIGHT}")
+        if value is not None or token_class is token_class.part_of:
+            return value
+        token_class = token_class.part_of

@@ -176,6 +176,14 @@ def test_a_damaged_folder_is_named(harm: Any, message: str, tmp_path: Path) -> N
         open_dataset(tmp_path)
 
 
+def test_counts_of_other_token_classes_are_refused(tmp_path: Path) -> None:
+    save(EncodedDataset.from_examples(examples()), tmp_path)
+    counts = np.load(tmp_path / "histograms.npy")
+    np.save(tmp_path / "histograms.npy", counts[:, :12])
+    with pytest.raises(DataError, match="other token classes; write it anew"):
+        open_dataset(tmp_path)
+
+
 def test_ids_of_every_kind_are_kept() -> None:
     names = [
         "a.jsonl:1",

@@ -99,6 +99,7 @@ def test_legend_says_what_each_class_weighs_and_looks_like_its_tokens() -> None:
         "assistant": ({"assistant", "trained"}, "--weight:1"),
         "stop": ({"stop", "trained"}, "--weight:1"),
         "separator": ({"separator"}, ""),
+        "tool": ({"tool"}, ""),
         "last_assistant": ({"assistant", "trained"}, "--weight:1"),
     }
     assert "last_assistant</span> 2</li>" in shown and "user</span> 0.25</li>" in shown

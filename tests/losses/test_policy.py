@@ -8,14 +8,16 @@ from im_jax.errors import ConfigError
 from im_jax.losses.policy import TRAINED_CLASSES, make_policy, policy_weights
 from im_jax.token_classes import MAIN_CLASS_TABLE, NUM_CLASSES, TokenClass
 
-OUTPUT = {"assistant", "last_assistant", "stop", "last_stop"}
+LAST = {"last_assistant", "last_stop", "last_thought", "last_tool_call"}
+OUTPUT = LAST | {"assistant", "stop", "thought", "tool_call"}
+READ = {"system", "user", "tool"}
 TRAINED = {
     "it": OUTPUT,
-    "im": OUTPUT | {"system", "user"},
+    "im": OUTPUT | READ,
     "it_released": OUTPUT | {"stop_separator"},
-    "im_released": OUTPUT | {"system", "user", "header", "separator", "stop_separator"},
-    "all": OUTPUT | {"system", "user", "header", "first_header", "separator", "stop_separator"},
-    "last_turn": {"last_assistant", "last_stop"},
+    "im_released": OUTPUT | READ | {"header", "separator", "stop_separator"},
+    "all": OUTPUT | READ | {"header", "first_header", "separator", "stop_separator"},
+    "last_turn": LAST,
 }
 
 
@@ -46,6 +48,38 @@ def test_weight_of_a_sub_class_wins_over_its_main_class() -> None:
     policy = make_policy(LossConfig(policy="it", weights=ClassWeights(assistant=0.5, last_assistant=2.0)))
     assert policy.weights[TokenClass.ASSISTANT] == 0.5
     assert policy.weights[TokenClass.LAST_ASSISTANT] == 2.0
+
+
+def test_weights_of_thoughts_and_calls_come_from_the_nearest_coarser_class() -> None:
+    weights = ClassWeights(assistant=0.5, last_assistant=3.0, thought=0.25, last_tool_call=2.0)
+    policy = make_policy(LossConfig(policy="it", weights=weights))
+    assert policy.weights[TokenClass.THOUGHT] == policy.weights[TokenClass.LAST_THOUGHT] == 0.25
+    assert policy.weights[TokenClass.TOOL_CALL] == 0.5
+    assert policy.weights[TokenClass.LAST_TOOL_CALL] == 2
+    assert policy.weights[TokenClass.TOOL] == 0
+
+
+def test_values_of_classes_are_those_of_stored_data_sets() -> None:
+    assert [(c.label, c.main.label) for c in TokenClass] == [
+        ("pad", "pad"),
+        ("bos", "bos"),
+        ("header", "header"),
+        ("system", "system"),
+        ("user", "user"),
+        ("assistant", "assistant"),
+        ("stop", "stop"),
+        ("separator", "separator"),
+        ("first_header", "header"),
+        ("last_assistant", "assistant"),
+        ("last_stop", "stop"),
+        ("stop_separator", "separator"),
+        ("tool", "tool"),
+        ("tool_call", "assistant"),
+        ("thought", "assistant"),
+        ("last_tool_call", "assistant"),
+        ("last_thought", "assistant"),
+    ]
+    assert [c.value for c in TokenClass] == list(range(NUM_CLASSES))
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])

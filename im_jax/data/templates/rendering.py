@@ -10,6 +10,7 @@ CONTENT_CLASS: Final = {
     "system": TokenClass.SYSTEM,
     "user": TokenClass.USER,
     "assistant": TokenClass.ASSISTANT,
+    "tool": TokenClass.TOOL,
 }
 """Class of a message's content by its role."""
 
@@ -83,4 +84,6 @@ def assemble(pieces: Iterable[Piece], messages: Sequence[Message]) -> Rendered:
 _LAST: Final = {
     TokenClass.ASSISTANT: TokenClass.LAST_ASSISTANT,
     TokenClass.STOP: TokenClass.LAST_STOP,
+    TokenClass.TOOL_CALL: TokenClass.LAST_TOOL_CALL,
+    TokenClass.THOUGHT: TokenClass.LAST_THOUGHT,
 }
