@@ -3,7 +3,7 @@
 import pytest
 
 from im_jax.config import TEMPLATES
-from im_jax.data.records.conversation import Conversation, Message
+from im_jax.data.records import Conversation, Message, ToolCall
 from im_jax.data.templates import Rendered, make_template
 from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import DataError
@@ -201,3 +201,20 @@ def test_a_template_with_its_own_stop_needs_no_eos(name: str) -> None:
 def test_an_unknown_name_suggests_a_known_one() -> None:
     with pytest.raises(DataError, match="did you mean chatml"):
         make_template("chat-ml", TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("part", "answer", "tools"),
+    [
+        ("what tools say", Message("tool", "3"), ()),
+        ("calls of tools", Message("assistant", "a", tool_calls=(ToolCall("f", "{}"),)), ()),
+        ("thoughts beside an answer", Message("assistant", "a", thought="b"), ()),
+        ("a list of tools", Message("assistant", "a"), ("{}",)),
+    ],
+)
+def test_what_a_template_would_leave_out_is_refused(
+    part: str, answer: Message, tools: tuple[str, ...]
+) -> None:
+    messages = (Message("user", "2+2?"), answer, Message("assistant", "4"))
+    with pytest.raises(DataError, match=rf"^a\.jsonl:4: the chat template tulu cannot write {part}; use "):
+        make_template("tulu", TOKENIZER).render(Conversation("c", messages, "a.jsonl:4", tools=tools))

@@ -69,7 +69,7 @@ def test_a_prepared_set_equals_its_files_in_content_and_order(files: dict[str, s
             DataConfig(source="tfds", name="instruction_jsonl", path=str(data_dir), split=split)
         )
         assert contents(source) == contents(JsonlSource(path))
-    assert source[0].origin == "instruction_jsonl/1.0.0/test:0"
+    assert source[0].origin == "instruction_jsonl/1.1.0/test:0"
 
 
 def test_real_records_survive_the_round_trip(shared_data: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_chats_made_here_survive_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_split_can_be_read(data_dir: Path) -> None:
-    source = TfdsSource("instruction_jsonl:1.0.0", str(data_dir), "train[10:20]")
+    source = TfdsSource("instruction_jsonl:1.1.0", str(data_dir), "train[10:20]")
     assert [c.messages[1].content for c in source] == [str(i) for i in range(7, 17)]
 
 

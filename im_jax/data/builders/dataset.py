@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -14,6 +15,7 @@ import tensorflow_datasets as tfds
 from im_jax.config import FieldNames
 from im_jax.data.files.location import split_paths
 from im_jax.data.jsonl import JsonlSource
+from im_jax.data.records import Message
 from im_jax.data.records.formats import DEFAULT_FIELDS
 from im_jax.errors import DataError
 
@@ -23,7 +25,7 @@ NAME: Final = "instruction_jsonl"
 class InstructionJsonl(tfds.core.GeneratorBasedBuilder):
     """The conversations of JSON Lines files; `prepare` makes and writes one."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
 
     def __init__(self, *, sources: Mapping[str, JsonlSource] = MappingProxyType({}), **kwargs: Any):
         """`sources`: what each split is written from; a set that is written already needs none."""
@@ -33,11 +35,14 @@ class InstructionJsonl(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text()
-        message = {"role": text, "content": text, "weight": tfds.features.Scalar(np.float32), "input": text}
+        message = {name: text for name in _features(Message("user", ""))}
+        message["weight"] = tfds.features.Scalar(np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Conversations read from JSON Lines files by im_jax.",
-            features=tfds.features.FeaturesDict({"id": text, "messages": tfds.features.Sequence(message)}),
+            features=tfds.features.FeaturesDict(
+                {"id": text, "messages": tfds.features.Sequence(message), "tools": text}
+            ),
             disable_shuffling=True,
             metadata=tfds.core.MetadataDict(fingerprint=self.fingerprint),
         )
@@ -50,7 +55,36 @@ class InstructionJsonl(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, source: JsonlSource) -> Iterator[tuple[int, dict[str, Any]]]:
         for i in range(len(source)):
             conversation = source[i]
-            yield i, {"id": conversation.id, "messages": [vars(message) for message in conversation.messages]}
+            yield (
+                i,
+                {
+                    "id": conversation.id,
+                    "messages": [_features(message) for message in conversation.messages],
+                    "tools": f"[{', '.join(conversation.tools)}]" if conversation.tools else "",
+                },
+            )
+
+
+def _features(message: Message) -> dict[str, Any]:
+    """A message under the names by which records are read; what it lacks is an empty text."""
+    calls = [
+        {
+            "id": call.id,
+            "name": call.name,
+            "arguments": call.arguments if call.as_text else json.loads(call.arguments),
+        }
+        for call in message.tool_calls
+    ]
+    return {
+        "role": message.role,
+        "content": message.content,
+        "weight": message.weight,
+        "input": message.input,
+        "reasoning_content": message.thought,
+        "tool_calls": json.dumps(calls) if calls else "",
+        "name": message.name,
+        "tool_call_id": message.tool_call_id,
+    }
 
 
 def prepare(
@@ -94,5 +128,7 @@ def _fingerprint(sources: Mapping[str, JsonlSource]) -> str:
     digest = hashlib.sha256()
     for split, source in sources.items():
         for i in range(len(source)):
-            digest.update(repr((split, source[i].id, source[i].messages)).encode())
+            conversation = source[i]
+            known = (split, conversation.id, conversation.messages, conversation.tools)
+            digest.update(repr(known).encode())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ Every format ends as the same `Conversation`; what a record says beside it is re
 as unread, never lost in silence.
 """
 
-from im_jax.data.records.conversation import ROLES, Conversation, Message
+from im_jax.data.records.conversation import ROLES, Conversation, Message, ToolCall
 from im_jax.data.records.formats import DEFAULT_FIELDS, NameCheck
 from im_jax.data.records.reading import conversation_from_record, conversation_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "Conversation",
     "Message",
     "NameCheck",
+    "ToolCall",
     "conversation_from_record",
     "conversation_of",
 ]

@@ -17,12 +17,14 @@ from typing import Any, Final
 
 from im_jax.config import FieldNames
 from im_jax.data.files import BadRecord, Record
-from im_jax.data.records.conversation import ROLES, Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of, refuse_sharegpt
 from im_jax.data.records.message_weights import FLAGS, message_weight, refuse_record_weights
 from im_jax.data.records.refusals import described, fail, shown
 from im_jax.data.records.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
 from im_jax.errors import DataError
+
+_ROLES: Final = ("system", "user", "assistant")
 
 
 def conversation_of(record: Record | BadRecord, fields: FieldNames = DEFAULT_FIELDS) -> Conversation:
@@ -90,9 +92,9 @@ def _message(turn: object, where: str, origin: str) -> Message:
     if not isinstance(turn, dict):
         fail(origin, where, f"is {described(turn)}; must be an object with `role` and `content`")
     role = turn.get("role")
-    if role not in ROLES:
+    if role not in _ROLES:
         problem = "is missing" if role is None else f"is {shown(role)}"
-        fail(origin, f"{where}.role", f"{problem}; use one of {', '.join(ROLES)}")
+        fail(origin, f"{where}.role", f"{problem}; use one of {', '.join(_ROLES)}")
     refuse_message_parts(turn, where, origin)
     if isinstance(parts := turn.get("content"), list):
         problem = f"is {described(parts)}; must be a string: join its texts, or remove the record"

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
+from im_jax.data.templates.unwritten import refuse_unwritten
 from im_jax.token_classes import TokenClass
 
 
@@ -143,6 +144,7 @@ class BuiltInTemplate:
 
     def render(self, conversation: Conversation) -> Rendered:
         """See `Template.render`."""
+        refuse_unwritten(conversation, self.name)
         return assemble(self._pieces(conversation.messages), conversation.messages)
 
     def prompt(self, messages: Sequence[Message]) -> str:

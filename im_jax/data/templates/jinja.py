@@ -26,6 +26,7 @@ from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
 from im_jax.data.templates.sandbox import Environment
+from im_jax.data.templates.unwritten import refuse_unwritten
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.added import read_object, token_text
 from im_jax.errors import DataError
@@ -113,6 +114,7 @@ class JinjaTemplate:
 
     def render(self, conversation: Conversation) -> Rendered:
         """See `Template.render`."""
+        refuse_unwritten(conversation, self.name)
         messages = conversation.messages
         try:
             gaps = self._layout(tuple(message.role for message in messages))
