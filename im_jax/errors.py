@@ -43,6 +43,12 @@ class StorageError(UserError):
     exit_code: ClassVar[int] = 1
 
 
+class ProcessError(UserError):
+    """A process that works for this one ended before its work did, as when memory runs out."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class Interrupted(Exception):
     """A run was asked to stop, and has saved: the same command goes on from there. No error, but an end."""
 

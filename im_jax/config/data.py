@@ -94,3 +94,10 @@ class DataConfig:
         bounds=at_least(1, 1024),
         decides=Decides.SPEED,
     )
+    encoders: int = setting(
+        0,
+        "Processes that encode examples; 0: as many as there are cores for this one.",
+        bounds=at_least(0, 1024),
+        decides=Decides.SPEED,
+        when=_FILES,
+    )

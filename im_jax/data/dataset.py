@@ -1,6 +1,5 @@
 """Encoded examples in flat arrays, in memory or mapped from files, and read at random."""
 
-import array
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ import jaxtyping as jt
 import numpy as np
 
 from im_jax.data.encoding import EncodedExample
-from im_jax.data.ids import Ids, IdsBuilder
+from im_jax.data.ids import Ids
 from im_jax.token_classes import NUM_CLASSES
 
-_UNWEIGHTED: Final = -1
+UNWEIGHTED: Final = -1
+"""First weight of an example of which all are 1."""
 _BLOCK: Final = 1 << 20
 MEASURES: Final = ("instruction_words", "output_words", "turns", "full_length")
 """What is known of an example as it was before truncation: see `im_jax.data.statistics.measures`."""
@@ -55,9 +55,10 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EncodedDataset:
-    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; 88 an example.
+    """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; about 110 an
+    example.
 
-    `take` and `im_jax.data.stored` share the flat arrays, and never copy them:
+    `take` and `im_jax.data.store.folder` share the flat arrays, and never copy them:
 
         tokens   a b c d e f g h i      starts 0 4 7    lengths 4 3 2    is (a b c d) (e f g) (h i)
                                         starts 0 7      lengths 4 2      is (a b c d) (h i)
@@ -83,15 +84,23 @@ class EncodedDataset:
     whole: jt.UInt64[np.ndarray, " E"]
     prompt: jt.UInt64[np.ndarray, " E"]
     """See `DIGESTS`; 0 where it is of no conversation."""
+    digest: jt.UInt64[np.ndarray, " E"]
+    """Of tokens, classes and, unless all are 1, weights: equal for equal examples."""
 
     @classmethod
     def from_examples(cls, examples: Iterable[EncodedExample]) -> "EncodedDataset":
-        """Join encoded examples, in order."""
+        """Join encoded examples, in order; of their texts only the length is known."""
         kept = list(examples)
-        builder = DatasetBuilder(max((len(example.tokens) for example in kept), default=0))
-        for example in kept:
-            builder.add(example)
-        return builder.finish()
+        bounds = np.cumsum([0, *(len(example.tokens) for example in kept)], dtype=np.int64)
+        return dataset_of(
+            _joined([example.tokens for example in kept], np.int32),
+            _joined([example.classes for example in kept], np.uint8),
+            _joined([example.weights for example in kept], np.float32),
+            bounds,
+            Ids.of([example.id for example in kept]),
+            {"full_length": np.array([example.full_length for example in kept], np.int32)},
+            max_length=int(np.diff(bounds).max(initial=0)),
+        )
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -103,7 +112,7 @@ class EncodedDataset:
 
     def _weights(self, index: int) -> jt.Float32[np.ndarray, " T"]:
         start, length = int(self.weight_starts[index]), int(self.lengths[index])
-        return np.ones(length, np.float32) if start == _UNWEIGHTED else self.weights[start : start + length]
+        return np.ones(length, np.float32) if start == UNWEIGHTED else self.weights[start : start + length]
 
     def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
         """See `Dataset.targets`."""
@@ -120,21 +129,25 @@ class EncodedDataset:
             self.histograms[numbers],
             self.weights,
             self.weight_starts[numbers],
-            *(getattr(self, name)[numbers] for name in (*MEASURES, *DIGESTS)),
+            *(getattr(self, name)[numbers] for name in (*MEASURES, *DIGESTS, "digest")),
         )
 
     def fingerprint(self) -> str:
-        """See `Dataset.fingerprint`."""
+        """See `Dataset.fingerprint`: of the digests, so that no token is read."""
+        return hashlib.sha256(self.digest.astype("<u8").tobytes()).hexdigest()
+
+    def first_fingerprint(self) -> str:
+        """The fingerprint as it was before examples had digests, by which runs of that time are known."""
         digest = hashlib.sha256()
         digest.update(np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]).astype(np.int64).data)
         for flat in (self.tokens, self.classes):
-            for run in self.runs():
+            for run in self._runs():
                 digest.update(np.ascontiguousarray(flat[run]).data)
         for weights in self._all_weights():
             digest.update(np.ascontiguousarray(weights).data)
         return digest.hexdigest()
 
-    def runs(self) -> Iterator[slice]:
+    def _runs(self) -> Iterator[slice]:
         """Where the examples lie in the flat arrays, in order; neighbours that touch are one slice."""
         ends = self.starts + self.lengths
         cuts = np.flatnonzero(self.starts[1:] != ends[:-1]) + 1
@@ -144,7 +157,7 @@ class EncodedDataset:
 
     def _all_weights(self) -> Iterator[jt.Float32[np.ndarray, " _"]]:
         """The weight of every token in order, in blocks."""
-        weighted = np.flatnonzero(self.weight_starts != _UNWEIGHTED)
+        weighted = np.flatnonzero(self.weight_starts != UNWEIGHTED)
         before = 0
         for index in [*weighted.tolist(), len(self)]:
             ones = int(self.lengths[before:index].sum(dtype=np.int64))
@@ -155,51 +168,76 @@ class EncodedDataset:
             before = index + 1
 
 
-class DatasetBuilder:
-    """Joins encoded examples as they come, into arrays that grow in place.
+def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
-    They end up no more than a sixteenth too large, and no example is kept beside them.
+
+def dataset_of(
+    tokens: jt.Int32[np.ndarray, " S"],
+    classes: jt.UInt8[np.ndarray, " S"],
+    weights: jt.Float32[np.ndarray, " S"],
+    bounds: jt.Int64[np.ndarray, " E_plus_1"],
+    ids: Ids,
+    known: Mapping[str, np.ndarray],
+    *,
+    max_length: int,
+) -> EncodedDataset:
+    """The data set of examples that lie end to end.
+
+    Args:
+        tokens: of all of them.
+        classes: of each token.
+        weights: of each token's message.
+        bounds: example `i` is `tokens[bounds[i]:bounds[i + 1]]`.
+        ids: of the examples.
+        known: `MEASURES` and `DIGESTS` of each example; 0 where they are not given.
+        max_length: most tokens that an example of the whole set has, should this be a part of one.
     """
+    lengths, starts = np.diff(bounds), bounds[:-1]
+    example = np.repeat(np.arange(len(lengths)), lengths)
+    is_weighted = np.bincount(example[weights != 1], minlength=len(lengths)) > 0
+    weight_lengths = np.where(is_weighted, lengths, 0)
+    is_target = weights > 0
+    is_target[starts[lengths > 0]] = False  # nothing predicts the first
+    cells = example[is_target] * NUM_CLASSES + classes[is_target]
+    histograms = np.bincount(cells, minlength=len(lengths) * NUM_CLASSES).reshape(-1, NUM_CLASSES)
+    columns = dict.fromkeys(MEASURES, np.int32) | dict.fromkeys(DIGESTS, np.uint64)
+    return EncodedDataset(
+        ids=ids,
+        starts=starts,
+        lengths=lengths.astype(np.int32),
+        tokens=tokens,
+        classes=classes,
+        histograms=histograms.astype(_count_type(max_length)),
+        weights=weights[np.repeat(is_weighted, lengths)],
+        weight_starts=np.where(is_weighted, np.cumsum(weight_lengths) - weight_lengths, UNWEIGHTED),
+        digest=_digests(tokens, classes, weights, bounds, is_weighted),
+        **{name: known.get(name, np.zeros(len(lengths), dtype)) for name, dtype in columns.items()},
+    )
 
-    def __init__(self, max_length: int) -> None:
-        """`max_length`: most tokens that an example has."""
-        self._ids = IdsBuilder()
-        self._starts, self._lengths, self._weight_starts = (array.array(code) for code in "qiq")
-        self._tokens, self._classes, self._weights = (array.array(code) for code in "iBf")
-        self._count_type = next(t for t in (np.uint8, np.uint16, np.uint32) if max_length <= np.iinfo(t).max)
-        self._histograms = array.array(np.dtype(self._count_type).char)
-        self._measures = {name: array.array("i") for name in MEASURES}
-        self._digests = {name: array.array("Q") for name in DIGESTS}
 
-    def add(self, example: EncodedExample, measured: Mapping[str, int] | None = None) -> None:
-        """Append an example with its `MEASURES` and `DIGESTS`; without them all but its length are 0."""
-        measured = {"full_length": example.full_length} if measured is None else measured
-        for name, column in (self._measures | self._digests).items():
-            column.append(measured.get(name, 0))
-        weighted = bool((example.weights != 1).any())
-        self._ids.add(example.id)
-        self._starts.append(len(self._tokens))
-        self._lengths.append(len(example.tokens))
-        self._weight_starts.append(len(self._weights) if weighted else _UNWEIGHTED)
-        self._tokens.frombytes(example.tokens.astype(np.int32).tobytes())
-        self._classes.frombytes(example.classes.tobytes())
+def _count_type(max_length: int) -> type[np.unsignedinteger]:
+    return next(t for t in (np.uint8, np.uint16, np.uint32) if max_length <= np.iinfo(t).max)
+
+
+def _digests(
+    tokens: jt.Int32[np.ndarray, " S"],
+    classes: jt.UInt8[np.ndarray, " S"],
+    weights: jt.Float32[np.ndarray, " S"],
+    bounds: jt.Int64[np.ndarray, " E_plus_1"],
+    is_weighted: jt.Bool[np.ndarray, " E"],
+) -> jt.UInt64[np.ndarray, " E"]:
+    """See `EncodedDataset.digest`: 64 bits of BLAKE2, the same on every machine."""
+    found = bytearray()
+    of_tokens, of_classes, of_weights = (
+        memoryview(each.astype(each.dtype.newbyteorder("<")).tobytes()) for each in (tokens, classes, weights)
+    )
+    ends = bounds.tolist()
+    for number, weighted in enumerate(is_weighted.tolist()):
+        start, end = ends[number], ends[number + 1]
+        digest = hashlib.blake2b(of_tokens[4 * start : 4 * end], digest_size=8)
+        digest.update(of_classes[start:end])
         if weighted:
-            self._weights.frombytes(example.weights.astype(np.float32).tobytes())
-        trainable = example.classes[1:][example.weights[1:] > 0]
-        counts = np.bincount(trainable, minlength=NUM_CLASSES)
-        self._histograms.frombytes(counts.astype(self._count_type).tobytes())
-
-    def finish(self) -> EncodedDataset:
-        """All of them; nothing can be added after."""
-        return EncodedDataset(
-            self._ids.finish(),
-            np.frombuffer(self._starts, np.int64),
-            np.frombuffer(self._lengths, np.int32),
-            np.frombuffer(self._tokens, np.int32),
-            np.frombuffer(self._classes, np.uint8),
-            np.frombuffer(self._histograms, self._count_type).reshape(-1, NUM_CLASSES),
-            np.frombuffer(self._weights, np.float32),
-            np.frombuffer(self._weight_starts, np.int64),
-            *(np.frombuffer(column, np.int32) for column in self._measures.values()),
-            *(np.frombuffer(column, np.uint64) for column in self._digests.values()),
-        )
+            digest.update(of_weights[4 * start : 4 * end])
+        found += digest.digest()
+    return np.frombuffer(bytes(found), "<u8").astype(np.uint64)

@@ -1,30 +1,27 @@
 """From a configuration to rows of classified tokens: the whole of the data side, in order."""
 
-import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
-from im_jax.data.dataset import Dataset, DatasetBuilder, EncodedDataset
-from im_jax.data.duplicates.digests import digests
-from im_jax.data.encoding import EncodedExample, encode_conversations, stop_tokens
-from im_jax.data.files.location import split_paths
-from im_jax.data.jsonl import JsonlSource
+from im_jax.data.dataset import Dataset, EncodedDataset
+from im_jax.data.encoding import stop_tokens
+from im_jax.data.files import File, chunks, located
 from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
-from im_jax.data.records.conversation import Conversation
-from im_jax.data.sources import Source, make_source
-from im_jax.data.statistics import DataReport, measures
+from im_jax.data.sources import Source, jsonl_files, make_source
+from im_jax.data.statistics import DataReport
+from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Job, chunks_of
+from im_jax.data.store.encoding import Totals, encode_all
+from im_jax.data.store.joining import InMemory
 from im_jax.data.templates import Template, make_template
-from im_jax.data.tokenizers import Tokenizer
+from im_jax.data.tokenizers import Tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.text import counted
-
-_CHUNK: Final = 1000
-"""Conversations encoded at a time: enough for the tokenizer's threads, little enough to hold as text."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,16 @@ class Prepared:
     def fingerprint(self) -> str:
         """Changes with any example that is trained or evaluated on."""
         return f"{self.train.fingerprint()}-{self.heldout.fingerprint()}"
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether a fingerprint is of these examples: this version's, or as before they had digests."""
+        if fingerprint == self.fingerprint():
+            return True
+        parts = [
+            part.first_fingerprint() if isinstance(part, EncodedDataset) else part.fingerprint()
+            for part in (self.train, self.heldout)
+        ]
+        return fingerprint == "-".join(parts)
 
     def summary(self) -> str:
         """A few lines for a reader."""
@@ -80,16 +87,16 @@ def prepare(
         ConfigError: fields contradict each other.
     """
     template = make_template(config.data.template, tokenizer)
-    encoder = Encoder(config.data, template, tokenizer, class_weights, doing)
-    with doing("reading examples"):
-        source: Source = make_source(config.data)
-    examples, report = encoder.encode(source)
+    encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config))
+    if config.data.source == "jsonl":
+        examples, report = encoder.encode_files(jsonl_files(config.data), "data.path")
+    else:
+        with doing("reading examples"):
+            source: Source = make_source(config.data)
+        examples, report = encoder.encode(source)
     heldout_report = None
     if config.eval.path and config.eval.num_examples:
-        source = JsonlSource(
-            split_paths(config.eval.path), config.data.fields, config.data.on_bad_example, field="eval.path"
-        )
-        heldout, heldout_report = encoder.encode(source)
+        heldout, heldout_report = encoder.encode_files(located(config.eval.path, "eval.path"), "eval.path")
         heldout = heldout.take(np.arange(len(heldout))[: config.eval.num_examples])
         if not len(heldout):
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
@@ -125,55 +132,36 @@ class Encoder:
     class_weights: jt.Float32[np.ndarray, " C"]
     doing: Activity = silent
     """Shows what takes long."""
+    tokenizer_path: str = ""
+    """From which other processes load the tokenizer; empty: all is encoded in this one."""
 
     def encode(self, source: Source) -> tuple[EncodedDataset, DataReport]:
-        """Encode a source, some conversations at a time."""
-        report = DataReport(skipped=list(source.skipped))
-        builder = DatasetBuilder(self.data.max_length)
-        with self.doing(f"encoding {counted(len(source), 'example')}", len(source)) as advance:
-            for start in range(0, len(source), _CHUNK):
-                conversations = [source[i] for i in range(start, min(start + _CHUNK, len(source)))]
-                for conversation in conversations:
-                    report.unread.update(conversation.unread)
-                for conversation, example in self._encode(conversations, report):
-                    measured = measures(conversation, example)
-                    if example.dropped:
-                        report.too_long += 1
-                        report.leave_out(measured)
-                    elif self.data.drop_without_output and not example.has_output:
-                        report.without_output += 1
-                        report.leave_out(measured)
-                    else:
-                        report.add(example, measured)
-                        builder.add(example, measured | digests(conversation)._asdict())
-                advance(len(conversations))
-        dataset = builder.finish()
-        report.count_targets(dataset, self.class_weights)
-        return dataset, report
+        """Encode a source whose conversations are made, in this process."""
+        dataset, totals = self._encode(chunks_of(source), None, len(source))
+        totals.report.skipped[:0] = source.skipped
+        return dataset, totals.report
+
+    def encode_files(self, files: Sequence[File], field: str) -> tuple[EncodedDataset, DataReport]:
+        """Encode the records of files, in several processes where there are many.
+
+        Args:
+            files: in order.
+            field: the field of the configuration that names them, for errors.
+        """
+        job = Job(self.data, self.tokenizer_path) if self.tokenizer_path else None
+        dataset, totals = self._encode(chunks(files, field), job)
+        totals.check(", ".join(file.path for file in files))
+        return dataset, totals.report
 
     def _encode(
-        self, conversations: list[Conversation], report: DataReport
-    ) -> list[tuple[Conversation, EncodedExample]]:
-        """Encode a chunk; what the template cannot write is a bad example like any other."""
-        encode = functools.partial(
-            encode_conversations,
-            template=self.template,
-            tokenizer=self.tokenizer,
-            max_length=self.data.max_length,
-            truncation=self.data.truncation,
-        )
-        try:
-            return list(zip(conversations, encode(conversations), strict=True))
-        except DataError:
-            if self.data.on_bad_example == "stop":
-                raise
-        pairs = []
-        for conversation in conversations:
-            try:
-                pairs.append((conversation, encode([conversation])[0]))
-            except DataError as error:
-                report.skipped.append(str(error))
-        return pairs
+        self, parts: Iterable[AnyChunk], job: Job | None, size: int | None = None
+    ) -> tuple[EncodedDataset, Totals]:
+        joined = InMemory()
+        here = ChunkEncoder(self.data, self.template, self.tokenizer)
+        totals = encode_all(parts, here, job, joined.add, self.doing, size)
+        dataset = joined.finish()
+        totals.report.count_targets(dataset, self.class_weights)
+        return dataset, totals
 
     def prepared(
         self, train: Part, held: Part, report: DataReport, heldout_report: DataReport | None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, SupportsIndex, runtime_checkable
 
 from im_jax.config import DataConfig
-from im_jax.data.files.location import split_paths
+from im_jax.data.files import File, located
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.records.conversation import Conversation
@@ -42,12 +42,7 @@ def make_source(data: DataConfig) -> Source:
             raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
         return GeneratedSource(data.num_generated, data.seed)
     if data.source == "jsonl":
-        _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
-        _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
-        paths = split_paths(data.path)
-        if not paths:
-            raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
-        return JsonlSource(paths, data.fields, data.on_bad_example)
+        return JsonlSource([file.path for file in jsonl_files(data)], data.fields, data.on_bad_example)
     if data.source != "tfds":
         raise ConfigError(f"data.source is {data.source!r}; set one of {', '.join(READ_HERE)}")
     if not data.name:
@@ -55,6 +50,15 @@ def make_source(data: DataConfig) -> Source:
     from im_jax.data.tfds_source import TfdsSource  # here, since importing TFDS takes about a second
 
     return TfdsSource(data.name, data.path, data.split, data.fields, data.on_bad_example)
+
+
+def jsonl_files(data: DataConfig) -> list[File]:
+    """The files of the source `jsonl`. Raises `ConfigError` where fields are missing or would be ignored."""
+    _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
+    _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
+    if not data.path.strip(" ,"):
+        raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
+    return located(data.path, "data.path")
 
 
 def refuse_files(data: DataConfig) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from im_jax.config import DataConfig
 from im_jax.data.dataset import Dataset
-from im_jax.data.encoding import EncodedExample
 from im_jax.data.records.conversation import Conversation
 from im_jax.errors import DataError
 from im_jax.text import counted, in_one_line
@@ -60,14 +59,6 @@ class DataReport:
     def total(self) -> int:
         """Records in the source."""
         return len(self.skipped) + self.too_long + self.without_output + self.kept
-
-    def add(self, example: EncodedExample, measured: Mapping[str, int]) -> None:
-        """Count a kept example, but for what depends on a policy: see `count_targets`."""
-        self.truncated += example.truncated
-        self.special_in_content += example.special_in_content
-        self.tokens += np.bincount(example.classes, minlength=NUM_CLASSES)
-        self.output_words += measured["output_words"]
-        self.instruction_words += measured["instruction_words"]
 
     def leave_out(self, measured: Mapping[str, int]) -> None:
         """Remember how long an example was that is not kept, which a reader of the data asks for first."""
@@ -170,13 +161,13 @@ class DataReport:
         return sum(int(self.tokens[c]) for c in TokenClass if c.main is main)
 
 
-def measures(conversation: Conversation, example: EncodedExample) -> dict[str, int]:
+def measures(conversation: Conversation, full_length: int) -> dict[str, int]:
     """How long a whole example is, before it is truncated, whatever becomes of it.
 
     `instruction_words` and `output_words`: words between white space and one more for each message, as
     Shi et al. (2024) count them in their Table 5. `turns`: messages of the assistant. `full_length`: tokens.
     """
-    words = Counter(full_length=example.full_length, instruction_words=0, output_words=0, turns=0)
+    words = Counter(full_length=full_length, instruction_words=0, output_words=0, turns=0)
     for message in conversation.messages:
         is_output = message.role == "assistant"
         words["output_words" if is_output else "instruction_words"] += len(message.text.split()) + 1

@@ -55,7 +55,7 @@ def train_run(
             check_nothing_lost(workdir, config, console)
             state = run.first_state()
         else:
-            check_resumable(saved, config, run.fingerprint, run.last_step, workdir, console)
+            check_resumable(saved, config, run.data, run.last_step, workdir, console)
             state = run.restored_state(saved)
             batches.set_state(saved.saved_data()["position"])
         with (

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from im_jax.config import Config, as_flag, flatten, records
 from im_jax.console import Console
+from im_jax.data.prepare import Prepared
 from im_jax.errors import CheckpointError, ConfigError
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.history import read_history
@@ -29,7 +30,7 @@ class Change(NamedTuple):
 def check_resumable(
     saved: Checkpoints,
     config: Config,
-    fingerprint: str,
+    data: Prepared,
     last_step: int,
     workdir: pathlib.Path,
     console: Console,
@@ -40,7 +41,7 @@ def check_resumable(
         ConfigError: the configuration or the examples are not those of the run, or it has gone further.
     """
     check_same_run(saved.saved_config(), config, workdir, console)
-    check_same_data(saved.saved_data(), fingerprint, workdir)
+    check_same_data(saved.saved_data(), data, workdir)
     check_not_beyond(saved.latest_step or 0, last_step, workdir)
     console.print(f"resuming from step {saved.latest_step} in {workdir}")
 
@@ -86,9 +87,9 @@ def changes(saved: Mapping[str, Any], config: Config) -> list[Change]:
     return [change for change in both if change.old != change.new]
 
 
-def check_same_data(saved: Mapping[str, Any], fingerprint: str, workdir: pathlib.Path) -> None:
+def check_same_data(saved: Mapping[str, Any], data: Prepared, workdir: pathlib.Path) -> None:
     """Stop if the examples are not those that the run was trained on so far, though called the same."""
-    if saved["fingerprint"] != fingerprint:
+    if not data.has_fingerprint(saved["fingerprint"]):
         raise ConfigError(
             f"the examples of the run in {workdir} have changed since its checkpoint; bring back the files "
             "as they were, or choose another --workdir for a new run"

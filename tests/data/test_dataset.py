@@ -1,7 +1,10 @@
 """One type for encoded examples: in memory, taken from another, or mapped from disk, and how much it holds."""
 
+import dataclasses
 import gc
 import hashlib
+import itertools
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +14,14 @@ import numpy as np
 import pytest
 
 from im_jax.config import Config, DataConfig
-from im_jax.data.dataset import DatasetBuilder, EncodedDataset
+from im_jax.data.dataset import EncodedDataset
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedExample, encode_conversations
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.ids import Ids
 from im_jax.data.prepare import Encoder, prepare
-from im_jax.data.stored import open_dataset, save
+from im_jax.data.store.folder import FolderWriter, open_folder
+from im_jax.data.store.joining import InMemory
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
@@ -53,7 +57,32 @@ def assert_holds(dataset: EncodedDataset, expected: list[EncodedExample]) -> Non
     assert dataset.lengths.tolist() == [len(example.tokens) for example in expected]
 
 
+def stored(dataset: EncodedDataset, folder: Path) -> EncodedDataset:
+    """Written to a folder, and mapped from there."""
+    writer = FolderWriter(folder / "set")
+    writer.add(dataset)
+    writer.finish({"told": 1})
+    opened, facts = open_folder(folder / "set")
+    assert facts == {"told": 1}
+    return opened
+
+
+def dataset_of_part(part: list[EncodedExample]) -> EncodedDataset:
+    whole = EncodedDataset.from_examples(part)
+    return dataclasses.replace(whole, histograms=whole.histograms.astype(np.uint8))
+
+
 def fingerprint_of(expected: list[EncodedExample]) -> str:
+    """By 64 bits of BLAKE2 of each example."""
+    digest = hashlib.sha256()
+    for example in expected:
+        parts = [example.tokens, example.classes]
+        parts += [example.weights] if (example.weights != 1).any() else []
+        digest.update(hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).digest())
+    return digest.hexdigest()
+
+
+def first_fingerprint_of(expected: list[EncodedExample]) -> str:
     """As it has been since the first release: runs that were begun then go on."""
     lengths = [len(example.tokens) for example in expected]
     digest = hashlib.sha256(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64).data)
@@ -69,12 +98,38 @@ def test_examples_come_out_as_they_went_in(weighted: float, tmp_path: Path) -> N
     dataset = EncodedDataset.from_examples(made)
     assert_holds(dataset, made)
     assert dataset.fingerprint() == fingerprint_of(made)
-    save(dataset, tmp_path / "set")
-    assert_holds(open_dataset(tmp_path / "set"), made)
-    assert open_dataset(tmp_path / "set").fingerprint() == dataset.fingerprint()
+    opened = stored(dataset, tmp_path / "set")
+    assert_holds(opened, made)
+    assert opened.fingerprint() == dataset.fingerprint()
+    assert dataset.first_fingerprint() == opened.first_fingerprint() == first_fingerprint_of(made)
 
 
-def test_a_part_shares_its_tokens_and_is_written_without_the_rest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cuts", [[], [1], [100, 100, 299], [0, 7]])
+def test_parts_joined_are_the_whole(cuts: list[int], tmp_path: Path) -> None:
+    made = examples()
+    edges = [0, *cuts, COUNT]
+    writer, joined = FolderWriter(tmp_path / "set"), InMemory()
+    for start, end in itertools.pairwise(edges):
+        part = dataset_of_part(made[start:end])
+        writer.add(part)
+        joined.add(part)
+    writer.finish({})
+    for found in (joined.finish(), open_folder(tmp_path / "set")[0]):
+        assert_holds(found, made)
+        assert found.fingerprint() == fingerprint_of(made)
+        np.testing.assert_array_equal(found.histograms, EncodedDataset.from_examples(made).histograms)
+
+
+def test_weights_are_written_only_where_there_are_any(tmp_path: Path) -> None:
+    stored(EncodedDataset.from_examples(examples(weighted=0)), tmp_path / "without")
+    stored(EncodedDataset.from_examples(examples(weighted=1)), tmp_path / "with")
+    assert (
+        not list((tmp_path / "without" / "set").glob("weight*"))
+        and len(list((tmp_path / "with" / "set").glob("weight*"))) == 2
+    )
+
+
+def test_a_part_shares_its_tokens(tmp_path: Path) -> None:
     made = examples()
     whole = EncodedDataset.from_examples(made)
     numbers = np.array([0, 1, 2, 7, 8, 250, COUNT - 1, 3])
@@ -82,10 +137,8 @@ def test_a_part_shares_its_tokens_and_is_written_without_the_rest(tmp_path: Path
     assert np.shares_memory(part.tokens, whole.tokens)
     assert_holds(part, expected)
     assert part.fingerprint() == fingerprint_of(expected)
-    save(part, tmp_path)
-    opened = open_dataset(tmp_path)
+    opened = stored(whole, tmp_path).take(numbers)
     assert_holds(opened, expected)
-    assert len(opened.tokens) == sum(len(example.tokens) for example in expected)
     assert opened.fingerprint() == part.fingerprint()
     assert_holds(opened.take(np.array([2, 0])), [expected[2], expected[0]])
 
@@ -93,8 +146,7 @@ def test_a_part_shares_its_tokens_and_is_written_without_the_rest(tmp_path: Path
 def test_of_no_examples_there_is_nothing(tmp_path: Path) -> None:
     nothing = EncodedDataset.from_examples([])
     assert len(nothing) == 0 and nothing.fingerprint() == fingerprint_of([])
-    save(nothing, tmp_path)
-    assert_holds(open_dataset(tmp_path), [])
+    assert_holds(stored(nothing, tmp_path), [])
     assert nothing.take(np.arange(0)).fingerprint() == nothing.fingerprint()
 
 
@@ -104,8 +156,7 @@ def test_words_turns_and_whole_lengths_of_each_example_are_kept(tmp_path: Path) 
     config = DataConfig(max_length=200)
     encoder = Encoder(config, make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
     dataset, _ = encoder.encode(source)
-    save(dataset.take(np.arange(len(dataset))[::-1]), tmp_path)
-    opened = open_dataset(tmp_path)
+    opened = stored(dataset, tmp_path).take(np.arange(len(dataset))[::-1])
     uncut = encode_conversations(
         [source[i] for i in range(40)], encoder.template, tokenizer, max_length=10_000
     )
@@ -150,8 +201,7 @@ def test_counts_by_policy_are_those_of_the_tokens_one_by_one(policy: str) -> Non
 def test_mapped_arrays_are_not_read_into_memory(tmp_path: Path) -> None:
     length = 50_000
     one = EncodedExample("a", np.arange(length, dtype=np.int32), np.ones(length, np.uint8), *_rest(length))
-    save(EncodedDataset.from_examples([one] * 4), tmp_path)
-    opened = open_dataset(tmp_path)
+    opened = stored(EncodedDataset.from_examples([one] * 4), tmp_path)
     assert isinstance(opened.tokens, np.memmap) and isinstance(opened.classes, np.memmap)
     np.testing.assert_array_equal(opened[3].tokens, one.tokens)
 
@@ -163,25 +213,23 @@ def _rest(length: int) -> tuple[np.ndarray, int, int]:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda path: path.unlink(), r"holds no encoded data set: lengths\.npy is missing"),
-        (lambda path: path.write_bytes(b"nonsense"), r"lengths\.npy: is damaged"),
-        (lambda path: path.write_bytes(b""), r"lengths\.npy: is damaged"),
-        (lambda path: np.save(path, np.zeros(3, np.int32)), "of different numbers of examples"),
+        (lambda folder: (folder / "lengths.bin").unlink(), r"lengths\.bin is missing"),
+        (lambda folder: os.truncate(folder / "tokens.bin", 7), r"tokens\.bin has 7 bytes and should have"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "its manifest is not what was written"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "its manifest is not what was written"),
     ],
 )
 def test_a_damaged_folder_is_named(harm: Any, message: str, tmp_path: Path) -> None:
-    save(EncodedDataset.from_examples(examples()), tmp_path)
-    harm(tmp_path / "lengths.npy")
+    stored(EncodedDataset.from_examples(examples()), tmp_path)
+    harm(tmp_path / "set")
     with pytest.raises(DataError, match=message):
-        open_dataset(tmp_path)
+        open_folder(tmp_path / "set")
 
 
 def test_counts_of_other_token_classes_are_refused(tmp_path: Path) -> None:
-    save(EncodedDataset.from_examples(examples()), tmp_path)
-    counts = np.load(tmp_path / "histograms.npy")
-    np.save(tmp_path / "histograms.npy", counts[:, :12])
-    with pytest.raises(DataError, match="other token classes; write it anew"):
-        open_dataset(tmp_path)
+    dataset = EncodedDataset.from_examples(examples())
+    with pytest.raises(DataError, match="of a version with other token classes"):
+        stored(dataclasses.replace(dataset, histograms=dataset.histograms[:, :12]), tmp_path)
 
 
 def test_ids_of_every_kind_are_kept() -> None:
@@ -221,11 +269,12 @@ def test_short_examples_take_seven_bytes_a_token() -> None:
     count = 20_000
     tracemalloc.start()
     try:
-        builder = DatasetBuilder(max_length=1024)
-        for example in _short_examples(count):
-            builder.add(example)
-        dataset = builder.finish()
-        del builder
+        joined = InMemory()
+        made = _short_examples(count)
+        while part := list(itertools.islice(made, 500)):
+            joined.add(EncodedDataset.from_examples(part))
+        dataset = joined.finish()
+        del joined, part
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -257,7 +306,6 @@ def test_digests_of_an_example_stay_with_it(tmp_path: Path) -> None:
     source = GeneratedSource(50, 0)
     dataset, _ = encoder.encode(source)
     conversations = {source[i].id: source[i] for i in range(50)}
-    save(dataset.take(np.arange(len(dataset))[::2]), tmp_path)
-    opened = open_dataset(tmp_path)
+    opened = stored(dataset, tmp_path).take(np.arange(len(dataset))[::2])
     for at in range(len(opened)):
         assert (opened.whole[at], opened.prompt[at]) == digests(conversations[opened[at].id])
