@@ -8,6 +8,7 @@ import importlib.util
 from im_jax.config import Config, ModelConfig
 from im_jax.config.checks import check_fields
 from im_jax.config.rewrites_checks import check_rewrites
+from im_jax.data.entries import check_entries
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 
@@ -20,6 +21,7 @@ def check(config: Config) -> None:
     """
     check_fields(config)
     _check_schedule(config)
+    check_entries(config.data)
     if config.data.source == "rewrites":
         check_rewrites(config.data.rewrites)
     if not config.model.path:

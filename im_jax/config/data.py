@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from im_jax.config.record import SHARE, Decides, When, at_least, group, setting
+from im_jax.config.record import NOT_NEGATIVE, SHARE, Decides, When, at_least, group, setting
 from im_jax.config.rewrites import RewritesConfig
 
 TEMPLATES: Final = ("tulu", "chatml", "llama2", "llama3", "alpaca", "plain")
@@ -11,6 +11,8 @@ LARGEST_SEED: Final = 2**32 - 1
 
 _FILES: Final = When("data.source", ("jsonl", "tfds"))
 _TFDS: Final = When("data.source", ("tfds",))
+_RECORDS: Final = When("data.source", ("jsonl",))
+_EXAMPLES: Final = When("data.source", ("generated", "jsonl", "tfds"))
 _REWRITES: Final = When("data.source", ("rewrites",))
 _GENERATED: Final = When("data.source", ("generated",))
 
@@ -29,6 +31,24 @@ class FieldNames:
 
 
 @dataclass
+class SubsetConfig:
+    """Part of the examples, chosen by number and by ratio of instruction to output."""
+
+    examples: int = setting(
+        0,
+        "How many examples are taken, in an order that `data.seed` decides: a larger number holds what a "
+        "smaller one takes; 0: all.",
+        bounds=at_least(0),
+    )
+    ratio: float | None = setting(
+        None,
+        "Take the `data.subset.examples` whose words of instruction to words of output are closest to this.",
+        bounds=NOT_NEGATIVE,
+        see="data.md#subsets",
+    )
+
+
+@dataclass
 class DataConfig:
     """Which examples are trained on, and how they become rows of tokens."""
 
@@ -43,6 +63,33 @@ class DataConfig:
         "",
         "`jsonl`: a file (plain or gzipped), or several joined by commas. `tfds`: the TFDS data directory.",
         when=_FILES,
+    )
+    recipe: str = setting(
+        "", "A training set by name; its files are in `path`.", when=_RECORDS, see="recipes.md"
+    )
+    mixture: str = setting(
+        "",
+        "Several sources, as `NAME=FILES@AMOUNT; NAME=recipe:RECIPE:FILES@AMOUNT`; AMOUNT is `all`, a "
+        "number of examples, or `x0.5`, how often each occurs.",
+        when=_RECORDS,
+        see="data.md#mixtures",
+    )
+    wrapping: str = setting(
+        "wrapped",
+        "User text of recipes that have instruction and input apart: `wrapped` in one of 14 wrappers, or "
+        "`plain`, as the template writes it.",
+        choices=("wrapped", "plain"),
+        when=_RECORDS,
+        see="recipes.md#wrappers",
+    )
+    subset: SubsetConfig = group(SubsetConfig, when=_EXAMPLES)
+    deduplicate: str = setting(
+        "none",
+        "Training examples that go: `none`; `exact`: the same conversation as one before or a held-out one; "
+        "`near`: those too whose prompt is nearly the same.",
+        choices=("none", "exact", "near"),
+        when=_EXAMPLES,
+        see="data.md#duplicates",
     )
     name: str = setting("", "Name of the data set, with config and version if wanted.", when=_TFDS)
     split: str = setting("train", "Split to read.", when=_TFDS)

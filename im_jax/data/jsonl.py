@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 from im_jax.config import FieldNames
-from im_jax.data.files import File, Record, chunks
+from im_jax.data.files import File, LeftOutRecord, Record, chunks
 from im_jax.data.records import DEFAULT_FIELDS, Conversation, NameCheck, conversation_of
 from im_jax.data.records.bad_examples import BadExamples
 from im_jax.errors import DataError
@@ -43,6 +43,7 @@ class JsonlSource:
         self._conversations: list[Conversation] = []
         for chunk in chunks(files, field):
             for record in chunk.records():
+                assert not isinstance(record, LeftOutRecord)  # recipes leave out, and none is read here
                 try:
                     conversation = conversation_of(record, fields)
                 except DataError as error:

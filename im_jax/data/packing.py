@@ -5,6 +5,7 @@ random-access, and the position in the data is a single number.
 """
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -33,6 +34,17 @@ class Plan:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         return self.examples[self.offsets[row] : self.offsets[row + 1]]
+
+    def of(self, numbers: jt.Int[np.ndarray, " E"]) -> "Plan":
+        """The same rows of a larger data set, in which its examples have these numbers."""
+        return Plan(numbers[self.examples].astype(np.int32), self.offsets)
+
+    @classmethod
+    def joined(cls, plans: Sequence["Plan"]) -> "Plan":
+        """The rows of several plans of one data set, in order."""
+        examples = [np.zeros(0, np.int32), *(plan.examples for plan in plans)]
+        sizes = [np.zeros(1, np.int64), *(np.diff(plan.offsets) for plan in plans)]
+        return cls(np.concatenate(examples), np.cumsum(np.concatenate(sizes), dtype=np.int64))
 
 
 def best_fit_plan(lengths: jt.Int[np.ndarray, " E"], capacity: int, seed: int) -> Plan:

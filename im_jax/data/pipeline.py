@@ -52,8 +52,11 @@ def _numbers(rows: RowSource, seed: int, batch_size: int) -> "grain.MapDataset[n
     return grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES).batch(batch_size)
 
 
-def eval_batches(rows: RowSource, *, length: int, batch_size: int, local: range) -> Iterator[Batch]:
-    """All rows once, in order; the last batch is filled up with padding rows."""
-    for start in range(0, len(rows), batch_size):
+def eval_batches(
+    rows: RowSource, *, length: int, batch_size: int, local: range, within: range | None = None
+) -> Iterator[Batch]:
+    """All rows once, or those within a range, in order; the last batch is filled up with padding rows."""
+    within = range(len(rows)) if within is None else within
+    for start in range(within.start, within.stop, batch_size):
         numbers = (start + i for i in local)
-        yield stack([rows[n] if n < len(rows) else Rows.empty(length) for n in numbers])
+        yield stack([rows[n] if n < within.stop else Rows.empty(length) for n in numbers])

@@ -1,8 +1,9 @@
 """From a configuration to rows of classified tokens: the whole of the data side, in order."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jaxtyping as jt
 import numpy as np
@@ -10,18 +11,24 @@ import numpy as np
 from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
 from im_jax.data.dataset import Dataset, EncodedDataset
+from im_jax.data.duplicates.finding import DuplicateReport
 from im_jax.data.encoding import stop_tokens
+from im_jax.data.entries import SourceEntry, source_entries
 from im_jax.data.files import File, chunks, located
-from im_jax.data.packing import Rows, RowSource, best_fit_plan, padded_plan
+from im_jax.data.mixed import MixedDataset
+from im_jax.data.packing import Plan, Rows, RowSource, best_fit_plan, padded_plan
+from im_jax.data.recipes.reading import recipe_chunks
+from im_jax.data.recipes.recipe import Recipe
+from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, jsonl_files, make_source
 from im_jax.data.statistics import DataReport
 from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Job, chunks_of
+from im_jax.data.store.counts import joined_counts
 from im_jax.data.store.encoding import Totals, encode_all
 from im_jax.data.store.joining import InMemory
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer, tokenizer_path
-from im_jax.errors import ConfigError, DataError
-from im_jax.text import counted
+from im_jax.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,12 @@ class Prepared:
     """Counts over the source, examples held out of it included."""
     heldout_report: DataReport | None
     """Counts over held-out examples that are not from the source: of `eval.path`, or of unseen rules."""
+    duplicates: DuplicateReport | None = None
+    """What is in the data more than once; None where that was not looked for."""
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    """What became of each source of a mixture."""
+    heldout_by_source: Mapping[str, range] = field(default_factory=dict)
+    """Which of the held-out rows are of each source of a mixture."""
 
     def fingerprint(self) -> str:
         """Changes with any example that is trained or evaluated on."""
@@ -53,9 +66,21 @@ class Prepared:
         ]
         return fingerprint == "-".join(parts)
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the counts of the report, by source too, and duplicates."""
+        counts = self.report.as_dict()
+        if self.shares:
+            counts["sources"] = {name: share.as_dict() for name, share in self.shares.items()}
+        if self.duplicates is not None:
+            counts["duplicates"] = self.duplicates.as_dict()
+        return counts
+
     def summary(self) -> str:
         """A few lines for a reader."""
         lines = [self.report.summary("data")]
+        lines += [share.line(name) for name, share in self.shares.items()]
+        if self.duplicates is not None:
+            lines += self.duplicates.lines()
         if self.heldout_report is not None:
             lines.append(self.heldout_report.summary("held-out data"))
         stop = stop_tokens(self.template, self.tokenizer)
@@ -88,22 +113,24 @@ def prepare(
     """
     template = make_template(config.data.template, tokenizer)
     encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config))
-    if config.data.source == "jsonl":
-        examples, report = encoder.encode_files(jsonl_files(config.data), "data.path")
-    else:
-        with doing("reading examples"):
-            source: Source = make_source(config.data)
-        examples, report = encoder.encode(source)
-    heldout_report = None
+    pools = [
+        Pool(entry.name, *encoder.encode_entry(entry), entry.amount) for entry in source_entries(config.data)
+    ]
+    heldout = heldout_report = None
     if config.eval.path and config.eval.num_examples:
         heldout, heldout_report = encoder.encode_files(located(config.eval.path, "eval.path"), "eval.path")
         heldout = heldout.take(np.arange(len(heldout))[: config.eval.num_examples])
         if not len(heldout):
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
-    else:
-        examples, heldout = _hold_out(examples, config)
-    train, held = (Part.of(part, config.data) for part in (examples, heldout))
-    return encoder.prepared(train, held, report, heldout_report)
+    selection = select(pools, heldout, config, tokenizer, doing)
+    held, by_source = held_out_part(selection.heldout, config.data)
+    report = joined_counts([pool.report for pool in pools])
+    return dataclasses.replace(
+        encoder.prepared(Part.of(selection.train, config.data), held, report, heldout_report),
+        duplicates=selection.duplicates,
+        shares=selection.shares,
+        heldout_by_source=by_source,
+    )
 
 
 class Part(NamedTuple):
@@ -115,11 +142,29 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, dataset: Dataset, data: DataConfig) -> "Part":
         """Examples packed as `data.packing` says."""
-        if data.packing == "none":
-            plan = padded_plan(len(dataset))
-        else:
-            plan = best_fit_plan(dataset.lengths, data.max_length, data.seed)
-        return cls(dataset, Rows(dataset, plan, data.max_length))
+        return cls(dataset, Rows(dataset, plan_of(dataset, data), data.max_length))
+
+
+def plan_of(dataset: Dataset, data: DataConfig) -> Plan:
+    """Which examples share a row, as `data.packing` says."""
+    if data.packing == "none":
+        return padded_plan(len(dataset))
+    return best_fit_plan(dataset.lengths, data.max_length, data.seed)
+
+
+def held_out_part(dataset: Dataset, data: DataConfig) -> tuple[Part, dict[str, range]]:
+    """Held-out examples as rows, and which rows are of each source of a mixture: they share none."""
+    if not isinstance(dataset, MixedDataset):
+        return Part.of(dataset, data), {}
+    plans: list[Plan] = []
+    rows: dict[str, range] = {}
+    before = 0
+    for at, name in enumerate(dataset.sources):
+        numbers = np.flatnonzero(dataset.source == at)
+        plans.append(plan_of(dataset.take(numbers), data).of(numbers))
+        rows[name] = range(before, before + len(plans[-1]))
+        before = rows[name].stop
+    return Part(dataset, Rows(dataset, Plan.joined(plans), data.max_length)), rows
 
 
 @dataclass(frozen=True)
@@ -141,15 +186,28 @@ class Encoder:
         totals.report.skipped[:0] = source.skipped
         return dataset, totals.report
 
-    def encode_files(self, files: Sequence[File], field: str) -> tuple[EncodedDataset, DataReport]:
+    def encode_entry(self, entry: SourceEntry) -> tuple[EncodedDataset, DataReport]:
+        """Encode a source that a configuration asks for, alone or in a mixture."""
+        alone = dataclasses.replace(self, data=entry.data)
+        if entry.data.source == "jsonl":
+            return alone.encode_files(jsonl_files(entry.data), "data.path", entry.recipe)
+        with self.doing("reading examples"):
+            source: Source = make_source(entry.data)
+        return alone.encode(source)
+
+    def encode_files(
+        self, files: Sequence[File], field: str, recipe: Recipe | None = None
+    ) -> tuple[EncodedDataset, DataReport]:
         """Encode the records of files, in several processes where there are many.
 
         Args:
             files: in order.
             field: the field of the configuration that names them, for errors.
+            recipe: what makes conversations of the records, if it is one's.
         """
+        parts = chunks(files, field) if recipe is None else recipe_chunks(recipe, files, field)
         job = Job(self.data, self.tokenizer_path) if self.tokenizer_path else None
-        dataset, totals = self._encode(chunks(files, field), job)
+        dataset, totals = self._encode(parts, job)
         totals.check(", ".join(file.path for file in files))
         return dataset, totals.report
 
@@ -177,16 +235,3 @@ class Encoder:
             report,
             heldout_report,
         )
-
-
-def _hold_out(examples: EncodedDataset, config: Config) -> tuple[EncodedDataset, EncodedDataset]:
-    """Split off `eval.num_examples` at random by `data.seed`; both parts keep the order of the source."""
-    count = config.eval.num_examples
-    if 0 < len(examples) <= count:
-        raise ConfigError(
-            f"eval.num_examples={count} would leave none of {counted(len(examples), 'example')} to train on; "
-            "lower it, or set eval.path to a file of held-out examples"
-        )
-    held = np.zeros(len(examples), bool)
-    held[np.random.default_rng(config.data.seed).permutation(len(examples))[:count]] = True
-    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))

@@ -50,6 +50,9 @@ class DataReport:
     left_out: dict[str, Counter[int]] = field(default_factory=dict)
     """Examples that were too long or without output, by what they measured: see `measures`."""
 
+    left_out_by_recipe: Counter[str] = field(default_factory=Counter)
+    """Records that are no part of the training set that a recipe names, by reason; in no other count."""
+
     @property
     def kept(self) -> int:
         """Examples that are trained or evaluated on."""
@@ -121,6 +124,9 @@ class DataReport:
             lines.append(f"  special tokens written inside messages: {self.special_in_content:,}")
         if self.unread:
             lines.append(f"  text that nothing reads: {self.unread_text()}")
+        if self.left_out_by_recipe:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out_by_recipe.items())
+            lines.append(f"  left out by the recipe: {reasons}")
         lines += [f"  skipped {message}" for message in self.skipped[:5]]
         if len(self.skipped) > 5:
             lines.append(f"  ... and {len(self.skipped) - 5:,} more skipped")
@@ -142,6 +148,7 @@ class DataReport:
             "truncated": self.truncated,
             "special_in_content": self.special_in_content,
             "unread": dict(self.unread),
+            "left_out_by_recipe": dict(self.left_out_by_recipe),
             "tokens": by_class,
             "share": {label: round(count / total, 4) for label, count in by_class.items()},
             "instruction_output_ratio_words": _ratio(self.instruction_words, self.output_words),

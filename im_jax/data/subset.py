@@ -28,14 +28,10 @@ def subset(
         seed: decides the order.
 
     Raises:
-        ConfigError: there are fewer, or a ratio is asked for without a number.
+        ConfigError: there are fewer.
     """
     count = len(instruction_words)
     if not examples:
-        if ratio is not None:
-            raise ConfigError(
-                f"data.subset.ratio={ratio:g} needs data.subset.examples, how many of the closest are taken"
-            )
         return np.arange(count, dtype=np.int64)
     if examples > count:
         raise ConfigError(

@@ -1,7 +1,8 @@
 """Held-out loss of every token class, whatever is trained."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -29,17 +30,28 @@ EvalStep = Callable[[Params, Batch], ClassSums]
 
 
 class HeldOutLoss(Evaluation):
-    """`loss`, the mean over tokens weighted by the policy, and `nll/CLASS` of each class; compiled once."""
+    """`loss`, the mean over tokens weighted by the policy, and `nll/CLASS` of each class; compiled once.
+
+    Of a mixture also `loss/SOURCE` and `nll/CLASS/SOURCE`; sums over all sources are the sums of each.
+    """
 
     name = "heldout"
 
     def __init__(
-        self, config: Config, policy: LossPolicy, rows: RowSource, mesh: Mesh, rules: ShardingRules
+        self,
+        config: Config,
+        policy: LossPolicy,
+        rows: RowSource,
+        mesh: Mesh,
+        rules: ShardingRules,
+        by_source: Mapping[str, range] = MappingProxyType({}),
     ) -> None:
-        """Args: a resolved configuration, what is trained, held-out rows, and where they are measured."""
+        """Args: a resolved configuration, what is trained, held-out rows, where they are measured, and which
+        rows are of each source, one source after the other; none: they are not told apart."""
         self.every = config.eval.every
         self._step = jax.jit(make_eval_step(config.model, rules=rules))
         self._rows, self._policy = rows, policy
+        self._by_source = by_source or {"": range(len(rows))}
         self._length, self._batch_size = config.data.max_length, eval_batch_size(config)
         self._local = local_rows(mesh, self._batch_size)
 
@@ -47,19 +59,29 @@ class HeldOutLoss(Evaluation):
         """None if nothing is held out."""
         if not len(self._rows):
             return None
-        sums = self._sums(model)
+        sums = {name: self._sums(model, rows) for name, rows in self._by_source.items() if len(rows)}
+        entry = self._entry(added(list(sums.values())))
+        for source, of_source in sums.items() if "" not in sums else ():
+            entry |= {f"{name}/{source}": value for name, value in self._entry(of_source).items()}
+        return entry
+
+    def _entry(self, sums: ClassSums) -> Entry:
         return {"loss": policy_loss(sums, self._policy.table())} | class_metrics(sums)
 
-    def _sums(self, model: Model) -> ClassSums:
+    def _sums(self, model: Model, within: range) -> ClassSums:
         batches = eval_batches(
-            self._rows, length=self._length, batch_size=self._batch_size, local=self._local
+            self._rows, length=self._length, batch_size=self._batch_size, local=self._local, within=within
         )
-        sums = jax.device_get([self._step(model.params, put_batch(b, model.mesh)) for b in batches])
-        return ClassSums(*(np.sum(np.stack(f), axis=0, dtype=np.float64) for f in zip(*sums, strict=True)))
+        return added(jax.device_get([self._step(model.params, put_batch(b, model.mesh)) for b in batches]))
 
     def table(self, entry: Entry) -> Table:
-        """Loss by token class, with what the policy trains."""
-        return heldout_table(entry, self._policy)
+        """Loss by token class, with what the policy trains, and by source."""
+        return heldout_table(entry, self._policy, [name for name in self._by_source if name])
+
+
+def added(sums: Sequence[ClassSums]) -> ClassSums:
+    """Sums over several batches, or several sources, in float64."""
+    return ClassSums(*(np.sum(np.stack(f), axis=0, dtype=np.float64) for f in zip(*sums, strict=True)))
 
 
 def make_eval_step(model: ModelConfig, *, rules: ShardingRules) -> EvalStep:
@@ -73,8 +95,8 @@ def make_eval_step(model: ModelConfig, *, rules: ShardingRules) -> EvalStep:
     return eval_step
 
 
-def heldout_table(entry: Entry, policy: LossPolicy) -> Table:
-    """Held-out loss by token class, with what the policy trains."""
+def heldout_table(entry: Entry, policy: LossPolicy, sources: Sequence[str] = ()) -> Table:
+    """Held-out loss by token class, with what the policy trains; and of each source, over what is trained."""
     table = Table(title=f"Held-out loss by token class after training with policy {policy.name}")
     for name, justify in (("class", "left"), ("trained", "left"), ("tokens", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -91,4 +113,12 @@ def heldout_table(entry: Entry, policy: LossPolicy) -> Table:
     table.add_section()
     loss = entry["loss"]
     table.add_row("all trained", "", "", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}")
+    for number, source in enumerate(source for source in sources if f"loss/{source}" in entry):
+        if not number:
+            table.add_section()
+        loss = entry[f"loss/{source}"]
+        tokens = sum(entry.get(f"tokens/{main.label}/{source}", 0) for main in MAIN_CLASSES)
+        table.add_row(
+            f"all trained, {source}", "", f"{tokens:,}", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}"
+        )
     return table

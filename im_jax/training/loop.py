@@ -134,7 +134,7 @@ def _write_summary(
         "devices": jax.device_count(),
         "seconds": round(time.perf_counter() - run.began, 1),
         "fingerprint": run.fingerprint,
-        "data": run.data.report.as_dict(),
+        "data": run.data.as_dict(),
     } | {name: finite_or_none(entry) for name, entry in entries.items()}
     if jax.process_index() == 0:
         write_whole(workdir / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")

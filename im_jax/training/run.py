@@ -178,7 +178,7 @@ def prepare_run(
     data = registry.prepare(config, tokenizer, policy.table(), doing)
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
-    heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules)
+    heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules, data.heldout_by_source)
     evaluations = [heldout, *registry.evaluations(config)]
     for evaluation in evaluations:
         evaluation.check()

@@ -90,5 +90,3 @@ def test_a_subset_by_number_is_nested_and_seeded() -> None:
     assert subset(words, words, examples=0, ratio=None, seed=0).tolist() == list(range(100))
     with pytest.raises(ConfigError, match=r"data\.subset\.examples=101 is more than the 100"):
         subset(words, words, examples=101, ratio=None, seed=0)
-    with pytest.raises(ConfigError, match=r"data\.subset\.ratio=5 needs data\.subset\.examples"):
-        subset(words, words, examples=0, ratio=5.0, seed=0)

@@ -6,7 +6,7 @@ called a near duplicate is one; that some are missed is possible, near the thres
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import jaxtyping as jt
@@ -28,17 +28,19 @@ def near_duplicates(
     count: int,
     text_of: Callable[[int], str],
     threshold: float = THRESHOLD,
+    always: int = 0,
     advance: Callable[[int], None] = lambda done: None,
 ) -> jt.Int64[np.ndarray, " E"]:
     """Of each of E texts, the first kept one that it is a near duplicate of; -1 where there is none.
 
     A text is kept if it is no near duplicate of a kept one before it, so every text that is not kept has one
-    that is, and like it.
+    that is, and like it. The first `always` are kept whatever they are like.
 
     Args:
         count: E.
         text_of: text by number; asked again for those that are compared.
         threshold: from 0 to 1.
+        always: how many are kept without being compared.
         advance: is told of each text that is done.
     """
     from datasketch import MinHash, MinHashLSH  # only where it is asked for
@@ -51,8 +53,9 @@ def near_duplicates(
         mine = pieces(number)
         signature = empty.copy()
         signature.update_batch((mine & np.uint64(0xFFFFFFFF)).tolist())
-        candidates: Iterable[int] = sorted(index.query(signature))
-        like[number] = next((other for other in candidates if jaccard(pieces(other), mine) >= threshold), -1)
+        if number >= always:
+            near = (n for n in sorted(index.query(signature)) if jaccard(pieces(n), mine) >= threshold)
+            like[number] = next(near, -1)
         if like[number] < 0:
             index.insert(number, signature, check_duplication=False)
         advance(1)

@@ -6,8 +6,8 @@ for chunk in chunks(files, "data.path"):        # cuts text, and decodes nothing
         ...                                     # Record("a.jsonl:1", {...}), or BadRecord
 """
 
-from im_jax.data.files.chunk import BadRecord, Chunk, Record
+from im_jax.data.files.chunk import AnyRecord, BadRecord, Chunk, LeftOutRecord, Record
 from im_jax.data.files.chunking import CHUNK, chunks
 from im_jax.data.files.location import File, located
 
-__all__ = ["CHUNK", "BadRecord", "Chunk", "File", "Record", "chunks", "located"]
+__all__ = ["CHUNK", "AnyRecord", "BadRecord", "Chunk", "File", "LeftOutRecord", "Record", "chunks", "located"]

@@ -21,9 +21,23 @@ class BadRecord(NamedTuple):
     """What is wrong with it, with its origin."""
 
 
+class LeftOutRecord(NamedTuple):
+    """A record that is no part of the training set that is asked for."""
+
+    origin: str
+    reason: str
+    """The same for all that are left out for it: they are counted by it."""
+
+
+AnyRecord = Record | BadRecord | LeftOutRecord
+
+
 @runtime_checkable
 class Chunk(Protocol):
     """Neighbouring records of one file, in order; can be pickled."""
 
-    def records(self) -> Iterator[Record | BadRecord]:
+    def __len__(self) -> int:
+        """Records in the file, whatever becomes of them."""
+
+    def records(self) -> Iterator[AnyRecord]:
         """Decode them. Raises `DataError` where the file as a whole turns out to be wrong."""

@@ -17,6 +17,9 @@ class JsonChunk:
     texts: tuple[tuple[int, bytes], ...]
     """Number (from 1) and text of each."""
 
+    def __len__(self) -> int:
+        return len(self.texts)
+
     def records(self) -> Iterator[Record | BadRecord]:
         """See `Chunk.records`."""
         for number, text in self.texts:

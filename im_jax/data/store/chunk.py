@@ -10,7 +10,7 @@ from im_jax.config import DataConfig
 from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, dataset_of
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedTexts, encode_rendered
-from im_jax.data.files import CHUNK, BadRecord, Chunk, Record
+from im_jax.data.files import CHUNK, BadRecord, Chunk, LeftOutRecord, Record
 from im_jax.data.ids import Ids
 from im_jax.data.records import Conversation, NameCheck, conversation_of
 from im_jax.data.records.bad_examples import BadExamples
@@ -63,7 +63,7 @@ class EncodedChunk:
     @property
     def records(self) -> int:
         """All that were looked at."""
-        return self.usable + len(self.report.skipped)
+        return self.usable + len(self.report.skipped) + self.report.left_out_by_recipe.total()
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,9 @@ class _Reading:
     def read(self, chunk: AnyChunk) -> Iterator[tuple[Conversation, Rendered]]:
         """Each record as a whole before the next, so that the first bad one is the first that is met."""
         for record in chunk.records():
+            if isinstance(record, LeftOutRecord):
+                self.report.left_out_by_recipe[record.reason] += 1
+                continue
             conversation = self._conversation(record)
             if conversation is None:
                 continue

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ def add_counts(total: DataReport, part: DataReport) -> None:
     """Add the counts of what comes next in a source."""
     for field in dataclasses.fields(DataReport):
         setattr(total, field.name, _sum(getattr(total, field.name), getattr(part, field.name)))
+
+
+def joined_counts(reports: Iterable[DataReport]) -> DataReport:
+    """The counts of several sources as one."""
+    whole = DataReport()
+    for report in reports:
+        add_counts(whole, report)
+    return whole
 
 
 def _sum(total: Any, part: Any) -> Any:

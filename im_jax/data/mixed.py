@@ -1,0 +1,84 @@
+"""Several encoded data sets as one, their arrays left where they are."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jaxtyping as jt
+import numpy as np
+
+from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, ExampleView
+
+
+@dataclass(frozen=True, eq=False)
+class MixedDataset:
+    """E examples of several sources, 10 bytes each beside what the sources hold; one may occur several times.
+
+        sources a b      source 0 0 1 1 1      numbers 0 7 0 0 3
+
+    is the examples 0 and 7 of `a`, then 0 twice and 3 of `b`. Ids are `a/ID`, so that they are unique.
+    """
+
+    parts: Sequence[EncodedDataset]
+    sources: tuple[str, ...]
+    """Name of each part."""
+    source: jt.UInt16[np.ndarray, " E"]
+    """Which part an example is of."""
+    numbers: jt.Int64[np.ndarray, " E"]
+    """Its number there."""
+
+    @classmethod
+    def of(cls, parts: Sequence[EncodedDataset], names: Sequence[str]) -> "MixedDataset":
+        """All examples of some sources, in their order."""
+        sizes = [len(part) for part in parts]
+        numbers = [np.arange(size, dtype=np.int64) for size in sizes]
+        source = np.repeat(np.arange(len(parts), dtype=np.uint16), sizes)
+        return cls(parts, tuple(names), source, np.concatenate([*numbers, np.zeros(0, np.int64)]))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> ExampleView:
+        source = int(self.source[index])
+        view = self.parts[source][int(self.numbers[index])]
+        return view._replace(id=f"{self.sources[source]}/{view.id}")
+
+    @property
+    def lengths(self) -> jt.Int32[np.ndarray, " E"]:
+        """Tokens of each example."""
+        return self.column("lengths")
+
+    def column(self, name: str) -> np.ndarray:
+        """A value of each example, as the parts call it: `turns`, `whole`."""
+        values = [getattr(part, name) for part in self.parts]
+        found = np.zeros(len(self), np.result_type(*values) if values else np.int32)
+        for at, column in enumerate(values):
+            mine = self.source == at
+            found[mine] = column[self.numbers[mine]]
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        """`dataset.turns` and its like: see `EncodedDataset`."""
+        if name in (*MEASURES, *DIGESTS, "digest"):
+            return self.column(name)
+        raise AttributeError(name)
+
+    def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
+        """See `Dataset.targets`."""
+        types = [part.histograms.dtype for part in self.parts]
+        width = max((part.histograms.shape[1] for part in self.parts), default=0)
+        found = np.zeros((len(numbers), width), np.result_type(*types) if types else np.uint8)
+        source = self.source[numbers]
+        for at, part in enumerate(self.parts):
+            mine = source == at
+            found[mine] = part.targets(self.numbers[numbers][mine])
+        return found
+
+    def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "MixedDataset":
+        """Some of the examples, in the order of their numbers."""
+        return MixedDataset(self.parts, self.sources, self.source[numbers], self.numbers[numbers])
+
+    def fingerprint(self) -> str:
+        """See `Dataset.fingerprint`: that of the same examples in one data set."""
+        return hashlib.sha256(self.column("digest").astype("<u8").tobytes()).hexdigest()

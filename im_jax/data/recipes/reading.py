@@ -1,0 +1,79 @@
+"""Chunks of the files of a recipe, whose records are converted where they are decoded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from im_jax.data.files import AnyRecord, BadRecord, Chunk, File, LeftOutRecord, Record, chunks
+from im_jax.data.recipes.first_come import first_come
+from im_jax.data.recipes.recipe import Conversion, LeftOut, Recipe
+
+
+@dataclass(frozen=True)
+class ConvertedChunk:
+    """A chunk, and what makes records in a known format of its records; can be pickled."""
+
+    chunk: Chunk
+    convert: Conversion | None
+    first: int
+    """Number of its first record in its file, from 0: conversions may depend on it."""
+    taken: bytes | None = None
+    """1 for each record that is taken, 0 for the others; None: all are."""
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+    def records(self) -> Iterator[Record | BadRecord | LeftOutRecord]:
+        """See `Chunk.records`. What becomes several is `file:3/0`, `file:3/1`."""
+        for at, record in enumerate(self.chunk.records()):
+            if self.taken is not None and not self.taken[at]:
+                yield LeftOutRecord(record.origin, "beyond the share of its source")
+            elif isinstance(record, Record) and self.convert is not None and isinstance(record.value, dict):
+                yield from self._converted(record, self.convert, self.first + at)
+            else:
+                yield record
+
+    def _converted(
+        self, record: Record, convert: Conversion, number: int
+    ) -> Iterator[Record | LeftOutRecord]:
+        made = convert(record.value, number)
+        if isinstance(made, LeftOut):
+            yield LeftOutRecord(record.origin, made.reason)
+        elif isinstance(made, dict):
+            yield Record(record.origin, made)
+        else:
+            for at, piece in enumerate(made):
+                yield Record(f"{record.origin}/{at}", piece)
+
+
+def recipe_chunks(recipe: Recipe, files: Sequence[File], field: str) -> Iterator[Chunk]:
+    """All records of a recipe's files, as `chunks` cuts them, converted.
+
+    Raises:
+        DataError: as `chunks`.
+    """
+    taken = None if recipe.share is None else _first_come(recipe, files, field)
+    before = 0
+    for file in files:
+        first = 0
+        for chunk in chunks([file], field):
+            mine = None if taken is None else taken[before : before + len(chunk)].tobytes()
+            yield ConvertedChunk(chunk, recipe.convert, first, mine)
+            first += len(chunk)
+            before += len(chunk)
+
+
+def _first_come(recipe: Recipe, files: Sequence[File], field: str) -> np.ndarray:
+    """Which records are taken, of all files: their sources are read before anything else."""
+    sources = [
+        _source_of(record, recipe.share_by) for chunk in chunks(files, field) for record in chunk.records()
+    ]
+    assert recipe.share is not None
+    return first_come(sources, recipe.share).astype(np.uint8)
+
+
+def _source_of(record: AnyRecord, name: str) -> str:
+    if isinstance(record, Record) and isinstance(record.value, dict):
+        return str(record.value.get(name, ""))
+    return ""
