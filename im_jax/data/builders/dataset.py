@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from im_jax.config import FieldNames
 from im_jax.data.files.location import split_paths
 from im_jax.data.jsonl import JsonlSource
-from im_jax.data.records import Message
+from im_jax.data.records import Conversation, Message
 from im_jax.data.records.formats import DEFAULT_FIELDS
 from im_jax.errors import DataError
 
@@ -34,15 +34,10 @@ class InstructionJsonl(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
-        message = {name: text for name in _features(Message("user", ""))}
-        message["weight"] = tfds.features.Scalar(np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Conversations read from JSON Lines files by im_jax.",
-            features=tfds.features.FeaturesDict(
-                {"id": text, "messages": tfds.features.Sequence(message), "tools": text}
-            ),
+            features=conversation_features(),
             disable_shuffling=True,
             metadata=tfds.core.MetadataDict(fingerprint=self.fingerprint),
         )
@@ -54,15 +49,26 @@ class InstructionJsonl(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, source: JsonlSource) -> Iterator[tuple[int, dict[str, Any]]]:
         for i in range(len(source)):
-            conversation = source[i]
-            yield (
-                i,
-                {
-                    "id": conversation.id,
-                    "messages": [_features(message) for message in conversation.messages],
-                    "tools": f"[{', '.join(conversation.tools)}]" if conversation.tools else "",
-                },
-            )
+            yield i, example_of(source[i])
+
+
+def conversation_features() -> tfds.features.FeaturesDict:
+    """What TFDS stores of a conversation."""
+    text = tfds.features.Text()
+    message = {name: text for name in _features(Message("user", ""))}
+    message["weight"] = tfds.features.Scalar(np.float32)
+    return tfds.features.FeaturesDict(
+        {"id": text, "messages": tfds.features.Sequence(message), "tools": text}
+    )
+
+
+def example_of(conversation: Conversation) -> dict[str, Any]:
+    """A conversation as `conversation_features` stores it."""
+    return {
+        "id": conversation.id,
+        "messages": [_features(message) for message in conversation.messages],
+        "tools": f"[{', '.join(conversation.tools)}]" if conversation.tools else "",
+    }
 
 
 def _features(message: Message) -> dict[str, Any]:
