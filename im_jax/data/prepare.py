@@ -19,6 +19,7 @@ from im_jax.data.mixed import MixedDataset
 from im_jax.data.packing import Plan, Rows, RowSource, best_fit_plan, padded_plan
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe
+from im_jax.data.records import NameCheck
 from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, jsonl_files, make_source
 from im_jax.data.statistics import DataReport
@@ -113,9 +114,13 @@ def prepare(
     """
     template = make_template(config.data.template, tokenizer)
     encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config))
+    names = NameCheck(config.data.fields) if config.data.mixture else None
     pools = [
-        Pool(entry.name, *encoder.encode_entry(entry), entry.amount) for entry in source_entries(config.data)
+        Pool(entry.name, *encoder.encode_entry(entry, names), entry.amount)
+        for entry in source_entries(config.data)
     ]
+    if names is not None:
+        names.refuse_unknown("data.mixture")
     heldout = heldout_report = None
     if config.eval.path and config.eval.num_examples:
         heldout, heldout_report = encoder.encode_files(located(config.eval.path, "eval.path"), "eval.path")
@@ -186,17 +191,28 @@ class Encoder:
         totals.report.skipped[:0] = source.skipped
         return dataset, totals.report
 
-    def encode_entry(self, entry: SourceEntry) -> tuple[EncodedDataset, DataReport]:
-        """Encode a source that a configuration asks for, alone or in a mixture."""
+    def encode_entry(
+        self, entry: SourceEntry, names: NameCheck | None = None
+    ) -> tuple[EncodedDataset, DataReport]:
+        """Encode a source that a configuration asks for, alone or in a mixture.
+
+        `names` gathers which names in `data.fields` are fields of any source of a mixture.
+        """
+        if entry.recipe is not None:
+            names = None  # it knows its fields
         alone = dataclasses.replace(self, data=entry.data)
         if entry.data.source == "jsonl":
-            return alone.encode_files(jsonl_files(entry.data), "data.path", entry.recipe)
+            return alone.encode_files(jsonl_files(entry.data), "data.path", entry.recipe, names)
         with self.doing("reading examples"):
             source: Source = make_source(entry.data)
         return alone.encode(source)
 
     def encode_files(
-        self, files: Sequence[File], field: str, recipe: Recipe | None = None
+        self,
+        files: Sequence[File],
+        field: str,
+        recipe: Recipe | None = None,
+        names: NameCheck | None = None,
     ) -> tuple[EncodedDataset, DataReport]:
         """Encode the records of files, in several processes where there are many.
 
@@ -204,11 +220,12 @@ class Encoder:
             files: in order.
             field: the field of the configuration that names them, for errors.
             recipe: what makes conversations of the records, if it is one's.
+            names: see `encode_entry`.
         """
         parts = chunks(files, field) if recipe is None else recipe_chunks(recipe, files, field)
         job = Job(self.data, self.tokenizer_path) if self.tokenizer_path else None
         dataset, totals = self._encode(parts, job)
-        totals.check(", ".join(file.path for file in files))
+        totals.check(", ".join(file.path for file in files), names)
         return dataset, totals.report
 
     def _encode(

@@ -38,7 +38,7 @@ def _titled(title: str, rows: Iterator[tuple[str, str]]) -> Table:
 def _length(run: Run) -> Iterator[tuple[str, str]]:
     data, config = run.data, run.config
     rows, batch = len(data.train_rows), config.train.batch_size
-    tokens = int(data.report.tokens.sum())
+    tokens = int(data.train.lengths.sum(dtype=np.int64) + data.heldout.lengths.sum(dtype=np.int64))
     yield "training examples", f"{len(data.train):,}"
     yield "held-out examples", f"{len(data.heldout):,}"
     yield "tokens of all examples", f"{tokens:,}"
@@ -52,7 +52,8 @@ def _length(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _loss(run: Run) -> Table:
-    table = Table(title=f"What carries loss under policy {run.policy.name}")
+    of = ", of whole sources" if run.data.shares else ""
+    table = Table(title=f"What carries loss under policy {run.policy.name}{of}")
     for name in ("class", "weight", "tokens", "share"):
         table.add_column(name, justify="left" if name == "class" else "right")
     counts, weights = run.data.report.tokens, run.policy.weights

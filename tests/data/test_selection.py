@@ -148,6 +148,17 @@ def test_a_source_is_named_in_errors(tmp_path: pathlib.Path) -> None:
         prepared(recipe="lima", path=path, fields=FieldNames(prompt="q"))
 
 
+def test_a_field_name_may_be_of_any_source_of_a_mixture(tmp_path: pathlib.Path) -> None:
+    named = [{"q": record["prompt"], "completion": record["completion"]} for record in records(3, 1)]
+    outputs = [{"instruction": record["prompt"], "r": record["completion"]} for record in records(3, 2)]
+    a, b = write(tmp_path / "a.jsonl", named), write(tmp_path / "b.jsonl", outputs)
+    text = f"a={a}@all;b={b}@all"
+    data = prepared(mixture=text, fields=FieldNames(prompt="q", output="r"))
+    assert names(data.train) == {"a": 3, "b": 3}
+    with pytest.raises(DataError, match=r"data\.fields\.system=s: no record of data\.mixture has it"):
+        prepared(mixture=text, fields=FieldNames(prompt="q", output="r", system="s"))
+
+
 def test_subsets_by_number_and_ratio(tmp_path: pathlib.Path) -> None:
     made = records(60, 0)
     path = write(tmp_path / "a.jsonl", made)

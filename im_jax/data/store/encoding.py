@@ -35,15 +35,20 @@ class Totals:
         self._names.merge(chunk.names)
         self.usable += chunk.usable
 
-    def check(self, place: str) -> None:
+    def check(self, place: str, names: NameCheck | None = None) -> None:
         """Stop where nothing of a source is usable, or a name in `data.fields` is none of its fields.
+
+        With `names`, it may be a field of another source: what was found here is added there.
 
         Raises:
             DataError: naming the place.
         """
         self._bad.skipped = self.report.skipped
         self._bad.refuse_nothing(self.usable, place)
-        self._names.refuse_unknown(place)
+        if names is None:
+            self._names.refuse_unknown(place)
+        else:
+            names.merge(self._names)
 
 
 def encode_all(
