@@ -52,14 +52,32 @@ def tables(positions: jt.Int[jax.Array, "B L"], pair_frequencies: tuple[float, .
     return jnp.cos(angles), jnp.sin(angles)
 
 
+@jax.custom_vjp
 def rotate(
     x: jt.Float[jax.Array, "B L H K"],
     cos: jt.Float32[jax.Array, "B L 1 half_K"],
     sin: jt.Float32[jax.Array, "B L 1 half_K"],
 ) -> jt.Float[jax.Array, "B L H K"]:
-    """Turns each pair of every head by its angle, in float32; the result has the type of `x`."""
-    # The partner of each element is fetched by a flip: a CPU concatenates halves ten times slower.
-    halves = x.astype(jnp.float32).reshape(*x.shape[:-1], 2, -1)
+    """Turns each pair of every head by its angle, in float32; the result has the type of `x`.
+
+    The gradient is turned back; the tables have none.
+    """
+    # The partner of each element is fetched by a flip: a CPU concatenates halves ten times slower. In the
+    # type of `x`, for compilers keep what they flip.
+    halves = x.reshape(*x.shape[:-1], 2, -1)
+    partners = jnp.flip(halves, axis=-2)
     signed_sin = jnp.stack([-sin, sin], axis=-2)
-    turned = halves * cos[..., None, :] + jnp.flip(halves, axis=-2) * signed_sin
+    turned = halves.astype(jnp.float32) * cos[..., None, :] + partners.astype(jnp.float32) * signed_sin
     return turned.reshape(x.shape).astype(x.dtype)
+
+
+def _forward(x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, Tables]:
+    return rotate(x, cos, sin), (cos, sin)
+
+
+def _backward(saved: Tables, dy: jax.Array) -> tuple[jax.Array, None, None]:
+    cos, sin = saved
+    return rotate(dy, cos, -sin), None, None
+
+
+rotate.defvjp(_forward, _backward)
