@@ -12,8 +12,6 @@ from jax.sharding import PartitionSpec
 from im_jax.models.sharding import LogicalAxes, ShardingRules
 from im_jax.products import product_of_columns
 
-_LANES = 128
-"""Of a TPU's vectors."""
 _OF_ACTIVATIONS = {"embed": "act_embed"}
 """Dimensions that have another name in what a weight is multiplied with."""
 
@@ -75,18 +73,20 @@ def gathered(
         narrow = jnp.finfo(dtype)
         weight = jax.lax.reduce_precision(weight, narrow.nexp, narrow.nmant).astype(dtype)
     parts = list(layout.parts())
-    if len(parts) == 1 and _lies_turned(weight.shape, *parts[0]):
-        return _gathered_turned(weight, *parts[0], layout)
+    if len(parts) == 1:
+        return _gathered_as_kept(weight, *parts[0], layout)
     return jax.lax.with_sharding_constraint(weight, layout.used)
 
 
-def _gathered_turned(
+def _gathered_as_kept(
     weight: jax.Array, dimension: int, axes: tuple[str, ...], layout: WeightLayout
 ) -> jax.Array:
-    """The weight, whole along a dimension of which parts are too narrow to be the last.
+    """The weight, whole along one dimension.
 
-    They are gathered as they lie on TPUs, or the compiler turns the parts of all layers before their loop,
-    filled up to whole lanes, and keeps them.
+    Parts are gathered as they lie on TPUs, which turn those of a last dimension that are narrower than their
+    vectors, or the compiler turns the parts of all layers before their loop, filled up to whole lanes, and
+    keeps them. And they are narrow when they are gathered: in a loop over parts of a layer the compiler would
+    gather them first.
     """
 
     def shard(part: jax.Array) -> jax.Array:
@@ -94,13 +94,6 @@ def _gathered_turned(
         return jnp.moveaxis(jax.lax.all_gather(parts, axes, tiled=True), 0, dimension)
 
     return jax.shard_map(shard, in_specs=layout.kept, out_specs=layout.used, check_vma=False)(weight)
-
-
-def _lies_turned(shape: tuple[int, ...], dimension: int, axes: tuple[str, ...]) -> bool:
-    """Whether parts of the last dimension are narrower than a TPU's vectors: it lies before its neighbour."""
-    mesh = jax.sharding.get_abstract_mesh().shape
-    width = shape[dimension] // math.prod(mesh[axis] for axis in axes)
-    return 0 < dimension == len(shape) - 1 and width < _LANES
 
 
 def summed_gradient(
