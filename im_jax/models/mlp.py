@@ -1,16 +1,19 @@
 """The feed-forward of a block: gated (SwiGLU), or GPT-2's."""
 
+from typing import Any
+
 import jax
 import jaxtyping as jt
 from flax import nnx
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
+from im_jax.models.parts import CUT, num_parts, summed_over_parts
 from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
 
 
-def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "SwiGLU | GELU":
+def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "FeedForward":
     """The feed-forward that the model asks for."""
     match config.mlp:
         case "swiglu":
@@ -21,19 +24,60 @@ def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "S
             raise ConfigError(f"model.mlp is {config.mlp!r}; it can be swiglu or gelu")
 
 
-class SwiGLU(Projections):
-    """Gated feed-forward (arXiv:2002.05202)."""
+class FeedForward(Projections):
+    """Maps to the inner dimension, something of each of its columns, and the map `down` from there."""
 
-    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
+    down: nnx.Param[jax.Array]
+
+    def __init__(
+        self, maps: tuple[str, ...], config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs
+    ) -> None:
         outer, inner = {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
-        self.add_map("gate", outer, inner, config, rngs)
-        self.add_map("up", outer, inner, config, rngs)
+        for name in maps:
+            self.add_map(name, outer, inner, config, rngs)
         self.add_map("down", inner, outer, config, rngs, stddev=residual_stddev(config))
+        self.remat = config.remat
         self.rules = rules
 
     def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        inner = _gated(*self.project_each(("gate", "up"), x))
-        return self.project("down", constrain(inner, ("batch", "length", "mlp"), self.rules))
+        shape = (*x.shape[:2], self.down[...].shape[0])
+        # Where inner arrays are kept for the backward pass, all are in memory anyway.
+        count = num_parts(shape, x.dtype, self.rules) if self.remat == "full" else 1
+        return self.with_bias("down", self._in_parts(x, count) if count > 1 else self._product(x))
+
+    def inner(self, x: jax.Array) -> jax.Array:
+        """The inner array, [B, L, F], of the columns that the weights have."""
+        raise NotImplementedError
+
+    def _product(self, x: jax.Array) -> jax.Array:
+        inner = constrain(self.inner(x), ("batch", "length", "mlp"), self.rules)
+        return self.products(("down",), inner)[0]
+
+    def _in_parts(self, x: jax.Array, count: int) -> jax.Array:
+        graph, *states = nnx.split(self, _is_cut, ...)
+        cut, rest = states
+        weights, structure = jax.tree.flatten(cut)
+        axes = tuple(weight.get_metadata("logical_axes") for _, weight in nnx.to_flat_state(cut))
+
+        def part(weights: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
+            return nnx.merge(graph, jax.tree.unflatten(structure, weights), rest)._product(x)
+
+        return summed_over_parts(part, count, axes, self.rules, tuple(weights), x)
+
+
+def _is_cut(path: Any, weight: Any) -> bool:
+    del path
+    return CUT in weight.get_metadata("logical_axes")
+
+
+class SwiGLU(FeedForward):
+    """Gated feed-forward (arXiv:2002.05202)."""
+
+    def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
+        super().__init__(("gate", "up"), config, rules, rngs)
+
+    def inner(self, x: jax.Array) -> jax.Array:
+        return _gated(*self.project_each(("gate", "up"), x))
 
 
 @jax.checkpoint
@@ -42,18 +86,14 @@ def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
     return jax.nn.silu(gate) * up
 
 
-class GELU(Projections):
+class GELU(FeedForward):
     """GPT-2's feed-forward: two matrices, with GELU (arXiv:1606.08415) in its tanh form between them."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        outer, inner = {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
-        self.add_map("up", outer, inner, config, rngs)
-        self.add_map("down", inner, outer, config, rngs, stddev=residual_stddev(config))
-        self.rules = rules
+        super().__init__(("up",), config, rules, rngs)
 
-    def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
-        inner = _activated(self.project("up", x))
-        return self.project("down", constrain(inner, ("batch", "length", "mlp"), self.rules))
+    def inner(self, x: jax.Array) -> jax.Array:
+        return _activated(self.project("up", x))
 
 
 @jax.checkpoint

@@ -78,6 +78,13 @@ class Projections(nnx.Module):
         self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"]
     ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
         """`x` through several maps, as `project`."""
+        products = self.products(names, x)
+        return tuple(self.with_bias(name, y) for name, y in zip(names, products, strict=True))
+
+    def products(
+        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"]
+    ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
+        """`x` through several maps without their biases."""
         weights: list[nnx.Param[jax.Array]] = [getattr(self, name) for name in names]
         layouts = [self._layout(weight, x) for weight in weights]
         values = tuple(weight[...] for weight in weights)
@@ -87,14 +94,14 @@ class Projections(nnx.Module):
             inputs = [weight.get_metadata("num_inputs") for weight in weights]
             products = tuple(_product(x, value, count) for value, count in zip(values, inputs, strict=True))
         # Named outside the custom gradient, in which no policy of recomputation can see anything.
-        named = (checkpoint_name(y, PRODUCT) for y in products)
-        return tuple(self._with_bias(name, y) for name, y in zip(names, named, strict=True))
+        return tuple(checkpoint_name(y, PRODUCT) for y in products)
 
     def _layout(self, weight: nnx.Param[jax.Array], x: jax.Array) -> WeightLayout | None:
         axes, num_inputs = weight.get_metadata("logical_axes"), weight.get_metadata("num_inputs")
         return weight_layout(axes[:num_inputs], axes[num_inputs:], self.rules, rows=x.shape[0])
 
-    def _with_bias(self, name: str, y: jax.Array) -> jax.Array:
+    def with_bias(self, name: str, y: jax.Array) -> jax.Array:
+        """A product of the map `name` with its bias, where it has one."""
         bias: nnx.Param[jax.Array] | None = getattr(self, f"{name}_bias", None)
         if bias is None:
             return y
