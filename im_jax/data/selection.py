@@ -96,6 +96,10 @@ def select(
         DataError: nothing is left.
     """
     data = config.data
+    for pool in pools:
+        if pool.name and not len(pool.dataset):
+            lost = pool.report.losses() or "it has none"
+            raise DataError(f"{pool.name}: no example of it is kept ({lost}); mend it, or leave it out")
     dataset = _joined(pools)
     drawn = [occurrences(len(pool.dataset), pool.amount, data.seed, pool.name) for pool in pools]
     times = np.concatenate(drawn)

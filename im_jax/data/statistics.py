@@ -95,7 +95,7 @@ class DataReport:
         lost = self.total - self.trained
         if lost > data.max_lost_fraction * self.total:
             raise DataError(
-                f"{lost} of {examples} would not be trained on ({self._losses()}), more than "
+                f"{lost} of {examples} would not be trained on ({self.losses()}), more than "
                 f"data.max_lost_fraction={data.max_lost_fraction}; {hint}; if it is meant, raise the fraction"
             )
         if require_trained_stop and not self.stop_trained:
@@ -104,7 +104,8 @@ class DataReport:
                 f"{hint}; if it is meant, set loss.require_trained_stop=false"
             )
 
-    def _losses(self) -> str:
+    def losses(self) -> str:
+        """For a reader: how many examples are not trained on, and why; empty: none."""
         counts = {
             "malformed": len(self.skipped),
             "too long": self.too_long,
@@ -116,7 +117,7 @@ class DataReport:
     def summary(self, name: str) -> str:
         """A few lines for a reader, under a name."""
         lines = [f"{name}: {counted(self.kept, 'example')}, {counted(int(self.tokens.sum()), 'token')}"]
-        if losses := self._losses():
+        if losses := self.losses():
             lines.append(f"  of {self.total:,} in the source: {losses}")
         if self.truncated:
             lines.append(f"  truncated: {self.truncated:,}")

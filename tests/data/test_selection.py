@@ -148,6 +148,13 @@ def test_a_source_is_named_in_errors(tmp_path: pathlib.Path) -> None:
         prepared(recipe="lima", path=path, fields=FieldNames(prompt="q"))
 
 
+def test_a_source_of_which_nothing_is_kept_is_refused(tmp_path: pathlib.Path) -> None:
+    a = write(tmp_path / "a.jsonl", records(3, 1))
+    b = write(tmp_path / "b.jsonl", [{"prompt": "word " * 99, "completion": "hi"}])
+    with pytest.raises(DataError, match=r"^b: no example of it is kept \(1 without output\)"):
+        prepared(mixture=f"a={a}@all;b={b}@all", max_length=100)
+
+
 def test_a_field_name_may_be_of_any_source_of_a_mixture(tmp_path: pathlib.Path) -> None:
     named = [{"q": record["prompt"], "completion": record["completion"]} for record in records(3, 1)]
     outputs = [{"instruction": record["prompt"], "r": record["completion"]} for record in records(3, 2)]
