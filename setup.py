@@ -47,6 +47,8 @@ setuptools.setup(
         "optax",
         "orbax-checkpoint>=0.12",
         "protobuf",
+        "pyarrow",
+        "pyyaml",
         "rich",
         "safetensors",
         "sentencepiece>=0.2.3",

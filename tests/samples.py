@@ -78,7 +78,6 @@ def _records() -> dict[str, str]:
         "bad4": {"messages": [other | {"content": 3}]},
         "bad5": {"messages": [other | {"role": "assistant"}]},
         "bad6": {"messages": [other]},
-        "bad8": [_TURN],
         "bad9": {"question": "What is 2 + 3?", "answer": "5"},
         "two": _TURN | {"instruction": "Add the numbers.", "output": "3"},
         "context": {
@@ -96,6 +95,9 @@ def _records() -> dict[str, str]:
         "chat.jsonl": f'{greeting[0][:-1]}, "id": "greeting"}}\n{json.dumps(_TURN)}\n',
         "bad1.jsonl": '{"prompt": "What is 2 + 3? Say." "completion": "5"}',
         "bad2.jsonl": f"{json.dumps(_TURN)}\n{empty}\n",
+        "bad8.json": json.dumps([_TURN, _TURN])[:-20],
+        "ultrachat/test_sft-00000-of-00001.jsonl": json.dumps(_TURN),
+        "ultrachat/train_sft-00000-of-00001.jsonl": json.dumps(_TURN),
         "table.csv": "prompt,completion\nWhat is 2 + 3?,5\n",
     }
 

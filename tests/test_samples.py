@@ -29,10 +29,11 @@ ERRORS = {
     ],
     "data.md": [
         f"train {DEBUG} --config.data.path=chat.jsonl",
+        f"inspect_loss {LLAMA}ultrachat",
         f"inspect_loss {LLAMA}two.jsonl",
         *(f"inspect_loss {LLAMA}bad{number}.jsonl" for number in (1, 2, 3, 4, 5, 6, 7, 9)),
         f"inspect_loss {LLAMA}table.csv",
-        f"inspect_loss {LLAMA}bad8.jsonl",
+        f"inspect_loss {LLAMA}bad8.json",
         f"{JINJA}nostop.jinja",
         f"{JINJA}leaves.jinja",
         f"{SUM_JINJA}upper.jinja",

@@ -54,14 +54,14 @@ class DataConfig:
 
     source: str = setting(
         "generated",
-        "`generated`: the embedded instruction set; `jsonl`: JSON Lines files; `tfds`: a TFDS data set; "
+        "`generated`: the embedded instruction set; `jsonl`: files (JSON, Parquet); `tfds`: a TFDS data set; "
         "`rewrites`: string rewrites, made as they are read.",
         choices=("generated", "jsonl", "tfds", "rewrites"),
         see="data.md",
     )
     path: str = setting(
         "",
-        "`jsonl`: a file (plain or gzipped), or several joined by commas. `tfds`: the TFDS data directory.",
+        "`jsonl`: a file, a glob or a folder, or several joined by commas. `tfds`: the TFDS data directory.",
         when=_FILES,
     )
     recipe: str = setting(
@@ -92,7 +92,7 @@ class DataConfig:
         see="data.md#duplicates",
     )
     name: str = setting("", "Name of the data set, with config and version if wanted.", when=_TFDS)
-    split: str = setting("train", "Split to read.", when=_TFDS)
+    split: str = setting("train", "Split of a TFDS data set, or of a folder.", when=_FILES)
     fields: FieldNames = group(FieldNames, when=_FILES)
     num_generated: int = setting(2000, "Number of examples.", bounds=at_least(1), when=_GENERATED)
     rewrites: RewritesConfig = group(RewritesConfig, when=_REWRITES)

@@ -10,7 +10,7 @@ class EvalConfig:
     """Held-out loss by token class."""
 
     path: str = setting(
-        "", "A file of held-out examples in the format of `data.path`; empty: hold some out of the source."
+        "", "Held-out examples, named as `data.path` names files; empty: hold some out of the source."
     )
     num_examples: int = setting(
         200, "Examples held out of the source (or read from `path`); 0: no evaluation.", bounds=at_least(0)

@@ -24,7 +24,7 @@ class JsonlSource:
 
     def __init__(
         self,
-        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | File],
         fields: FieldNames = DEFAULT_FIELDS,
         on_bad_example: str = "stop",
         field: str = "data.path",
@@ -35,7 +35,8 @@ class JsonlSource:
             DataError: a file cannot be read, or (unless skipped) a record is malformed; or no record has a
                 name of `fields`.
         """
-        files = [File(os.fspath(p)) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        given = [paths] if isinstance(paths, str | os.PathLike) else paths
+        files = [p if isinstance(p, File) else File(os.fspath(p)) for p in given]
         if not files:
             raise DataError("data.path names no file; set --config.data.path=FILE, or several with commas")
         place = ", ".join(file.path for file in files)

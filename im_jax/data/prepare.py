@@ -14,14 +14,14 @@ from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.duplicates.finding import DuplicateReport
 from im_jax.data.encoding import stop_tokens
 from im_jax.data.entries import SourceEntry, source_entries
-from im_jax.data.files import File, chunks, located
+from im_jax.data.files import File, chunks
 from im_jax.data.mixed import MixedDataset
 from im_jax.data.packing import Plan, Rows, RowSource, best_fit_plan, padded_plan
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe
 from im_jax.data.records import NameCheck
 from im_jax.data.selection import Pool, Share, select
-from im_jax.data.sources import Source, jsonl_files, make_source
+from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source
 from im_jax.data.statistics import DataReport
 from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Job, chunks_of
 from im_jax.data.store.counts import joined_counts
@@ -123,7 +123,9 @@ def prepare(
         names.refuse_unknown("data.mixture")
     heldout = heldout_report = None
     if config.eval.path and config.eval.num_examples:
-        heldout, heldout_report = encoder.encode_files(located(config.eval.path, "eval.path"), "eval.path")
+        heldout, heldout_report = encoder.encode_files(
+            heldout_files(config.eval.path, config.data), "eval.path"
+        )
         heldout = heldout.take(np.arange(len(heldout))[: config.eval.num_examples])
         if not len(heldout):
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, SupportsIndex, runtime_checkable
 
 from im_jax.config import DataConfig
-from im_jax.data.files import File, located
+from im_jax.data.files import File, has_folder, located
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.records.conversation import Conversation
@@ -42,7 +42,7 @@ def make_source(data: DataConfig) -> Source:
             raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
         return GeneratedSource(data.num_generated, data.seed)
     if data.source == "jsonl":
-        return JsonlSource([file.path for file in jsonl_files(data)], data.fields, data.on_bad_example)
+        return JsonlSource(jsonl_files(data), data.fields, data.on_bad_example)
     if data.source != "tfds":
         raise ConfigError(f"data.source is {data.source!r}; set one of {', '.join(READ_HERE)}")
     if not data.name:
@@ -53,12 +53,29 @@ def make_source(data: DataConfig) -> Source:
 
 
 def jsonl_files(data: DataConfig) -> list[File]:
-    """The files of the source `jsonl`. Raises `ConfigError` where fields are missing or would be ignored."""
+    """The files of the source `jsonl`.
+
+    Raises:
+        ConfigError: fields are missing, or would be ignored.
+        DataError: `data.path` names no files.
+    """
     _refuse(data, "name", "set --config.data.source=tfds, or leave data.name empty")
-    _refuse(data, "split", "only a TFDS data set has splits; name the split's file in data.path")
     if not data.path.strip(" ,"):
         raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
-    return located(data.path, "data.path")
+    if not has_folder(data.path):
+        _refuse(data, "split", "only folders and TFDS data sets have splits; name its files in data.path")
+    return located(data.path, "data.path", (data.split,))
+
+
+def heldout_files(path: str, data: DataConfig) -> list[File]:
+    """The files of `eval.path`: of a folder, the split that goes with `data.split`.
+
+    Raises:
+        DataError: it names no files.
+    """
+    before, _, after = data.split.partition("train")
+    names = ("validation", "test", "dev", "valid", "eval")
+    return located(path, "eval.path", tuple(f"{before}{name}{after}" for name in names))
 
 
 def refuse_files(data: DataConfig) -> None:

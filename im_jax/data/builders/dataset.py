@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from im_jax.config import FieldNames
-from im_jax.data.files.location import split_paths
+from im_jax.data.files import located
 from im_jax.data.jsonl import JsonlSource
 from im_jax.data.records import Conversation, Message
 from im_jax.data.records.formats import DEFAULT_FIELDS
@@ -115,7 +115,8 @@ def prepare(
     """
     by_split = {"train": paths} if isinstance(paths, str) else paths
     sources = {
-        split: JsonlSource(split_paths(path), fields, on_bad_example) for split, path in by_split.items()
+        split: JsonlSource(located(path, "path", (split,)), fields, on_bad_example, field="path")
+        for split, path in by_split.items()
     }
     builder = InstructionJsonl(sources=sources, data_dir=os.fspath(data_dir))
     with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads of unknown size

@@ -8,6 +8,17 @@ for chunk in chunks(files, "data.path"):        # cuts text, and decodes nothing
 
 from im_jax.data.files.chunk import AnyRecord, BadRecord, Chunk, LeftOutRecord, Record
 from im_jax.data.files.chunking import CHUNK, chunks
-from im_jax.data.files.location import File, located
+from im_jax.data.files.location import File, has_folder, located
 
-__all__ = ["CHUNK", "AnyRecord", "BadRecord", "Chunk", "File", "LeftOutRecord", "Record", "chunks", "located"]
+__all__ = [
+    "CHUNK",
+    "AnyRecord",
+    "BadRecord",
+    "Chunk",
+    "File",
+    "LeftOutRecord",
+    "Record",
+    "chunks",
+    "has_folder",
+    "located",
+]

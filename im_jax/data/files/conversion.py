@@ -1,4 +1,4 @@
-"""What a file is that is no JSON Lines, by its first bytes, and the command that makes JSON Lines of it."""
+"""What a file is that is not read, by its first bytes, and the command that makes one of it that is."""
 
 import csv
 import io
@@ -14,29 +14,30 @@ class Kind(NamedTuple):
     """As in `is a Parquet file`."""
     program: str
     """Shell command from standard input to standard output, or with `{path}` from a file."""
+    suffix: str = ".jsonl"
+    """Of the name of what it makes."""
 
 
 def _python(program: str) -> str:
     return f'python3 -c "{program}"'
 
 
-_ARRAY: Final = Kind(
-    "a JSON array",
-    _python("import json; [print(json.dumps(r)) for r in json.load(open(0, encoding='utf-8-sig'))]"),
-)
 _OBJECT: Final = Kind(
     "a JSON object over several lines",
     _python("import json; print(json.dumps(json.load(open(0, encoding='utf-8-sig'))))"),
 )
 _UTF16: Final = Kind("UTF-16 text", "iconv -f UTF-16 -t UTF-8")
-_PANDAS: Final = (
-    "import pandas, sys; pandas.read_{}(sys.argv[1]).to_json(sys.stdout, orient='records', lines=True)"
+_ARROW: Final = (
+    "import json, pyarrow, sys; [print(json.dumps(r, default=str)) "
+    "for b in pyarrow.ipc.open_{}(sys.argv[1]) for r in b.to_pylist()]"
 )
 _BY_MAGIC: Final = {
-    b"PAR1": Kind("a Parquet file", _python(_PANDAS.format("parquet")) + " {path}"),
-    b"ARROW1": Kind("an Arrow file", _python(_PANDAS.format("feather")) + " {path}"),
+    b"PAR1": Kind("a packed Parquet file", "cat", ".parquet"),
+    b"ARROW1": Kind("an Arrow file", _python(_ARROW.format("file")) + " {path}"),
+    b"\xff\xff\xff\xff": Kind("an Arrow stream", _python(_ARROW.format("stream")) + " {path}"),
     b"PK\x03\x04": Kind("a zip file", "unzip -p {path}"),
-    b"\x28\xb5\x2f\xfd": Kind("a zstandard file", "zstd -dc"),
+    b"\x28\xb5\x2f\xfd": Kind("a zstd file inside a packed one", "zstd -dc"),
+    b"\x1f\x8b": Kind("a gzip file inside a packed one", "gzip -dc"),
     b"BZh": Kind("a bzip2 file", "bzip2 -dc"),
     b"\xfd7zXZ\x00": Kind("an xz file", "xz -dc"),
     b"\xff\xfe": _UTF16,
@@ -47,7 +48,7 @@ _SHOWN: Final = 5
 
 
 def recognised(head: bytes, *, whole: bool) -> Kind | None:
-    """The format of a file that is no JSON Lines, if it is a known one.
+    """The format of a file that is not read, if it is a known one.
 
     Args:
         head: its first bytes, without white space in front.
@@ -56,12 +57,10 @@ def recognised(head: bytes, *, whole: bool) -> Kind | None:
     for magic, kind in _BY_MAGIC.items():
         if head.startswith(magic):
             return kind
-    if head.startswith(b"["):
-        return _ARRAY
     first, newline, rest = head.partition(b"\n")
     if first.strip() == b"{" and newline:
         return _OBJECT
-    return None if head.startswith(b"{") else _table(first + newline + rest, whole=whole)
+    return None if head.startswith((b"{", b"[")) else _table(first + newline + rest, whole=whole)
 
 
 def _table(head: bytes, *, whole: bool) -> Kind | None:
@@ -92,13 +91,20 @@ def _is_name(text: str) -> bool:
     return 0 < len(text) <= 60 and text.isprintable() and not set(text) & set("{}[]")
 
 
-def conversion_command(kind: Kind, path: str, zipped: bool) -> str:
-    """A shell command that turns the file into JSON Lines, written to the current directory."""
+def conversion_command(kind: Kind, path: str, packing: str) -> str:
+    """A shell command that makes a file of records in the current directory.
+
+    Args:
+        kind: what the file is.
+        path: its name.
+        packing: the program that unpacks it, such as `gzip`; empty: none.
+    """
     name = Path(path).name
-    stem = name.removesuffix(".gz").rpartition(".")[0] or "data"
+    stem = name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0] or "data"
     # The shell empties the file that it is to write before the program reads.
-    target = shlex.quote(f"{stem}.jsonl" if f"{stem}.jsonl" != name else f"{stem}-lines.jsonl")
+    target = f"{stem}{kind.suffix}" if f"{stem}{kind.suffix}" != name else f"{stem}-converted{kind.suffix}"
+    reader = f"{packing} -dc" if packing else "cat"
     if "{path}" in kind.program:
-        return f"{kind.program.replace('{path}', shlex.quote(path))} > {target}"
-    reader = "gzip -dc" if zipped else "cat"
-    return f"{reader} {shlex.quote(path)} | {kind.program} > {target}"
+        return f"{kind.program.replace('{path}', shlex.quote(path))} > {shlex.quote(target)}"
+    made = f"{reader} {shlex.quote(path)}" + (f" | {kind.program}" if kind.program != "cat" else "")
+    return f"{made} > {shlex.quote(target)}"

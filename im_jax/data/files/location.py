@@ -1,32 +1,69 @@
-"""The files that a text such as `data.path` names."""
+"""The files that a text such as `data.path` names: files, globs, folders of shards, joined by commas."""
 
+import glob
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from im_jax.data.files.folder import files_in
 from im_jax.errors import DataError
+
+_GLOB: Final = "*?["
 
 
 class File(NamedTuple):
     """A file of records."""
 
     path: str
-    """As the user wrote it."""
+    """As the user wrote it, or below what the user wrote."""
 
 
-def located(joined: str, field: str) -> list[File]:
-    """The files that a text names, in order.
+def located(joined: str, field: str, splits: tuple[str, ...] = ("train",)) -> list[File]:
+    """The files that a text names, in order; those of a glob or a folder by name.
 
     Args:
-        joined: a file, or several joined by commas.
+        joined: a file, a glob such as `data/*.jsonl`, or a folder of shards as a hub lays it out; or several
+            joined by commas.
         field: the field of the configuration that names them, for errors.
+        splits: of a folder that has several, the first of these that it has.
 
     Raises:
-        DataError: it names none. Whether they can be read is not looked at.
+        DataError: one names no file, a folder does not say which files are meant, or a file is named twice.
+            Whether files can be read is not looked at.
     """
     paths = split_paths(joined)
     if not paths:
         raise DataError(f"{field} names no file; set --config.{field}=FILE, or several with commas")
-    return [File(path) for path in paths]
+    files: list[File] = []
+    seen: dict[str, str] = {}
+    for path in paths:
+        for found in _files_of(path, field, splits):
+            real = os.path.realpath(Path(found).expanduser())
+            if real in seen:
+                again = f"{found!r} again" if seen[real] == found else f"{seen[real]!r} again, as {found!r}"
+                raise DataError(f"{field}: {path!r} names {again}; name each file once")
+            seen[real] = found
+            files.append(File(found))
+    return files
+
+
+def _files_of(path: str, field: str, splits: tuple[str, ...]) -> list[str]:
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return files_in(path, field, splits)
+    if place.exists() or not set(path) & set(_GLOB):
+        return [path]
+    found = sorted(glob.glob(os.path.expanduser(path), recursive=True))
+    files = [name for name in found if not os.path.isdir(name)]
+    if not files:
+        only = "only folders match" if found else "no file matches"
+        raise DataError(f"{field}: {only} {path!r}; correct it, or name the files")
+    return files
+
+
+def has_folder(joined: str) -> bool:
+    """Whether any part is a folder, of which a split can be chosen."""
+    return any(Path(path).expanduser().is_dir() for path in split_paths(joined))
 
 
 def split_paths(joined: str) -> list[str]:

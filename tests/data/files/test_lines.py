@@ -11,14 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from im_jax.config import Config, DataConfig
-from im_jax.data.files import File, chunks, lines
-from im_jax.data.files.location import split_paths
+from im_jax.data.files import File, chunks, opening
 from im_jax.data.jsonl import JsonlSource
-from im_jax.data.prepare import prepare
-from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
-from im_jax.losses.policy import policy_weights
 
 RECORD = {"prompt": "a", "completion": "b"}
 LINE = json.dumps(RECORD).encode()
@@ -53,7 +48,7 @@ def peak_of(action: Callable[[], object]) -> int:
 
 
 def test_a_line_beyond_all_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(opening, "MAX_LINE", 1 << 20)
     path = tmp_path / "a.jsonl"
     path.write_bytes(LINE + b"\n" + b'{"prompt": "' + b"a" * (20 << 20))
     message = ""
@@ -67,11 +62,11 @@ def test_a_line_beyond_all_use_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_line_as_long_as_is_allowed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MAX_LINE", len(LINE) + 1)
+    monkeypatch.setattr(opening, "MAX_LINE", len(LINE) + 1)
     path = tmp_path / "a.jsonl"
     path.write_bytes(LINE + b"\n" + LINE)
     assert len(JsonlSource(path)) == 2
-    monkeypatch.setattr(lines, "MAX_LINE", len(LINE) - 1)
+    monkeypatch.setattr(opening, "MAX_LINE", len(LINE) - 1)
     assert ":1: is a line of more than" in refusal(path)
 
 
@@ -79,9 +74,9 @@ def test_a_line_as_long_as_is_allowed_is_read(tmp_path: Path, monkeypatch: pytes
 def test_a_gzip_bomb_is_named_before_it_fills_the_memory(
     chunk: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "MAX_LINE", 1 << 20)
-    monkeypatch.setattr(lines, "MAX_UNPACKED", 2 << 20)
-    path = zeros(tmp_path / "bomb.jsonl.gz", 40, chunk)
+    monkeypatch.setattr(opening, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(opening, "MAX_UNPACKED", 1 << 20)
+    path = zeros(tmp_path / "bomb.jsonl.gz", 20, chunk)
     assert path.stat().st_size < 100_000
     message = ""
 
@@ -126,10 +121,9 @@ def test_a_truncated_gzip_says_how_far_it_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "command"),
     [
-        (b"PAR1\x15\x04", "a Parquet file", "pandas.read_parquet"),
-        (b"ARROW1\0\0", "an Arrow file", "pandas.read_feather"),
+        (b"ARROW1\0\0", "an Arrow file", "pyarrow.ipc.open_file"),
+        (b"\xff\xff\xff\xff", "an Arrow stream", "pyarrow.ipc.open_stream"),
         (b"PK\x03\x04rest", "a zip file", "unzip -p"),
-        (b"\x28\xb5\x2f\xfdrest", "a zstandard file", "zstd -dc"),
         (b"BZh9rest", "a bzip2 file", "bzip2 -dc"),
         (b"\xfd7zXZ\0rest", "an xz file", "xz -dc"),
         ('{"prompt": "a"}'.encode("utf-16"), "UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
@@ -140,7 +134,7 @@ def test_other_formats_are_known_by_their_first_bytes(
 ) -> None:
     for path, data in ((tmp_path / "a.jsonl", content), (tmp_path / "b.jsonl.gz", gzip.compress(content))):
         message = refusal(path, data)
-        assert f"{path}: is {kind}, not JSON Lines; convert it with: " in message
+        assert f"{path}: is {kind}, not JSON or Parquet; convert it with: " in message
         assert command in message
 
 
@@ -152,9 +146,6 @@ def test_other_formats_are_known_by_their_first_bytes(
         ("c.tsv", "prompt\tcompletion\na\tb, c\n", "tab-separated values (columns prompt, completion)"),
         ("d e.csv", "\ufeffprompt;completion\na;b, c\n", "CSV with semicolons (columns prompt, completion)"),
         ("f.csv.gz", 'prompt,completion\na,"b, c"\n', "CSV (columns prompt, completion)"),
-        ("g.json", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
-        ("i.jsonl", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
-        ("j k.jsonl.gz", '[{"prompt": "a", "completion": "b, c"}]', "a JSON array"),
         ("h.json", '{\n "prompt": "a",\n "completion": "b, c"\n}', "a JSON object over several lines"),
     ],
 )
@@ -164,7 +155,7 @@ def test_the_command_that_a_table_is_answered_with_works(
     path = tmp_path / name
     data = content.encode()
     message = refusal(path, gzip.compress(data) if name.endswith(".gz") else data)
-    assert f"is {kind}, not JSON Lines" in message
+    assert f"is {kind}, not JSON or Parquet" in message
     command = message.partition("convert it with: ")[2]
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     (converted,) = set(tmp_path.glob("*.jsonl")) - {path}
@@ -184,19 +175,3 @@ def test_a_field_twice_in_one_object_is_refused(tmp_path: Path) -> None:
     assert ":2: has the field 'prompt' twice in one object; keep one of them" in message
     nested = b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}'
     assert "has the field 'content' twice" in refusal(tmp_path / "b.jsonl", nested)
-
-
-def test_a_comma_may_stand_in_the_name_of_a_file(tmp_path: Path) -> None:
-    names = ["a,b.jsonl", "c.jsonl", "d, e,f.jsonl"]
-    paths = [str(tmp_path / name) for name in names]
-    for path in paths:
-        Path(path).write_bytes(LINE)
-    for path in paths:
-        assert split_paths(path) == [path]
-    assert split_paths(",".join(paths)) == paths
-    assert split_paths(f" {paths[1]} , {paths[0]},") == [paths[1], paths[0]]
-    assert split_paths("x.jsonl, y.jsonl,,") == ["x.jsonl", "y.jsonl"]
-    assert split_paths(" , ") == []
-    config = Config(data=DataConfig(source="jsonl", path=",".join(paths)))
-    config.eval.num_examples = 0
-    assert len(prepare(config, make_tokenizer("bytes"), policy_weights("it")).train) == 3
