@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from im_jax.config import DataConfig
+from im_jax.data.files.location import has_folder
 from im_jax.data.mixture import Amount, parse_amount, parse_mixture
 from im_jax.data.recipes import registry
 from im_jax.data.recipes.conversions import Chain, Instruction
@@ -66,14 +68,18 @@ def source_entries(data: DataConfig) -> list[SourceEntry]:
     """
     check_entries(data)
     if data.mixture:
-        return [
+        entries = [
             entry
             for one in parse_mixture(data.mixture)
             for entry in _entries(data, one.name, one.recipe, one.path, one.amount)
         ]
+        _refuse_unread_split(data, entries)
+        return entries
     if data.recipe:
         amount = parse_amount(registry.find(data.recipe).amount, data.recipe)
-        return _entries(data, "", data.recipe, "", amount)
+        entries = _entries(data, "", data.recipe, "", amount)
+        _refuse_unread_split(data, entries)
+        return entries
     return [SourceEntry("", data, None, Amount())]
 
 
@@ -103,6 +109,8 @@ def _only(data: DataConfig, path: str, recipe: str = "") -> DataConfig:
     """The configuration of one source."""
     alone = copy.deepcopy(data)
     alone.path, alone.recipe, alone.mixture = path, recipe, ""
+    if recipe or (data.mixture and not has_folder(path)):
+        alone.split = type(data)().split  # of other sources
     if recipe:
         alone.fields = type(data.fields)()
     return alone
@@ -124,6 +132,14 @@ def _reading(recipe: Recipe, wrapping: str, *, names_left_out: bool = False) -> 
     parts += [wrapping] if recipe.wraps else []
     parts += ["without names"] if names_left_out else []
     return ", ".join(parts)
+
+
+def _refuse_unread_split(data: DataConfig, entries: Sequence[SourceEntry]) -> None:
+    """Stop at a split that no source reads: a recipe names its files itself."""
+    if data.split not in ("train", *(entry.data.split for entry in entries)):
+        raise ConfigError(
+            f"data.split is {data.split!r}, but no source is a folder of shards and no recipe; leave it out"
+        )
 
 
 def _refuse_beside_mixture(data: DataConfig) -> None:

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from im_jax.data.recipes import registry
-from im_jax.data.recipes.conversions import BestPath, Chain, Columns, Exchange, Instruction, Pieces, Turns
+from im_jax.data.recipes.conversions import (
+    BestPath,
+    Chain,
+    Columns,
+    Exchange,
+    Instruction,
+    Pieces,
+    Speakers,
+    Turns,
+)
 from im_jax.data.recipes.first_come import first_come
 from im_jax.data.recipes.names import NAMES, without_names
 from im_jax.data.recipes.places import how_to_fetch, paths_of
@@ -84,6 +93,19 @@ def test_instructions_are_wrapped_or_plain() -> None:
 def test_turns_lose_a_last_one_of_the_user() -> None:
     assert says(Turns()({"conversations": ["a", "b", "c"], "source": "s"}, 0)) == ["a", "b"]
     assert Turns()({"conversations": ["a"]}, 0) == LeftOut("without an answer")
+
+
+def test_turns_of_speakers_become_messages() -> None:
+    turns = [
+        {"from": "system", "value": "s", "weight": None},
+        {"from": "human", "value": "a", "weight": 0.0},
+        {"from": "gpt", "value": "b", "weight": 0.5},
+    ]
+    made = Speakers(id="idx", system="sys")({"idx": 7, "sys": None, "conversations": turns, "x": 1}, 0)
+    roles = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]
+    assert made == {"messages": [*roles, {"role": "assistant", "content": "b", "weight": 0.5}], "id": 7}
+    odd = {"conversations": [{"from": "martian", "value": "a"}]}
+    assert Speakers()(odd, 0) is odd
 
 
 def test_exchanges_close_their_question_as_flan_does() -> None:
