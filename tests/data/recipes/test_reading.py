@@ -83,8 +83,8 @@ def test_a_share_is_the_first_of_each_source(tmp_path: pathlib.Path) -> None:
         }
         for n in range(100)
     ]
-    write(tmp_path / "data" / "train-00000-of-00002.parquet", records[:37])  # told by content, not by name
-    write(tmp_path / "data" / "train-00001-of-00002.parquet", records[37:])
+    parquet(tmp_path / "data" / "train-00000-of-00002.parquet", records[:37])
+    write(tmp_path / "data" / "train-00001-of-00002.parquet", records[37:])  # told by content, not by name
     data = prepared(recipe="tulu_v2_20", path=str(tmp_path))
     of_c = [n for n in range(100) if n % 10 > 2][:14]
     expected = sorted([0, 10, 1, 2, 11, 12, *of_c])
