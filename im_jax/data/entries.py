@@ -27,6 +27,8 @@ class SourceEntry:
     recipe: Recipe | None
     """What makes conversations of its records; None: they are in a known format."""
     amount: Amount
+    field: str = "data.path"
+    """The field of the configuration that names its files."""
     reading: str = ""
     """What decides, beside `data` and the files, what records become: changes with every such choice."""
 
@@ -86,13 +88,13 @@ def source_entries(data: DataConfig) -> list[SourceEntry]:
 def _entries(data: DataConfig, name: str, recipe: str, path: str, amount: Amount) -> list[SourceEntry]:
     """A source, or the parts of a recipe that is composed of some."""
     if not recipe:
-        return [SourceEntry(name, _only(data, path), None, amount)]
+        return [SourceEntry(name, _only(data, path), None, amount, _field(data))]
     known, where = registry.find(recipe), path or data.path
     if not known.parts:
-        files = paths_of(known, where)
+        files = paths_of(known, where, _field(data) if path else "data.path")
         made = as_asked(known, data.wrapping)
         said = _reading(known, data.wrapping)
-        return [SourceEntry(name, _only(data, files, recipe), made, amount, said)]
+        return [SourceEntry(name, _only(data, files, recipe), made, amount, _field(data), said)]
     entries = []
     for part in known.parts:
         of_part = registry.find(part.recipe)
@@ -101,7 +103,7 @@ def _entries(data: DataConfig, name: str, recipe: str, path: str, amount: Amount
         part_data = _only(data, paths_of(of_part, where), part.recipe)
         amount = parse_amount(part.amount, recipe)
         said = _reading(of_part, data.wrapping, names_left_out=part.names_left_out)
-        entries.append(SourceEntry(called, part_data, made, amount, said))
+        entries.append(SourceEntry(called, part_data, made, amount, _field(data), said))
     return entries
 
 
@@ -125,6 +127,10 @@ def as_asked(recipe: Recipe, wrapping: str, *, names_left_out: bool = False) -> 
     if names_left_out:
         convert = without_names if convert is None else Chain(convert, without_names)
     return dataclasses.replace(recipe, convert=convert)
+
+
+def _field(data: DataConfig) -> str:
+    return "data.mixture" if data.mixture else "data.path"
 
 
 def _reading(recipe: Recipe, wrapping: str, *, names_left_out: bool = False) -> str:

@@ -144,6 +144,10 @@ def test_a_source_is_named_in_errors(tmp_path: pathlib.Path) -> None:
         prepared(mixture="t=recipe:tulu_v2_parts@x2", path=str(tmp_path))
     with pytest.raises(ConfigError, match=r"data\.subset\.ratio=5 needs data\.subset\.examples"):
         prepared(path=path, subset=SubsetConfig(ratio=5.0))
+    with pytest.raises(DataError, match=r"^data\.mixture: there is no file 'nowhere\.jsonl'; correct"):
+        prepared(mixture=f"b={path}@all;a=nowhere.jsonl@all")
+    with pytest.raises(DataError, match=r"^data\.mixture: no file matches 'nowhere\*'"):
+        prepared(mixture=f"b={path}@all;a=nowhere*@all")
     with pytest.raises(ConfigError, match=r"data\.split is 'test', but no source is a folder"):
         prepared(mixture=f"a={path}@all", split="test")
     with pytest.raises(ConfigError, match=r"data\.fields have no effect with data\.recipe=lima"):

@@ -226,6 +226,11 @@ def test_files_of_a_recipe_are_found_in_a_folder(tmp_path: pathlib.Path) -> None
     assert paths_of(tulu, str(tmp_path / "data")) == ",".join(found)
     assert paths_of(dolly, str(tmp_path)) == str(tmp_path / "x" / "dolly_3k.json.gz")
     assert paths_of(dolly, "some/file.json") == "some/file.json"
+    deep = tmp_path / "a" / "b" / "c" / "d" / "e"
+    deep.mkdir(parents=True)
+    (deep / "train.jsonl").touch()
+    with pytest.raises(DataError, match=r"holds no train\.jsonl for the recipe lima"):
+        paths_of(registry.find("lima"), str(tmp_path))
     (tmp_path / "released").mkdir()
     (tmp_path / "released" / "alpagasus_3k_dolly.jsonl").touch()
     assert paths_of(dolly, str(tmp_path / "released")).endswith("alpagasus_3k_dolly.jsonl")

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from im_jax.config import Config, DataConfig, EvalConfig
+from im_jax.data.entries import source_entries
 from im_jax.data.files import located
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.recipes import registry
@@ -268,3 +269,21 @@ def test_recipes_run_whole_on_the_files_that_are_here(
     if figures is not None:
         words = [np.asarray(getattr(data.train, name)) for name in ("output_words", "instruction_words")]
         assert tuple(round(float(each.mean()), 2) for each in words) == figures
+
+
+def test_what_decides_a_reading_is_in_its_name(tmp_path: pathlib.Path) -> None:
+    tulu_parts(tmp_path)
+    path = str(tmp_path)
+
+    def readings(**data: Any) -> list[str]:
+        return [entry.reading for entry in source_entries(DataConfig(source="jsonl", path=path, **data))]
+
+    assert readings() == [""]
+    assert readings(recipe="code_alpaca") == ["code_alpaca, version 1, wrapped"]
+    assert readings(recipe="code_alpaca", wrapping="plain") == ["code_alpaca, version 1, plain"]
+    assert readings(recipe="lima", wrapping="plain") == ["lima, version 1"]
+    parts = readings(recipe="tulu_v2_parts")
+    assert "code_alpaca, version 1, wrapped, without names" in parts
+    assert parts[-1] == "tulu_hard_coded, version 1"
+    amounts = [readings(mixture=f"a=recipe:lima@{amount}") for amount in ("all", "1", "x2")]
+    assert amounts == [["lima, version 1"]] * 3, "another amount encodes nothing anew"
