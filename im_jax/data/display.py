@@ -116,6 +116,7 @@ def totals(report: DataReport) -> list[tuple[str, str]]:
         ("special tokens inside messages", f"{counts['special_in_content']:,}"),
         ("text that nothing reads", report.unread_text() or "none"),
     ]
+    rows += [("note", text) for text in report.notes_text()]
     return rows
 
 

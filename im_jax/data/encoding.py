@@ -163,13 +163,14 @@ def encode_rendered(
     if truncation not in CHOICES["data.truncation"]:
         choices = ", ".join(CHOICES["data.truncation"])
         raise ConfigError(f"data.truncation={truncation}; set it to one of {choices}")
-    encodings = tokenizer.encode_batch([text for text, _ in rendered])
-    classes, weights = _classify(rendered, encodings)
-    is_special = np.zeros(tokenizer.vocab_size, bool)
-    is_special[sorted(tokenizer.special_ids)] = True
-    special = np.flatnonzero(_CONTENT[classes] & is_special[encodings.ids])
+    encodings = tokenizer.encode_batch([text for text, *_ in rendered])
+    classes, weights = _classify(rendered, encodings, tokenizer)
+    special = np.flatnonzero(_CONTENT[classes] & _is_special(encodings, tokenizer))
     owners = np.searchsorted(encodings.bounds, special, side="right") - 1
-    without_bos = [_missing_bos(text, template, tokenizer) is not None for text, _ in rendered]
+    starts = encodings.starts[special].tolist()
+    written = [_within(at, rendered[i].own) for i, at in zip(owners.tolist(), starts, strict=True)]
+    owners = owners[~np.array(written, bool)]
+    without_bos = [_missing_bos(text, template, tokenizer) is not None for text, *_ in rendered]
     at = encodings.bounds[:-1][without_bos]
     bos_id = tokenizer.bos_id if tokenizer.bos_id is not None else 0
     bounds = encodings.bounds + bounds_of(without_bos)
@@ -199,7 +200,7 @@ def stop_tokens(template: Template, tokenizer: Tokenizer) -> list[int]:
     messages = (Message("user", "a"), Message("assistant", "a"))
     rendered = template.render(Conversation("", messages, "stop_tokens"))
     encodings = tokenizer.encode_batch([rendered.text])
-    classes, _ = _classify([rendered], encodings)
+    classes, _ = _classify([rendered], encodings, tokenizer)
     return [int(token) for token in encodings.ids[classes == TokenClass.LAST_STOP]]
 
 
@@ -211,18 +212,29 @@ def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | N
     return None if written else tokenizer.bos_id
 
 
+def _is_special(encodings: Encodings, tokenizer: Tokenizer) -> jt.Bool[np.ndarray, " S"]:
+    is_special = np.zeros(tokenizer.vocab_size, bool)
+    is_special[sorted(tokenizer.special_ids)] = True
+    return is_special[encodings.ids]
+
+
+def _within(at: int, parts: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= at < end for start, end in parts)
+
+
 def _classify(
-    rendered: Sequence[Rendered], encodings: Encodings
+    rendered: Sequence[Rendered], encodings: Encodings, tokenizer: Tokenizer
 ) -> tuple[jt.UInt8[np.ndarray, " S"], jt.Float32[np.ndarray, " S"]]:
     """Class and message weight of each token; one that covers no character belongs where it stands."""
     starts, ends, classes, weights = _columns(rendered)
-    last_of_text = bounds_of(len(spans) for _, spans in rendered)[1:] - 1
+    last_of_text = bounds_of(len(spans) for _, spans, *_ in rendered)[1:] - 1
     characters = ends - starts
     characters[last_of_text] += 1  # a token that covers nothing may stand at the end
     span_of = np.repeat(np.arange(len(starts)), characters)
-    shift = np.repeat(bounds_of(len(text) + 1 for text, _ in rendered)[:-1], np.diff(encodings.bounds))
-    first = span_of[shift + encodings.starts]
-    last = span_of[shift + np.maximum(encodings.ends - 1, encodings.starts)]
+    shift = np.repeat(bounds_of(len(text) + 1 for text, *_ in rendered)[:-1], np.diff(encodings.bounds))
+    begins, stops = _own_characters(rendered, encodings, tokenizer)
+    first = span_of[shift + begins]
+    last = span_of[shift + np.maximum(stops - 1, begins)]
     owner, rank = first.copy(), _PRIORITY[classes]
     for step in range(1, int((last - first).max(initial=0)) + 1):
         shared = np.flatnonzero(last - first >= step)
@@ -230,6 +242,32 @@ def _classify(
         better = rank[candidate] > rank[owner[shared]]
         owner[shared[better]] = candidate[better]
     return classes[owner], weights[owner]
+
+
+def _own_characters(
+    rendered: Sequence[Rendered], encodings: Encodings, tokenizer: Tokenizer
+) -> tuple[jt.Int32[np.ndarray, " S"], jt.Int32[np.ndarray, " S"]]:
+    """Where tokens start and end; special ones without the white space around them that they swallow.
+
+    Some tokenizers take the spaces before or behind a special token as part of it. They may be of a content;
+    the token is not.
+    """
+    starts, ends = encodings.starts, encodings.ends
+    special = np.flatnonzero(_is_special(encodings, tokenizer) & (ends - starts > 1))
+    moved = []
+    texts = np.searchsorted(encodings.bounds, special, side="right") - 1
+    for token, index in zip(special.tolist(), texts.tolist(), strict=True):
+        text = rendered[index].text[starts[token] : ends[token]]
+        own = text.strip()
+        if own and own != text:
+            before = len(text) - len(text.lstrip())
+            moved.append((token, starts[token] + before, starts[token] + before + len(own)))
+    if not moved:
+        return starts, ends
+    starts, ends = starts.copy(), ends.copy()
+    at, begins, stops = zip(*moved, strict=True)
+    starts[list(at)], ends[list(at)] = begins, stops
+    return starts, ends
 
 
 def _columns(
@@ -241,7 +279,7 @@ def _columns(
     jt.Float32[np.ndarray, " P"],
 ]:
     """The spans of all texts: first character, the one after the last, class and weight."""
-    spans = [span for _, of_text in rendered for span in of_text]
+    spans = [span for _, of_text, *_ in rendered for span in of_text]
     starts, ends, classes, weights = zip(*spans, strict=True) if spans else ((), (), (), ())
     return (
         np.array(starts, np.int64),

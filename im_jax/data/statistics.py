@@ -42,6 +42,8 @@ class DataReport:
     """Special tokens, such as `</s>`, written inside messages."""
     unread: Counter[str] = field(default_factory=Counter)
     """Records by field whose text nothing reads; all records but malformed ones."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Examples by what the chat template does that a user should know: see `templates.Rendered.notes`."""
     tokens: jt.Int64[np.ndarray, " C"] = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
     """Kept tokens by class."""
     instruction_words: int = 0
@@ -125,6 +127,7 @@ class DataReport:
             lines.append(f"  special tokens written inside messages: {self.special_in_content:,}")
         if self.unread:
             lines.append(f"  text that nothing reads: {self.unread_text()}")
+        lines += [f"  note: {text}" for text in self.notes_text()]
         if self.left_out_by_recipe:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out_by_recipe.items())
             lines.append(f"  left out by the recipe: {reasons}")
@@ -149,6 +152,7 @@ class DataReport:
             "truncated": self.truncated,
             "special_in_content": self.special_in_content,
             "unread": dict(self.unread),
+            "notes": dict(self.notes),
             "left_out_by_recipe": dict(self.left_out_by_recipe),
             "tokens": by_class,
             "share": {label: round(count / total, 4) for label, count in by_class.items()},
@@ -163,6 +167,12 @@ class DataReport:
             for name, count in self.unread.most_common(_NAMED)
         ]
         return ", ".join([*named, *(["..."] if len(self.unread) > _NAMED else [])])
+
+    def notes_text(self) -> list[str]:
+        """What the chat template does, the most frequent first, each with its number of examples."""
+        return [
+            f"{in_one_line(text)} ({counted(n, 'example')})" for text, n in self.notes.most_common(_NAMED)
+        ]
 
     def class_tokens(self, main: TokenClass) -> int:
         """Kept tokens of a main class, its sub-class included."""

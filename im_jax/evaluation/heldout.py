@@ -113,12 +113,11 @@ def heldout_table(entry: Entry, policy: LossPolicy, sources: Sequence[str] = ())
     table.add_section()
     loss = entry["loss"]
     table.add_row("all trained", "", "", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}")
-    with_loss = {c.main.label for c in TokenClass if policy.weights[c]}
     for number, source in enumerate(source for source in sources if f"loss/{source}" in entry):
         if not number:
             table.add_section()
         loss = entry[f"loss/{source}"]
-        tokens = sum(entry.get(f"tokens/{label}/{source}", 0) for label in with_loss)
+        tokens = sum(entry.get(f"tokens/{main.label}/{source}", 0) for main in MAIN_CLASSES)
         table.add_row(
             f"all trained, {source}", "", f"{tokens:,}", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}"
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import tokenizers
 
 from im_jax.config import TEMPLATES
 from im_jax.data.encoding import EncodedExample, encode_conversation, encode_conversations, encode_prompt
@@ -212,3 +213,59 @@ def test_a_batch_is_its_examples_one_by_one() -> None:
 def test_an_unknown_truncation_names_the_choices() -> None:
     with pytest.raises(ConfigError, match="right, keep_output, drop"):
         encode(TWO_TURNS, truncation="left")
+
+
+def test_special_tokens_have_the_class_of_their_own_text(tmp_path: pathlib.Path) -> None:
+    """Phi-3's tokenizer takes the white space around a special token for a part of it."""
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, show_progress=False, initial_alphabet=alphabet)
+    made.train_from_iterator(["<|user|>"], trainer)
+    names = ("<|im_start|>", "<|im_end|>")
+    made.add_special_tokens([tokenizers.AddedToken(n, special=True, lstrip=True, rstrip=True) for n in names])
+    made.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = make_tokenizer(str(tmp_path))
+    example = conversation(("user", "Hi \n"), ("assistant", " Yo. \n"))
+    encoded = encode_conversation(example, make_template("chatml", tokenizer), tokenizer, max_length=100)
+    special = [
+        (tokenizer.piece(token), C(c).label)
+        for token, c in zip(encoded.tokens.tolist(), encoded.classes.tolist(), strict=True)
+        if token in tokenizer.special_ids
+    ]
+    assert special == [
+        ("<|im_start|>", "first_header"),
+        ("<|im_end|>", "separator"),
+        ("<|im_start|>", "header"),
+        ("<|im_end|>", "last_stop"),
+    ]
+
+
+def test_special_tokens_that_the_template_writes_into_answers_are_not_those_of_contents(
+    tmp_path: pathlib.Path,
+) -> None:
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300,
+        show_progress=False,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<think>", "</think>", "</s>"],
+    )
+    made.train_from_iterator(["a"], trainer)
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "chat.jinja").write_text(
+        "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}<think></think>{% endif %}"
+        "{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer = make_tokenizer(str(tmp_path))
+    template = make_template(str(tmp_path / "chat.jinja"), tokenizer)
+    plain, quoting = (
+        conversation(("user", "a"), ("assistant", "b")),
+        conversation(("user", "a"), ("assistant", "</think>b")),
+    )
+    counts = [
+        encode_conversation(e, template, tokenizer, max_length=99).special_in_content
+        for e in (plain, quoting)
+    ]
+    assert counts == [0, 1]

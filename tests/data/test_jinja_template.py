@@ -127,14 +127,12 @@ def test_system_text_inside_the_first_instruction_and_stripped_contents() -> Non
         ("\n\n", "header"),
         ("2+2?", "user"),
         (" [/INST]", "separator"),
-        (" ", "header"),
-        ("4", "assistant"),
+        (" 4", "assistant"),
         ("</s>", "stop"),
         ("[INST] ", "header"),
         ("4", "user"),
         (" [/INST]", "separator"),
-        (" ", "header"),
-        ("Yes. ", "last_assistant"),
+        (" Yes. ", "last_assistant"),
         ("</s>", "last_stop"),
     ]
 
@@ -164,7 +162,7 @@ def test_prompt_is_where_the_last_answer_begins(name: str) -> None:
     template = jinja(GOOD[name])
     rendered = template.render(TWO_TURNS)
     answer = next(s for s in rendered.spans if s.token_class.label == "last_assistant")
-    assert template.prompt(TWO_TURNS.messages[:-1]) == rendered.text[: answer.start].rstrip(" ")
+    assert template.prompt(TWO_TURNS.messages[:-1]) == rendered.text[: answer.start]
 
 
 @pytest.mark.parametrize(
@@ -174,17 +172,29 @@ def test_prompt_is_where_the_last_answer_begins(name: str) -> None:
             "{% if messages[0].role == 'system' %}{% set messages = messages[1:] %}{% endif %}"
             + written("message.content"),
             TWO_TURNS,
-            "data.jsonl:7: .* leaves out the text of a system message",
+            "data.jsonl:7: .* leaves out the text of a system message, message 1",
         ),
-        (written("message.content | upper"), TWO_TURNS, r"'Be brief.</s><user>', but writes 'BE BRIEF."),
-        (written("('' if 'Yes' in message.content else message.content)"), TWO_TURNS, r"message 5 \(assist"),
+        (
+            written("(message.content | upper if loop.index > 2 else message.content)"),
+            TWO_TURNS,
+            "with the contents: it applies `upper` to the text of message 5; leave this example out",
+        ),
+        (
+            written("('' if 'Yes' in message.content else message.content)"),
+            TWO_TURNS,
+            "leaves out the text of an assistant message, message 5",
+        ),
         (
             "{% if messages[0].content == '2+2?' %}{% set messages = messages | reverse %}{% endif %}"
             + written("message.content"),
             ONE_TURN,
-            "changes what it writes with the contents",
+            "writes messages in another order",
         ),
-        (written("message.content") + "{{ messages[0].content[3:] }}", ONE_TURN, "at the end"),
+        (
+            written("message.content") + "{{ messages[0].content[6:] }}",
+            TWO_TURNS,
+            "writes 2 times the text of a system message",
+        ),
         ("{{ raise_exception('no tools here') if messages | length > 2 }}" + written("message.content"),
          TWO_TURNS, "fails on messages of system, user, assistant, user, assistant: no tools here"),
     ],
@@ -201,14 +211,17 @@ def test_a_conversation_that_cannot_be_attributed_is_refused(
     ("source", "reason"),
     [
         (EACH % "{{ message.role + message.content + '\n' }}", "writes no stop .*; make it write eos_token"),
-        (EACH % "{{ message.content }}{% if loop.last %}</s>{% endif %}", "does not tell where .* user ends"),
+        (
+            "{% for i in range(2) %}{{ '<' + messages[i].role + '>' + messages[i].content + '</s>' }}{% endfor %}",
+            r"writes message 2 \(assistant\) outside of its turn in a loop over the messages",
+        ),
         (written("message.content + message.content"), "writes 2 times the text of a user message"),
         (EACH.replace("in messages", "in messages | reverse") % (TURN % "message.content"), "another order"),
         ("{% for message in messages %}", "is not valid Jinja: line 1"),
         (written("message.content.missing()"), "fails on messages of user, assistant"),
         (written("message.content.__class__.__mro__"), "fails on messages"),
     ],
-    ids=["no stop", "stop only at the end", "twice", "reversed", "syntax", "error", "escape"],
+    ids=["no stop", "no loop over messages", "twice", "reversed", "syntax", "error", "escape"],
 )
 def test_a_template_that_never_works_is_refused_when_it_is_made(source: str, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
@@ -221,7 +234,7 @@ def test_a_stop_only_after_the_last_answer_is_refused() -> None:
         "{{ '</s>' if loop.last or message.role == 'user' }}"
     )  # fmt: skip
     assert template.render(ONE_TURN).text
-    with pytest.raises(DataError, match="does not tell where a message of role assistant ends"):
+    with pytest.raises(DataError, match="writes no stop after message 3"):
         template.render(TWO_TURNS)
 
 

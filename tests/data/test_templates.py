@@ -218,3 +218,35 @@ def test_what_a_template_would_leave_out_is_refused(
     messages = (Message("user", "2+2?"), answer, Message("assistant", "4"))
     with pytest.raises(DataError, match=rf"^a\.jsonl:4: the chat template tulu cannot write {part}; use "):
         make_template("tulu", TOKENIZER).render(Conversation("c", messages, "a.jsonl:4", tools=tools))
+
+
+TOOL = '{"type": "function", "function": {"name": "tide"}}'
+CALLING = (
+    Message("user", "Tide?"),
+    Message("assistant", "", thought="Ask.", tool_calls=(ToolCall("tide", '{"port": "Hull"}'),)),
+    Message("tool", "High."),
+    Message("assistant", "It is high."),
+)
+
+
+def test_chatml_writes_thoughts_calls_and_tools_as_hermes_does() -> None:
+    rendered = make_template("chatml", TOKENIZER).render(Conversation("a", CALLING, "a:1", (), (TOOL,)))
+    parts = [(rendered.text[s.start : s.end], s.token_class.label) for s in rendered.spans]
+    assert parts[0][1] == "first_header" and TOOL in parts[0][0]
+    assert parts[3:] == [
+        ("<|im_start|>assistant\n", "header"),
+        ("<think>\n", "assistant"),
+        ("Ask.", "thought"),
+        ('\n</think>\n\n<tool_call>\n{"name": "', "assistant"),
+        ('tide", "arguments": {"port": "Hull"}', "tool_call"),
+        ("}\n</tool_call>", "assistant"),
+        ("<|im_end|>", "stop"),
+        ("\n", "stop_separator"),
+        ("<|im_start|>tool\n<tool_response>\n", "header"),
+        ("High.", "tool"),
+        ("\n</tool_response><|im_end|>\n", "separator"),
+        ("<|im_start|>assistant\n", "header"),
+        ("It is high.", "last_assistant"),
+        ("<|im_end|>", "last_stop"),
+        ("\n", "stop_separator"),
+    ]

@@ -1,10 +1,11 @@
 """Chat templates: a conversation becomes one text, and every character of it has a class.
 
 Built-in templates write pieces and know the class of each (`built_in`). Templates of Hugging Face
-tokenizers write only text; what of it belongs to which message is found and checked in `jinja`.
+tokenizers write only text: `jinja` gives them texts that know whose they are.
 """
 
+from im_jax.data.templates.given import CONTENT_CLASS
 from im_jax.data.templates.loading import make_template
-from im_jax.data.templates.rendering import CONTENT_CLASS, Rendered, Span, Template
+from im_jax.data.templates.rendering import Rendered, Span, Template
 
 __all__ = ["CONTENT_CLASS", "Rendered", "Span", "Template", "make_template"]

@@ -1,12 +1,14 @@
 """The built-in templates: each writes pieces, a text and a class, so no class is ever searched for."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from im_jax.data.records.conversation import Conversation, Message
-from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
+from im_jax.data.templates.given import CONTENT_CLASS
+from im_jax.data.templates.rendering import Piece, Rendered, assemble
 from im_jax.data.templates.unwritten import refuse_unwritten
 from im_jax.token_classes import TokenClass
 
@@ -19,6 +21,12 @@ class Boundaries(NamedTuple):
 
 
 Parts = Iterator[tuple[str, TokenClass]]
+_TOOLS: Final = (
+    "# Tools\n\nFunctions that may be called, each with its signature in JSON:\n"
+    "<tools>\n{tools}\n</tools>\n\n"
+    "To call one, write a JSON object with its name and arguments:\n<tool_call>\n"
+    '{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>'
+)
 
 
 def _tulu(message: Message, before: str | None, marks: Boundaries) -> Parts:
@@ -30,8 +38,20 @@ def _tulu(message: Message, before: str | None, marks: Boundaries) -> Parts:
 
 
 def _chatml(message: Message, before: str | None, marks: Boundaries) -> Parts:
-    yield f"<|im_start|>{message.role}\n", TokenClass.HEADER
+    """Thoughts and calls as Qwen and Hermes write them."""
+    around = ("<tool_response>\n", "\n</tool_response>") if message.role == "tool" else ("", "")
+    yield f"<|im_start|>{message.role}\n{around[0]}", TokenClass.HEADER
+    if message.thought:
+        yield "<think>\n", TokenClass.ASSISTANT
+        yield message.thought, TokenClass.THOUGHT
+        yield "\n</think>\n\n", TokenClass.ASSISTANT
     yield message.text, CONTENT_CLASS[message.role]
+    for i, call in enumerate(message.tool_calls):
+        yield ("\n" if i or message.text else "") + '<tool_call>\n{"name": "', TokenClass.ASSISTANT
+        name = json.dumps(call.name, ensure_ascii=False)[1:-1]
+        yield f'{name}", "arguments": {call.arguments}', TokenClass.TOOL_CALL
+        yield "}\n</tool_call>", TokenClass.ASSISTANT
+    yield around[1], TokenClass.SEPARATOR
     yield "<|im_end|>", TokenClass.STOP if message.role == "assistant" else TokenClass.SEPARATOR
     yield "\n", TokenClass.SEPARATOR
 
@@ -108,11 +128,13 @@ class BuiltIn(NamedTuple):
     """Separator between messages."""
     needs_eos: bool
     writes_bos: bool
+    writes_tools: bool = False
+    """Whether it knows thoughts, tools, calls and what tools say."""
 
 
 BUILT_INS: Final = {
     "tulu": BuiltIn(_tulu, "\n", needs_eos=True, writes_bos=False),
-    "chatml": BuiltIn(_chatml, "", needs_eos=False, writes_bos=False),
+    "chatml": BuiltIn(_chatml, "", needs_eos=False, writes_bos=False, writes_tools=True),
     "llama2": BuiltIn(_llama2, "", needs_eos=True, writes_bos=True),
     "llama3": BuiltIn(_llama3, "", needs_eos=False, writes_bos=True),
     "alpaca": BuiltIn(_alpaca, "\n\n", needs_eos=True, writes_bos=False),
@@ -144,24 +166,32 @@ class BuiltInTemplate:
 
     def render(self, conversation: Conversation) -> Rendered:
         """See `Template.render`."""
-        refuse_unwritten(conversation, self.name)
-        return assemble(self._pieces(conversation.messages), conversation.messages)
+        if not BUILT_INS[self.name].writes_tools:
+            refuse_unwritten(conversation, self.name)
+        messages, tools = conversation.messages, conversation.tools
+        return assemble(self._pieces(messages, tools), messages)
 
-    def prompt(self, messages: Sequence[Message]) -> str:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> str:
         """See `Template.prompt`."""
         opening = itertools.takewhile(
             lambda piece: piece.token_class is not TokenClass.ASSISTANT or piece.message < len(messages),
-            self._pieces([*messages, Message("assistant", "")]),
+            self._pieces([*messages, Message("assistant", "")], tools),
         )
         # A space at the end is left to the model: tokenizers join it to the word that follows.
         return "".join(piece.text for piece in opening).rstrip(" ")
 
-    def _pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
+    def _pieces(self, messages: Sequence[Message], tools: Sequence[str]) -> Iterator[Piece]:
         write, joiner, *_ = BUILT_INS[self.name]
         before = None
+        listed = _TOOLS.format(tools="\n".join(tools)) if tools else ""
+        if listed and messages[0].role != "system":
+            yield Piece(f"<|im_start|>system\n{listed}<|im_end|>\n", TokenClass.HEADER, 0)
+            listed = ""
         for i, message in enumerate(messages):
             if before is not None:
                 yield Piece(joiner, TokenClass.SEPARATOR, i - 1)
             for text, token_class in write(message, before, self.boundaries):
                 yield Piece(text, token_class, i)
-            before = message.role
+                if listed and token_class is TokenClass.SYSTEM:
+                    yield Piece(f"\n\n{listed}", TokenClass.SEPARATOR, i)
+            listed, before = "", message.role

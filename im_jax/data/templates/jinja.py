@@ -1,50 +1,49 @@
 """Jinja chat templates of Hugging Face tokenizers, with every character attributed or the template refused.
 
-Such a template is a program that writes text; nothing says which text is whose. Looking for a content in
-the text would mislead (a user may quote the answer, or the template), so the program is asked instead:
-
-1. Each content is replaced by a mark, one private-use character, and the conversation is rendered. The
-   marks cut the rendering into contents and the template's literals: its *layout*, which depends on the
-   roles alone.
-2. The first messages alone are rendered with marks: what follows the last mark there is the closing text
-   of that message, and the rest of the literal opens the next one.
-3. The real rendering must be exactly these literals with the contents, verbatim or stripped, in between.
-
-    marks      <s>[INST] ① [/INST] ②</s>[INST] ③ [/INST] ④</s>
-    closing of ②: render(first two) = <s>[INST] ① [/INST] ②</s>, so `</s>` is a stop and `[INST] ` a header
+A template is given texts that know whose characters they are (`given`, `traced`), and runs once for each
+conversation. What it wrote is attributed (`attribution`) and checked: each text is there once, whole and in
+order (`coverage`). Where an answer begins follows from the generation prompt (`answers`).
 """
 
+import datetime
 import pathlib
-import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import jinja2
 
 from im_jax.data.records.conversation import Conversation, Message
+from im_jax.data.templates.answers import Answers
+from im_jax.data.templates.attribution import Attribution, AttributionError, runs_of, stretches
+from im_jax.data.templates.coverage import check_coverage
+from im_jax.data.templates.given import FORMS, Form, Given, give, matters
 from im_jax.data.templates.limits import LimitError, bounded
-from im_jax.data.templates.rendering import CONTENT_CLASS, Piece, Rendered, assemble
+from im_jax.data.templates.rendering import Piece, Rendered, assemble
 from im_jax.data.templates.sandbox import Environment
-from im_jax.data.templates.unwritten import refuse_unwritten
+from im_jax.data.templates.traced import concat
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.added import read_object, token_text
 from im_jax.errors import DataError
 from im_jax.text import in_one_line
-from im_jax.token_classes import TokenClass
-
-_FIRST_MARK: Final = 0x100000
-"""Marks are characters of the last private-use plane, which no template has a reason to write."""
 
 _MAX_SOURCE: Final = 1 << 20
 _REASON_SHOWN: Final = 300
 _ROLES_SHOWN: Final = 10
+_QUESTION: Final = (Message("user", "Hello?"), Message("assistant", "Hello."))
+"""A conversation that every template must be able to write."""
 
-Gap = tuple[Piece, ...]
-"""Template text between two contents: the closing of one message, then the opening of the next."""
+
+class _FailureError(Exception):
+    """The template raised an error: `problem` says which."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem, self.advice = problem, "change the data or the template"
 
 
-def load_jinja_template(path: pathlib.Path, tokenizer: Tokenizer) -> "JinjaTemplate":
+def load_jinja_template(
+    path: pathlib.Path, tokenizer: Tokenizer, now: datetime.datetime | None = None
+) -> "JinjaTemplate":
     """Read a chat template.
 
     Args:
@@ -52,6 +51,7 @@ def load_jinja_template(path: pathlib.Path, tokenizer: Tokenizer) -> "JinjaTempl
             `chat_template.jinja` beside a `tokenizer_config.json` goes before the template in it, and
             the configuration gives the template its special tokens.
         tokenizer: gives BOS and EOS where no configuration does.
+        now: what a template that writes the date takes it to be; None: what it is.
 
     Raises:
         DataError: there is no template, or it is not usable.
@@ -66,7 +66,9 @@ def load_jinja_template(path: pathlib.Path, tokenizer: Tokenizer) -> "JinjaTempl
         name, source = config_file, _template_in(config, config_file)
     special = {"bos_token": tokenizer.bos_text, "eos_token": tokenizer.eos_text}
     special |= {key: token_text(value) for key, value in config.items() if key.endswith("_token")}
-    return JinjaTemplate(str(name), source, {key: text for key, text in special.items() if text is not None})
+    known = {key: text for key, text in special.items() if text is not None}
+    marks = [tokenizer.piece(token) for token in sorted(tokenizer.special_ids)]
+    return JinjaTemplate(str(name), source, known, now, marks)
 
 
 def _template_in(config: Mapping[str, Any], file: pathlib.Path) -> str:
@@ -88,165 +90,140 @@ class JinjaTemplate:
     adds_bos = False
     """It writes a BOS itself where its model wants one."""
 
-    def __init__(self, name: str, source: str, special_tokens: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        special_tokens: Mapping[str, str],
+        now: datetime.datetime | None = None,
+        marks: Sequence[str] = (),
+    ) -> None:
         """
         Args:
             name: named in errors.
             source: Jinja source.
             special_tokens: variables of the template, such as `bos_token`.
+            now: what it takes the date to be; None: what it is.
+            marks: texts of the tokenizer's special tokens, one of which may end an answer that calls tools.
 
         Raises:
             DataError: the source is not Jinja, or a plain question and answer cannot be attributed.
         """
         self.name = name
         self._special_tokens = dict(special_tokens)
-        self._layouts: dict[tuple[str, ...], list[Gap]] = {}
+        self._form = FORMS[0]
         if len(source) > _MAX_SOURCE:
             self._refuse(f"is of more than {_MAX_SOURCE:,} characters", "it is no chat template")
         try:
             with bounded():
-                self._template = Environment().from_string(source)
+                self._template = Environment(now).from_string(source)
         except jinja2.TemplateSyntaxError as error:
             self._refuse(f"is not valid Jinja: line {error.lineno}: {_reason(error.message)}", "correct it")
         except Exception as error:  # Python's own compiler has limits, of nested blocks and brackets
             self._refuse(f"cannot be compiled: {_reason(error)}", "make it simpler")
-        self._layout(("user", "assistant"))
+        self._answers = Answers(self._prompt_of, (*special_tokens.values(), *marks))
+        try:
+            self._answers.learn(self._attributed(_QUESTION, ())[0])
+        except (AttributionError, _FailureError) as error:
+            self._refuse(error.problem, error.advice)
+        try:
+            self._answers.learn(self._attributed(_QUESTION * 2, ())[0])
+        except (AttributionError, _FailureError):
+            return  # it is refused where an example has several turns
 
     def render(self, conversation: Conversation) -> Rendered:
         """See `Template.render`."""
-        refuse_unwritten(conversation, self.name)
         messages = conversation.messages
         try:
-            gaps = self._layout(tuple(message.role for message in messages))
-            text = self._write([(m.role, m.text) for m in messages])
-            return assemble(self._attribute(text, messages, gaps), messages)
-        except DataError as error:
-            raise DataError(f"{conversation.origin}: {error}") from error
+            pieces, notes = self._attributed(messages, conversation.tools)
+        except (AttributionError, _FailureError) as error:
+            self._refuse(error.problem, error.advice, f"{conversation.origin}: ")
+        return assemble(pieces, messages, notes)
 
-    def prompt(self, messages: Sequence[Message]) -> str:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> str:
         """See `Template.prompt`."""
-        return self._write([(m.role, m.text) for m in messages], add_generation_prompt=True)
+        failure: _FailureError | None = None
+        for form in self._forms(messages):
+            try:
+                return str.__str__(self._write(give(messages, tools, form), add_generation_prompt=True))
+            except _FailureError as error:
+                failure = failure or error
+        assert failure is not None
+        self._refuse(failure.problem, failure.advice)
 
-    def _write(self, messages: Sequence[tuple[str, str]], add_generation_prompt: bool = False) -> str:
-        roles = ", ".join(role for role, _ in messages[:_ROLES_SHOWN])
+    def _forms(self, messages: Sequence[Message]) -> Iterator[Form]:
+        """How these messages can be given, the way that served last before the others."""
+        yield from dict.fromkeys(matters(form, messages) for form in (self._form, *FORMS))
+
+    def _attributed(
+        self, messages: Sequence[Message], tools: Sequence[str]
+    ) -> tuple[list[Piece], tuple[str, ...]]:
+        """Pieces and notes."""
+        failure: AttributionError | _FailureError | None = None
+        for form in self._forms(messages):
+            try:
+                made = self._attributed_as(form, messages, tools)
+            except (AttributionError, _FailureError) as error:
+                failure = failure or error
+                continue
+            if form != matters(self._form, messages):
+                self._form = form
+            return made
+        assert failure is not None
+        raise failure
+
+    def _attributed_as(
+        self, form: Form, messages: Sequence[Message], tools: Sequence[str]
+    ) -> tuple[list[Piece], tuple[str, ...]]:
+        given = give(messages, tools, form)
+        text = self._write(given)
+        cut = stretches(text, given.parts)
+        notes = list(check_coverage(runs_of(text), cut, given.parts, messages))
+
+        def begin(message: int, closing: str, header: str, before_content: bool) -> int:
+            kept, note = self._answers.begin(messages[:message], tools, closing, header)
+            notes.extend([note] if note and before_content else [])
+            return kept
+
+        bos = self._special_tokens.get("bos_token", "")
+        attribution = Attribution(text, cut, messages, begin, self._answers.stop, bos)
+        return attribution.pieces(), tuple(dict.fromkeys(notes))
+
+    def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str]) -> str | None:
+        """What a prompt has behind the last part of these messages; None: there is no such prompt."""
+        for form in self._forms(messages):
+            given = give(messages, tools, form)
+            try:
+                text = self._write(given, add_generation_prompt=True)
+                return text[max((s.end for s in stretches(text, given.parts) if s.part), default=0) :]
+            except (AttributionError, _FailureError):
+                continue
+        return None
+
+    def _write(self, given: Given, add_generation_prompt: bool = False) -> str:
+        roles = ", ".join(message["role"] for message in given.messages[:_ROLES_SHOWN])
         try:
             with bounded():
-                return self._template.render(
-                    messages=[{"role": role, "content": content} for role, content in messages],
-                    tools=None,
-                    documents=None,
-                    add_generation_prompt=add_generation_prompt,
-                    **self._special_tokens,
+                context = self._template.new_context(
+                    {
+                        "messages": given.messages,
+                        "tools": given.tools,
+                        "documents": None,
+                        "add_generation_prompt": add_generation_prompt,
+                    }
+                    | self._special_tokens
                 )
+                return concat(list(self._template.root_render_func(context)))
         except LimitError as error:
             self._refuse(f"{error} on messages of {roles}", "use a template that does less")
         except Exception as error:  # a template is a program: it may raise anything
-            self._refuse(f"fails on messages of {roles}: {_reason(error)}", "change the data or the template")
+            raise _FailureError(f"fails on messages of {roles}: {_reason(error)}") from error
 
-    def _layout(self, roles: tuple[str, ...]) -> list[Gap]:
-        """The gap before each content, and the one after the last."""
-        if roles not in self._layouts:
-            self._layouts[roles] = self._find_layout(roles)
-        return self._layouts[roles]
-
-    def _find_layout(self, roles: tuple[str, ...]) -> list[Gap]:
-        marked = [(role, chr(_FIRST_MARK + i)) for i, role in enumerate(roles)]
-        literals = self._literals(marked)
-        closings = ["", *(self._closing(marked[: i + 1], literals[i + 1]) for i in range(len(roles)))]
-        return [
-            (
-                *_closing_pieces(closing, marked[i - 1][0], i - 1),
-                *self._opening_pieces(literal[len(closing) :], i),
-            )
-            for i, (literal, closing) in enumerate(zip(literals, closings, strict=True))
-        ]
-
-    def _literals(self, marked: Sequence[tuple[str, str]]) -> list[str]:
-        """What the template writes before, between and after the marks."""
-        cut = re.split(f"([{chr(_FIRST_MARK)}-{chr(sys.maxunicode)}])", self._write(marked))
-        found = cut[1::2]
-        for role, mark in marked:
-            if found.count(mark) != 1:
-                problem = "leaves out" if mark not in found else f"writes {found.count(mark)} times"
-                self._refuse(
-                    f"{problem} the text of a {role} message",
-                    "remove it from the data, or use a template that writes every message once",
-                )
-        if found != [mark for _, mark in marked]:
-            self._refuse("writes messages in another order", "use a template that keeps their order")
-        return cut[::2]
-
-    def _closing(self, marked: Sequence[tuple[str, str]], literal: str) -> str:
-        """The part of the literal after the last of these messages that closes the message."""
-        role, mark = marked[-1]
-        try:
-            _, written, closing = self._write(marked).rpartition(mark)
-        except DataError:
-            if role != "system":
-                raise
-            written = closing = ""  # some templates refuse a system message alone
-        if not written or not literal.startswith(closing):
-            if role == "system":
-                return ""  # it stands inside the user message, which has not ended yet
-            self._refuse(
-                f"does not tell where a message of role {role} ends: after it comes "
-                f"{_shortened(literal)}, but {_shortened(closing)} when it is the last message",
-                "use a template that closes each message in the same way wherever it stands",
-            )
-        if role == "assistant" and not closing.strip():
-            self._refuse(
-                "writes no stop after an answer, so the model would never learn to stop",
-                "make it write eos_token after each assistant message",
-            )
-        return closing
-
-    def _opening_pieces(self, text: str, message: int) -> Gap:
-        bos = self._special_tokens.get("bos_token", "")
-        if not text.startswith(bos):
-            bos = ""
-        return Piece(bos, TokenClass.BOS, message), Piece(text[len(bos) :], TokenClass.HEADER, message)
-
-    def _attribute(self, text: str, messages: Sequence[Message], gaps: Sequence[Gap]) -> list[Piece]:
-        """The rendering cut into the layout's pieces and the contents; refused unless it is exactly these."""
-        literals = ["".join(piece.text for piece in gap) for gap in gaps]
-        pieces, at = list(gaps[0]), len(literals[0])
-        if not text.startswith(literals[0]):
-            self._refuse_contents("the first message", literals[0], text)
-        for i, message in enumerate(messages):
-            literal = literals[i + 1]
-            forms = (message.text, message.text.strip())
-            content = next((form for form in forms if text.startswith(form + literal, at)), None)
-            if content is None:
-                where = f"message {i + 1} ({message.role})"
-                self._refuse_contents(where, message.text + literal, text[at:])
-            pieces += [Piece(content, CONTENT_CLASS[message.role], i), *gaps[i + 1]]
-            at += len(content + literal)
-        if at != len(text):
-            self._refuse_contents("the end", "", text[at:])
-        return pieces
-
-    def _refuse_contents(self, where: str, expected: str, written: str) -> NoReturn:
-        self._refuse(
-            f"changes what it writes with the contents: at {where} it should write {_shortened(expected)}, "
-            f"but writes {_shortened(written)}",
-            "leave this example out, or use a template that writes contents as they are",
-        )
-
-    def _refuse(self, problem: str, advice: str) -> NoReturn:
-        raise DataError(f"the chat template {self.name} {problem}; {advice}")
-
-
-def _closing_pieces(text: str, role: str, message: int) -> Gap:
-    """An answer's closing text is the stop up to its last visible character."""
-    stop = text.rstrip() if role == "assistant" else ""
-    return Piece(stop, TokenClass.STOP, message), Piece(text[len(stop) :], TokenClass.SEPARATOR, message)
+    def _refuse(self, problem: str, advice: str, where: str = "") -> NoReturn:
+        raise DataError(f"{where}the chat template {self.name} {problem}; {advice}") from None
 
 
 def _reason(error: object) -> str:
     """What an error says, shortened: a template chooses the words, and could steer a terminal by them."""
     text = in_one_line(str(error)[:_REASON_SHOWN]) or type(error).__name__
     return text if len(str(error)) <= _REASON_SHOWN else f"{text}..."
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

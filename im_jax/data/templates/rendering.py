@@ -1,18 +1,11 @@
 """A rendered conversation: text, and spans of characters that know their class."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.token_classes import TokenClass
-
-CONTENT_CLASS: Final = {
-    "system": TokenClass.SYSTEM,
-    "user": TokenClass.USER,
-    "assistant": TokenClass.ASSISTANT,
-    "tool": TokenClass.TOOL,
-}
-"""Class of a message's content by its role."""
 
 
 class Span(NamedTuple):
@@ -30,6 +23,10 @@ class Rendered(NamedTuple):
 
     text: str
     spans: tuple[Span, ...]
+    own: tuple[tuple[int, int], ...] = ()
+    """Characters of answers that the template wrote by itself, such as `<think>`."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of it, such as thoughts that the template leaves out; counted in reports."""
 
 
 @runtime_checkable
@@ -47,8 +44,13 @@ class Template(Protocol):
     def render(self, conversation: Conversation) -> Rendered:
         """The whole conversation. Raises `DataError` where it cannot be written or attributed."""
 
-    def prompt(self, messages: Sequence[Message]) -> str:
-        """Text of messages up to where the model takes over, which is after an assistant header."""
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> str:
+        """Text of messages up to where the model takes over, which is after an assistant header.
+
+        Args:
+            messages: the conversation so far.
+            tools: JSON text of each tool that may be called, as in `Conversation.tools`.
+        """
 
 
 class Piece(NamedTuple):
@@ -58,18 +60,21 @@ class Piece(NamedTuple):
     token_class: TokenClass
     """A main class; `assemble` finds out which pieces are first or last ones."""
     message: int
+    own: bool = False
+    """Whether the template wrote it into an answer, around what the message says."""
 
 
-def assemble(pieces: Iterable[Piece], messages: Sequence[Message]) -> Rendered:
+def assemble(pieces: Iterable[Piece], messages: Sequence[Message], notes: tuple[str, ...] = ()) -> Rendered:
     """Join pieces, and tell first headers, last answers and separators after a stop from the others."""
     last_answer = max(i for i, message in enumerate(messages) if message.role == "assistant")
     spans: list[Span] = []
-    written = [piece for piece in pieces if piece.text]
+    pieces = list(pieces)
+    written = _merged(pieces)
     first_header = next((p for p in written if p.token_class is TokenClass.HEADER), None)
-    end = 0
-    for before, piece in zip([None, *written], written, strict=False):
+    end, after_stop = 0, False
+    for piece in written:
         token_class = piece.token_class
-        after_stop = before is not None and before.token_class is TokenClass.STOP
+        after_stop = token_class is TokenClass.STOP or (after_stop and token_class is TokenClass.SEPARATOR)
         if piece is first_header:
             token_class = TokenClass.FIRST_HEADER
         elif token_class is TokenClass.SEPARATOR and after_stop:
@@ -78,7 +83,25 @@ def assemble(pieces: Iterable[Piece], messages: Sequence[Message]) -> Rendered:
             token_class = _LAST.get(token_class, token_class)
         start, end = end, end + len(piece.text)
         spans.append(Span(start, end, token_class, messages[piece.message].weight))
-    return Rendered("".join(piece.text for piece in written), tuple(spans))
+    return Rendered("".join(piece.text for piece in written), tuple(spans), tuple(_own(pieces)), notes)
+
+
+def _own(pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
+    end = 0
+    for piece in pieces:
+        start, end = end, end + len(piece.text)
+        if piece.own and piece.text:
+            yield start, end
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    """Pieces without empty ones, neighbours of one class and message joined."""
+    return [
+        Piece("".join(piece.text for piece in group), token_class, message)
+        for (token_class, message), group in itertools.groupby(
+            (piece for piece in pieces if piece.text), lambda piece: (piece.token_class, piece.message)
+        )
+    ]
 
 
 _LAST: Final = {

@@ -1,5 +1,8 @@
 """The environment that transformers gives to chat templates, with limits on what a template may cost.
 
+Texts of messages keep whose they are (`traced`): what Jinja joins is joined by `concat`, loops say which
+message they are at, and functions that make texts of texts are `functions`' own, or lose it.
+
 Jinja's sandbox keeps a template from the interpreter. Here are the places where it could grow or go on
 without end, each of which is charged to the rendering's `Budget`: turns of loops, calls, filters, the
 operators `+ * ** %` and `~`, lists written out, and what is written. Of texts and numbers, only methods that
@@ -8,10 +11,9 @@ are charged are allowed.
 
 import datetime
 import functools
-import json
 import re
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import jinja2
 import jinja2.ext
@@ -21,7 +23,10 @@ import jinja2.runtime
 import jinja2.sandbox
 import jinja2.visitor
 
+from im_jax.data.templates import functions
+from im_jax.data.templates.given import GivenMessage
 from im_jax.data.templates.limits import MAX_BITS, MAX_DEPTH, MAX_TEXT, LimitError, current, size_of
+from im_jax.data.templates.traced import Enter, Leave, Turn, concat, join, lost, mark, parts_of
 
 _TEXT_METHODS: Final = frozenset(
     [
@@ -58,7 +63,10 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["+", "*", "**", "%"])
 
-    def __init__(self) -> None:
+    concat = staticmethod(concat)
+
+    def __init__(self, now: datetime.datetime | None = None) -> None:
+        """`now`: what templates that write a date take it to be; None: what it is."""
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -66,17 +74,19 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             finalize=_written,
         )
         del self.globals["lipsum"]
-        self.filters["tojson"] = _to_json
-        self.filters["sum"] = _sum
+        self.filters |= functions.FILTERS
         self.filters = {name: _charged(name, function) for name, function in self.filters.items()}
-        self.globals["raise_exception"] = _raise_exception
-        self.globals["strftime_now"] = _strftime_now
+        self.globals["raise_exception"] = functions.raise_exception
+        self.globals["strftime_now"] = functools.partial(_strftime, now)
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
         """The operators of `intercepted_binops`, refused before they make something too large."""
         current().steps()
         _check_operands(operator, left, right)
-        return current().made(super().call_binop(context, operator, left, right))
+        made = super().call_binop(context, operator, left, right)
+        if operator == "%" and type(made) is str:
+            made = lost(made, "%", left, right)
+        return current().made(made)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         """A call out of a template: of a macro, a method, a global function or a recursive loop."""
@@ -88,6 +98,7 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         if isinstance(function, jinja2.runtime.Macro):
             budget.text(self.literal)
         _check_method(function, given)
+        function = _tracing(function, given)
         budget.depth += 1
         if budget.depth > MAX_DEPTH:
             raise LimitError(f"calls itself more than {MAX_DEPTH} deep")
@@ -112,7 +123,7 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
         def charged(*args: Any, **kwargs: Any) -> str:
             _check_format(value.__self__, [*args, *kwargs.values()])
-            return wrapped(*args, **kwargs)
+            return lost(wrapped(*args, **kwargs), "format", value.__self__, args, kwargs)
 
         return charged
 
@@ -131,21 +142,42 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """The operator `~`."""
         current().steps()
         current().text(sum(size_of(part)[1] for part in parts))
-        return "".join(map(str, parts))
+        return concat([str(part) for part in parts])
+
+    def turn(self, item: Any) -> str:
+        """A mark that a loop is at this item, where it is a message or goes with one."""
+        if isinstance(item, GivenMessage):
+            return mark(Turn(item.number))
+        if isinstance(item, tuple):
+            return next((mark(Turn(part.number)) for part in item if isinstance(part, GivenMessage)), "")
+        return ""
+
+    def enter(self) -> str:
+        """A mark that a loop begins."""
+        return _ENTER
+
+    def leave(self) -> str:
+        """A mark that a loop ends."""
+        return _LEAVE
 
     def _generate(self, source: jinja2.nodes.Template, *args: Any, **kwargs: Any) -> str:
         self.literal = _literal_characters(source)
         return super()._generate(_Charging().visit(source), *args, **kwargs)
 
 
-class _Charging(jinja2.visitor.NodeTransformer):
-    """Puts the environment's functions around loops, lists and `~`."""
+_ENTER: Final = mark(Enter())
+_LEAVE: Final = mark(Leave())
 
-    def visit_For(self, node: jinja2.nodes.For) -> jinja2.nodes.For:
+
+class _Charging(jinja2.visitor.NodeTransformer):
+    """Puts the environment's functions around loops, lists and `~`, and marks at the turns of loops."""
+
+    def visit_For(self, node: jinja2.nodes.For) -> list[jinja2.nodes.Node]:
         literal = jinja2.nodes.Const(_literal_characters(node))
         self.generic_visit(node)
         node.iter = _call("turns", node.iter, literal)
-        return node
+        node.body.insert(0, _written_call("turn", _loaded(node.target)))
+        return [_written_call("enter"), node, _written_call("leave")]
 
     def visit_Concat(self, node: jinja2.nodes.Concat) -> jinja2.nodes.Expr:
         self.generic_visit(node)
@@ -166,6 +198,20 @@ class _Charging(jinja2.visitor.NodeTransformer):
 
 def _call(name: str, *arguments: Any) -> jinja2.nodes.Expr:
     return jinja2.nodes.Call(jinja2.nodes.EnvironmentAttribute(name), list(arguments), [], None, None)
+
+
+def _written_call(name: str, *arguments: Any) -> jinja2.nodes.Output:
+    return jinja2.nodes.Output([_call(name, *arguments)])
+
+
+def _loaded(target: jinja2.nodes.Node) -> jinja2.nodes.Expr:
+    """The value of what a loop assigns to."""
+    if isinstance(target, jinja2.nodes.Tuple):
+        return jinja2.nodes.Tuple([_loaded(item) for item in target.items], "load")
+    return jinja2.nodes.Name(target.name, "load") if isinstance(target, jinja2.nodes.Name) else _NOTHING
+
+
+_NOTHING: Final = jinja2.nodes.Const(None)
 
 
 def _literal_characters(node: jinja2.nodes.Node) -> int:
@@ -216,6 +262,15 @@ def _check_replace(text: Any, old: Any, new: Any) -> None:
         raise LimitError(f"makes a text of more than {MAX_TEXT >> 20} million characters")
 
 
+def _tracing(function: Any, given: list[Any]) -> Any:
+    """The method of a plain text that is to keep whose the texts are that it is given."""
+    text, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if type(text) is not str or name not in ("join", "replace") or not any(True for _ in parts_of(given)):
+        return function
+    kept: Callable[..., str] = join if name == "join" else functions.replace
+    return functools.partial(kept, text)
+
+
 def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that is charged for what it is given and what it makes."""
 
@@ -237,7 +292,10 @@ def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             _check_format(values[0], [*values[1:], *kwargs.values()])
         if name == "replace" and len(values) > 2:
             _check_replace(*values[:3])
-        return budget.made(function(*args, **kwargs))
+        made = function(*args, **kwargs)
+        if name in functions.LOSING:
+            made = lost(made, name, *values, kwargs)
+        return budget.made(made)
 
     return charged
 
@@ -245,8 +303,9 @@ def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 @jinja2.pass_context
 def _written(context: jinja2.runtime.Context, value: Any) -> Any:
     """Charge what `{{ }}` writes. (With a context, since Jinja would write constants while it compiles.)"""
-    current().steps()
-    current().text(size_of(value)[1])
+    budget = current()
+    budget.steps()
+    budget.text(len(value) if isinstance(value, str) else size_of(value)[1])
     return value
 
 
@@ -261,32 +320,6 @@ class _GenerationTag(jinja2.ext.Extension):
         return jinja2.nodes.Scope(body).set_lineno(line)
 
 
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML and non-ASCII characters.
-    current().text(size_of(value)[1] * (1 + MAX_DEPTH * (indent or 0)) if indent else 0)
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _sum(values: Any, start: Any = 0) -> Any:
-    """The sum of numbers; of lists it would take the square of their number."""
-    numbers = list(values)
-    if not all(isinstance(number, int | float) for number in (*numbers, start)):
-        raise LimitError("adds up what are no numbers")
-    return sum(numbers, start)
-
-
-def _strftime_now(form: str) -> str:
+def _strftime(now: datetime.datetime | None, form: str) -> str:
     _check_format(form, ())
-    return datetime.datetime.now().strftime(form)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    return (now or datetime.datetime.now()).strftime(form)

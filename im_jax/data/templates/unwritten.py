@@ -5,7 +5,7 @@ from typing import Final
 from im_jax.data.records import Conversation
 from im_jax.errors import DataError
 
-_ADVICE: Final = "use the chat template of a model that has them, or remove them from the data"
+_ADVICE: Final = "use chatml or the chat template of a model that has them, or remove them from the data"
 
 
 def refuse_unwritten(conversation: Conversation, template: str) -> None:

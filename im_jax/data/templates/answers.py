@@ -1,0 +1,100 @@
+"""Where an answer begins and where it stops.
+
+An answer is what the model has to write by itself. It begins where the generation prompt ends: what a
+template writes before an answer in training, and not in the generation prompt, is the answer's, or the model
+would never learn to write it.
+
+    training             <|assistant|>\\n<think>\\n\\n</think>\\n\\n4<|end|>
+    generation prompt    <|assistant|>\\n
+    answer                             <think>\\n\\n</think>\\n\\n4
+
+It stops with what closes it. Behind a call or a thought the template may write more, such as `</tool_call>`;
+there the stop is the one of plain answers, a special token, or a mark that is all there is.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from im_jax.data.records.conversation import Message
+from im_jax.data.templates.rendering import Piece
+from im_jax.token_classes import TokenClass
+
+_REMEMBERED: Final = 1024
+_SHOWN: Final = 40
+_OPEN_MARK: Final = re.compile(r"[<\[][^<>\[\]]*\Z")
+"""The beginning of a mark such as `<think>`, which two texts may share without sharing the mark."""
+_MARK: Final = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")
+
+Prompt = Callable[[Sequence[Message], Sequence[str]], str | None]
+"""Of messages and tools: what a prompt has behind their last part; None: there is no such prompt."""
+
+
+class Answers:
+    """What is known of the answers of one template."""
+
+    def __init__(self, prompt: Prompt, special: Iterable[str]) -> None:
+        self._prompt = prompt
+        self._special = tuple(special)
+        self._stops: set[str] = set()
+        self._begins: dict[tuple[str, str, str], tuple[int, str]] = {}
+
+    def learn(self, pieces: Sequence[Piece]) -> None:
+        """Take the stops of plain answers for those of others."""
+        self._stops |= {piece.text.strip() for piece in pieces if piece.token_class is TokenClass.STOP} - {""}
+
+    def begin(
+        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str
+    ) -> tuple[int, str]:
+        """Characters of a header that the generation prompt has too, and a note where they are not all.
+
+        Args:
+            before: the messages before the answer.
+            tools: of the conversation.
+            closing: what stands between the last part of these messages and the header.
+            header: what stands before the first part of the answer.
+        """
+        role = before[-1].role if before else ""
+        key = role, closing, header
+        if key not in self._begins:
+            if len(self._begins) >= _REMEMBERED:
+                self._begins.clear()
+            self._begins[key] = self._begin(before, tools, closing, header)
+        return self._begins[key]
+
+    def _begin(
+        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str
+    ) -> tuple[int, str]:
+        tail = self._prompt(before, tools)
+        if tail is None or not tail.startswith(closing):
+            return len(header), ""
+        prompted = tail[len(closing) :]
+        pairs = zip(prompted, header, strict=False)
+        common = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompted), len(header)))
+        if common < min(len(prompted), len(header)):
+            common = len(_OPEN_MARK.sub("", header[:common]))
+        more, missing = prompted[common:], header[common:]
+        notes = []
+        if more.strip():
+            notes.append(f"the generation prompt goes on with {_shown(more)}, which training texts lack")
+        if missing.strip():
+            notes.append(
+                f"answers begin with {_shown(missing)}, which the generation prompt lacks: it is trained"
+            )
+        return common, "; ".join(notes)
+
+    def stop(self, closing: str, after_content: bool) -> tuple[int, int] | None:
+        """Where the stop is in what closes an answer; None: nowhere."""
+        text = closing.rstrip()
+        if not text:
+            return None
+        if after_content:
+            return 0, len(text)
+        known = [len(stop) for stop in (*self._stops, *self._special) if stop and text.endswith(stop)]
+        if not known and not _MARK.fullmatch(text):
+            return None
+        return len(text) - max(known, default=len(text)), len(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
