@@ -76,7 +76,7 @@ def _without_params(config: Config, *, chat: bool) -> Model:
     config.model = resolve_model(config.model)
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
-    template = make_template(config.data.template, tokenizer) if chat else None
+    template = make_template(config.data.template, tokenizer, config.data.date) if chat else None
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     return Model({}, config.model, tokenizer, template, make_mesh(config.mesh), ShardingRules())
 

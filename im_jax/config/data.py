@@ -108,6 +108,12 @@ class DataConfig:
         or_path="a tokenizer_config.json or .jinja file",
         see="data.md#chat-templates",
     )
+    date: str = setting(
+        "",
+        "The day that a template takes it to be, as `2026-02-03` or `2026-02-03T04:05`; empty: that on which "
+        "the run starts, which it keeps when it is resumed.",
+        see="data.md#chat-templates",
+    )
     max_length: int = setting(
         2048, "Tokens per row; longer examples are truncated (by `truncation`).", bounds=at_least(2)
     )

@@ -112,7 +112,7 @@ def prepare(
         DataError: the data, template or tokenizer cannot be used.
         ConfigError: fields contradict each other.
     """
-    template = make_template(config.data.template, tokenizer)
+    template = make_template(config.data.template, tokenizer, config.data.date)
     encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config))
     names = NameCheck(config.data.fields) if config.data.mixture else None
     pools = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import pathlib
 
@@ -9,8 +10,9 @@ import jax
 
 from im_jax import activity, validation
 from im_jax import mesh as meshes
-from im_jax.config import Config
+from im_jax.config import Config, with_overrides
 from im_jax.console import Console
+from im_jax.data.templates import writes_date
 from im_jax.errors import ConfigError
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import alone
@@ -46,7 +48,7 @@ def train(
     workdir, console = pathlib.Path(workdir), console or Console()
     validation.check(config)
     check_workdir(workdir)
-    resolved = resolve(config)
+    resolved = resolve(_with_date(config, workdir))
     with alone(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
         _check_same_run(workdir, resolved.config)
         return train_run(_prepared(resolved, console), workdir, console, interruption)
@@ -94,6 +96,17 @@ def new_workdir(name: str) -> pathlib.Path:
         raise ConfigError("several processes need one place to write to: set --workdir=DIR")
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return pathlib.Path("runs") / f"{name}-{now}"
+
+
+def _with_date(config: Config, workdir: pathlib.Path) -> Config:
+    """The configuration with one date for the whole run, if its template writes any."""
+    if config.data.date or not writes_date(config.data.template):
+        return config
+    date = datetime.date.today().isoformat()
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # as the run before had it
+        saved = json.loads((workdir / "config.json").read_text("utf-8"))
+        date = str(saved["data"].get("date", ""))  # versions that knew no date wrote the day's
+    return with_overrides(config, {"data.date": date})
 
 
 def _check_same_run(workdir: pathlib.Path, config: Config) -> None:

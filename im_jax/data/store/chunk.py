@@ -76,7 +76,9 @@ class Job:
     def encoder(self) -> "ChunkEncoder":
         """Raises `DataError` as `make_tokenizer` and `make_template`."""
         tokenizer = make_tokenizer(self.tokenizer_path)
-        return ChunkEncoder(self.data, make_template(self.data.template, tokenizer), tokenizer)
+        return ChunkEncoder(
+            self.data, make_template(self.data.template, tokenizer, self.data.date), tokenizer
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ tokenizers write only text: `jinja` gives them texts that know whose they are.
 """
 
 from im_jax.data.templates.given import CONTENT_CLASS
-from im_jax.data.templates.loading import make_template
+from im_jax.data.templates.loading import make_template, writes_date
 from im_jax.data.templates.rendering import Rendered, Span, Template
 
-__all__ = ["CONTENT_CLASS", "Rendered", "Span", "Template", "make_template"]
+__all__ = ["CONTENT_CLASS", "Rendered", "Span", "Template", "make_template", "writes_date"]

@@ -56,19 +56,23 @@ def load_jinja_template(
     Raises:
         DataError: there is no template, or it is not usable.
     """
+    name, source, config = template_source(path)
+    special = {"bos_token": tokenizer.bos_text, "eos_token": tokenizer.eos_text}
+    special |= {key: token_text(value) for key, value in config.items() if key.endswith("_token")}
+    known = {key: text for key, text in special.items() if text is not None}
+    marks = [tokenizer.piece(token) for token in sorted(tokenizer.special_ids)]
+    return JinjaTemplate(name, source, known, now, marks)
+
+
+def template_source(path: pathlib.Path) -> tuple[str, str, Mapping[str, Any]]:
+    """File and text of the template that a path means, and the configuration beside it: see above."""
     folder = path if path.is_dir() else path.parent
     config_file = folder / "tokenizer_config.json" if path.is_dir() or path.suffix == ".jinja" else path
     config = read_object(config_file)
     template_file = path if path.suffix == ".jinja" else folder / "chat_template.jinja"
     if template_file.is_file():
-        name, source = template_file, template_file.read_text(encoding="utf-8")
-    else:
-        name, source = config_file, _template_in(config, config_file)
-    special = {"bos_token": tokenizer.bos_text, "eos_token": tokenizer.eos_text}
-    special |= {key: token_text(value) for key, value in config.items() if key.endswith("_token")}
-    known = {key: text for key, text in special.items() if text is not None}
-    marks = [tokenizer.piece(token) for token in sorted(tokenizer.special_ids)]
-    return JinjaTemplate(str(name), source, known, now, marks)
+        return str(template_file), template_file.read_text(encoding="utf-8"), config
+    return str(config_file), _template_in(config, config_file), config
 
 
 def _template_in(config: Mapping[str, Any], file: pathlib.Path) -> str:

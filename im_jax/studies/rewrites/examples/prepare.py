@@ -35,7 +35,7 @@ def prepare(
             f"eval.path={config.eval.path}, but data.source=rewrites holds out unseen rules; leave it empty"
         )
     refuse_files(config.data)
-    template = make_template(config.data.template, tokenizer)
+    template = make_template(config.data.template, tokenizer, config.data.date)
     encoder = Encoder(config.data, template, tokenizer, class_weights, doing)
     with doing("making rules"):
         tasks = make_tasks(config.data.rewrites, config.data.seed)
