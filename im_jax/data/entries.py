@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from im_jax.config import DataConfig
+from im_jax.data.files.location import has_folder
 from im_jax.data.mixture import Amount, parse_amount, parse_mixture
 from im_jax.data.recipes import registry
 from im_jax.data.recipes.conversions import Chain, Instruction
@@ -25,6 +27,8 @@ class SourceEntry:
     recipe: Recipe | None
     """What makes conversations of its records; None: they are in a known format."""
     amount: Amount
+    field: str = "data.path"
+    """The field of the configuration that names its files."""
     reading: str = ""
     """What decides, beside `data` and the files, what records become: changes with every such choice."""
 
@@ -66,27 +70,31 @@ def source_entries(data: DataConfig) -> list[SourceEntry]:
     """
     check_entries(data)
     if data.mixture:
-        return [
+        entries = [
             entry
             for one in parse_mixture(data.mixture)
             for entry in _entries(data, one.name, one.recipe, one.path, one.amount)
         ]
+        _refuse_unread_split(data, entries)
+        return entries
     if data.recipe:
         amount = parse_amount(registry.find(data.recipe).amount, data.recipe)
-        return _entries(data, "", data.recipe, "", amount)
+        entries = _entries(data, "", data.recipe, "", amount)
+        _refuse_unread_split(data, entries)
+        return entries
     return [SourceEntry("", data, None, Amount())]
 
 
 def _entries(data: DataConfig, name: str, recipe: str, path: str, amount: Amount) -> list[SourceEntry]:
     """A source, or the parts of a recipe that is composed of some."""
     if not recipe:
-        return [SourceEntry(name, _only(data, path), None, amount)]
+        return [SourceEntry(name, _only(data, path), None, amount, _field(data))]
     known, where = registry.find(recipe), path or data.path
     if not known.parts:
-        files = paths_of(known, where)
+        files = paths_of(known, where, _field(data) if path else "data.path")
         made = as_asked(known, data.wrapping)
         said = _reading(known, data.wrapping)
-        return [SourceEntry(name, _only(data, files, recipe), made, amount, said)]
+        return [SourceEntry(name, _only(data, files, recipe), made, amount, _field(data), said)]
     entries = []
     for part in known.parts:
         of_part = registry.find(part.recipe)
@@ -95,7 +103,7 @@ def _entries(data: DataConfig, name: str, recipe: str, path: str, amount: Amount
         part_data = _only(data, paths_of(of_part, where), part.recipe)
         amount = parse_amount(part.amount, recipe)
         said = _reading(of_part, data.wrapping, names_left_out=part.names_left_out)
-        entries.append(SourceEntry(called, part_data, made, amount, said))
+        entries.append(SourceEntry(called, part_data, made, amount, _field(data), said))
     return entries
 
 
@@ -103,6 +111,8 @@ def _only(data: DataConfig, path: str, recipe: str = "") -> DataConfig:
     """The configuration of one source."""
     alone = copy.deepcopy(data)
     alone.path, alone.recipe, alone.mixture = path, recipe, ""
+    if recipe or (data.mixture and not has_folder(path)):
+        alone.split = type(data)().split  # of other sources
     if recipe:
         alone.fields = type(data.fields)()
     return alone
@@ -119,11 +129,23 @@ def as_asked(recipe: Recipe, wrapping: str, *, names_left_out: bool = False) -> 
     return dataclasses.replace(recipe, convert=convert)
 
 
+def _field(data: DataConfig) -> str:
+    return "data.mixture" if data.mixture else "data.path"
+
+
 def _reading(recipe: Recipe, wrapping: str, *, names_left_out: bool = False) -> str:
     parts = [f"{recipe.name}, version {recipe.version}"]
     parts += [wrapping] if recipe.wraps else []
     parts += ["without names"] if names_left_out else []
     return ", ".join(parts)
+
+
+def _refuse_unread_split(data: DataConfig, entries: Sequence[SourceEntry]) -> None:
+    """Stop at a split that no source reads: a recipe names its files itself."""
+    if data.split not in ("train", *(entry.data.split for entry in entries)):
+        raise ConfigError(
+            f"data.split is {data.split!r}, but no source is a folder of shards and no recipe; leave it out"
+        )
 
 
 def _refuse_beside_mixture(data: DataConfig) -> None:

@@ -204,7 +204,8 @@ class Encoder:
             names = None  # it knows its fields
         alone = dataclasses.replace(self, data=entry.data)
         if entry.data.source == "jsonl":
-            return alone.encode_files(jsonl_files(entry.data), "data.path", entry.recipe, names)
+            files = jsonl_files(entry.data, entry.field)
+            return alone.encode_files(files, entry.field, entry.recipe, names)
         with self.doing("reading examples"):
             source: Source = make_source(entry.data)
         return alone.encode(source)

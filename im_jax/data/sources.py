@@ -52,8 +52,8 @@ def make_source(data: DataConfig) -> Source:
     return TfdsSource(data.name, data.path, data.split, data.fields, data.on_bad_example)
 
 
-def jsonl_files(data: DataConfig) -> list[File]:
-    """The files of the source `jsonl`.
+def jsonl_files(data: DataConfig, field: str = "data.path") -> list[File]:
+    """The files of the source `jsonl`, which `field` of the configuration names.
 
     Raises:
         ConfigError: fields are missing, or would be ignored.
@@ -64,7 +64,7 @@ def jsonl_files(data: DataConfig) -> list[File]:
         raise ConfigError("data.source is jsonl but data.path is empty; set --config.data.path=FILE")
     if not has_folder(data.path):
         _refuse(data, "split", "only folders and TFDS data sets have splits; name its files in data.path")
-    return located(data.path, "data.path", (data.split,))
+    return located(data.path, field, (data.split,))
 
 
 def heldout_files(path: str, data: DataConfig) -> list[File]:

@@ -144,8 +144,24 @@ def test_a_source_is_named_in_errors(tmp_path: pathlib.Path) -> None:
         prepared(mixture="t=recipe:tulu_v2_parts@x2", path=str(tmp_path))
     with pytest.raises(ConfigError, match=r"data\.subset\.ratio=5 needs data\.subset\.examples"):
         prepared(path=path, subset=SubsetConfig(ratio=5.0))
+    with pytest.raises(DataError, match=r"^data\.mixture: there is no file 'nowhere\.jsonl'; correct"):
+        prepared(mixture=f"b={path}@all;a=nowhere.jsonl@all")
+    with pytest.raises(DataError, match=r"^data\.mixture: no file matches 'nowhere\*'"):
+        prepared(mixture=f"b={path}@all;a=nowhere*@all")
+    with pytest.raises(ConfigError, match=r"data\.split is 'test', but no source is a folder"):
+        prepared(mixture=f"a={path}@all", split="test")
     with pytest.raises(ConfigError, match=r"data\.fields have no effect with data\.recipe=lima"):
         prepared(recipe="lima", path=path, fields=FieldNames(prompt="q"))
+
+
+def test_a_split_is_of_the_folders_of_a_mixture(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path / "a.jsonl", records(3, 0))
+    (tmp_path / "b").mkdir()
+    for split, count in (("train", 4), ("test", 2)):
+        write(tmp_path / "b" / f"{split}-00000-of-00001.jsonl", records(count, count))
+    text = f"a={path}@all;b={tmp_path / 'b'}@all"
+    assert names(prepared(mixture=text).train) == {"a": 3, "b": 4}
+    assert names(prepared(mixture=text, split="test").train) == {"a": 3, "b": 2}
 
 
 def test_a_source_of_which_nothing_is_kept_is_refused(tmp_path: pathlib.Path) -> None:

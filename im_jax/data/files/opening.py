@@ -107,7 +107,7 @@ def opened(path: str, field: str) -> Iterator[Opened]:
         with place.open("rb") as file:
             yield Opened(path, file)
     except FileNotFoundError:
-        raise DataError(f"{field}: there is no file {path!r}; set --config.{field}=FILE") from None
+        raise DataError(f"{field}: there is no file {path!r}; correct --config.{field}") from None
     except OSError as error:
         raise DataError(f"{field}: {path!r} cannot be read: {error.strerror or error}") from None
 

@@ -6,10 +6,20 @@ reader of records then says what is wrong, and where.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from im_jax.data.recipes.recipe import Conversion, Fields, LeftOut
 from im_jax.data.recipes.wrappers import wrapped
+
+ROLES: Final = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+}
+"""Of the speakers that `from` names."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Instruction:
     def __call__(self, record: Fields, number: int) -> Fields | LeftOut:
         """An answer without text leaves a record out: published sets have some."""
         if "messages" in record:
-            return Columns({"messages": "messages", "id": "id"})(record, number)
+            return _ready(record, number)
         texts = [record.get(name) for name in (self.instruction, self.input, self.output)]
         instruction, given, output = ("" if text is None else text for text in texts)
         if not all(isinstance(text, str) for text in (instruction, given, output)):
@@ -72,6 +82,31 @@ class Turns:
 
 
 @dataclass(frozen=True)
+class Speakers:
+    """A list of turns with `from` and `value`, perhaps with an id and a system text beside it."""
+
+    name: str = "conversations"
+    id: str = "id"
+    system: str = ""
+
+    def __call__(self, record: Fields, number: int) -> Fields:
+        """The record itself where a turn is none, or of an unknown speaker."""
+        turns = record.get(self.name)
+        if not isinstance(turns, list) or not all(_speaks(turn) for turn in turns):
+            return record
+        made: Fields = {
+            "messages": [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+        }
+        for turn, message in zip(turns, made["messages"], strict=True):
+            if turn.get("weight") is not None and message["role"] == "assistant":
+                message["weight"] = turn["weight"]
+        for new, old in (("id", self.id), ("system", self.system)):
+            if record.get(old) is not None:
+                made[new] = record[old]
+        return made
+
+
+@dataclass(frozen=True)
 class Exchange:
     """A question and an answer, perhaps with a system text, under names of the data."""
 
@@ -84,7 +119,7 @@ class Exchange:
     def __call__(self, record: Fields, number: int) -> Fields | LeftOut:
         """The record itself where question or answer is no text."""
         if "messages" in record:
-            return Columns({"messages": "messages", "id": "id"})(record, number)
+            return _ready(record, number)
         question, answer = record.get(self.question), record.get(self.answer)
         if not isinstance(question, str) or not isinstance(answer, str):
             return record
@@ -205,6 +240,22 @@ class BestPath:
             return LeftOut("without an answer at the end of the best path")
         tree = record.get("message_tree_id")
         return {"messages": turns} | ({} if tree is None else {"id": tree})
+
+
+def _speaks(turn: object) -> bool:
+    """Whether it is a turn of a speaker that is known."""
+    if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+        return False
+    return turn.get("from") in ROLES
+
+
+def _ready(record: Fields, number: int) -> Fields | LeftOut:
+    """A record whose messages are made already, unless the last says nothing."""
+    turns = record["messages"]
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    if isinstance(last, dict) and isinstance(last.get("content"), str) and not last["content"].strip():
+        return LeftOut("without an answer")
+    return Columns({"messages": "messages", "id": "id"})(record, number)
 
 
 def _quality(reply: Fields) -> float:

@@ -4,12 +4,13 @@ import fnmatch
 import os
 import pathlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from im_jax.data.recipes.recipe import Recipe, RemoteFile
 from im_jax.errors import DataError
 
+_DEPTH: Final = 4
 PACKED: Final = ("", ".gz", ".zst")
 """Endings that a file may have beside its published name: packed, it is read as well."""
 
@@ -33,17 +34,22 @@ def paths_of(recipe: Recipe, path: str, field: str = "data.path") -> str:
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
         return path
-    inside = sorted(
-        pathlib.Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
+    inside = sorted(_files_below(folder))
     for files in (recipe.files, *((file,) for file in recipe.also)):
         found = [_matching(file, inside) for file in files]
         if all(found):
             return ",".join(str(folder / name) for names in found for name in names)
     wanted = ", ".join(file.name for file in recipe.files)
     raise DataError(f"{field}: {path} holds no {wanted} for the recipe {recipe.name}. {how_to_fetch(recipe)}")
+
+
+def _files_below(folder: pathlib.Path) -> Iterator[str]:
+    """Files in a folder and its folders, down to a depth at which somebody may have meant them."""
+    for parent, folders, names in os.walk(folder):
+        place = pathlib.Path(parent).relative_to(folder)
+        if len(place.parts) >= _DEPTH:
+            folders.clear()
+        yield from ((place / name).as_posix() for name in names)
 
 
 def _matching(file: RemoteFile, inside: Iterable[str]) -> list[str]:

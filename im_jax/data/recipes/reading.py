@@ -1,11 +1,15 @@
 """Chunks of the files of a recipe, whose records are converted where they are decoded."""
 
+import io
+import pathlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.parquet
 
 from im_jax.data.files import AnyRecord, BadRecord, Chunk, File, LeftOutRecord, Record, chunks
+from im_jax.data.files.parquet import MAGIC
 from im_jax.data.recipes.first_come import first_come
 from im_jax.data.recipes.recipe import Conversion, LeftOut, Recipe
 
@@ -66,14 +70,24 @@ def recipe_chunks(recipe: Recipe, files: Sequence[File], field: str) -> Iterator
 
 def _first_come(recipe: Recipe, files: Sequence[File], field: str) -> np.ndarray:
     """Which records are taken, of all files: their sources are read before anything else."""
-    sources = [
-        _source_of(record, recipe.share_by) for chunk in chunks(files, field) for record in chunk.records()
-    ]
+    sources = [source for file in files for source in _sources(file, recipe.share_by, field)]
     assert recipe.share is not None
     return first_come(sources, recipe.share).astype(np.uint8)
 
 
+def _sources(file: File, name: str, field: str) -> Iterator[str]:
+    """The source of each record of a file; of a Parquet file, nothing else is read."""
+    path = pathlib.Path(file.path).expanduser()
+    with path.open("rb") if path.is_file() else io.BytesIO() as content:
+        if content.read(len(MAGIC)) == MAGIC and name in pyarrow.parquet.read_schema(path).names:
+            column = pyarrow.parquet.ParquetFile(path).read(columns=[name]).column(name)
+            return iter(["" if source is None else str(source) for source in column.to_pylist()])
+    records = (record for chunk in chunks([file], field) for record in chunk.records())
+    return (_source_of(record, name) for record in records)
+
+
 def _source_of(record: AnyRecord, name: str) -> str:
     if isinstance(record, Record) and isinstance(record.value, dict):
-        return str(record.value.get(name, ""))
+        source = record.value.get(name)
+        return "" if source is None else str(source)
     return ""

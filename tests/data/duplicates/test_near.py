@@ -3,6 +3,7 @@
 import numpy as np
 
 from im_jax.data.duplicates.digests import digests
+from im_jax.data.duplicates.finding import first_of_each
 from im_jax.data.duplicates.near import THRESHOLD, jaccard, near_duplicates, pieces_of
 from im_jax.data.records.conversation import Conversation, Message
 
@@ -71,3 +72,12 @@ def test_digests_are_equal_for_the_same_texts_alone() -> None:
     assert other_answer.prompt == same.prompt and other_answer.whole != same.whole
     assert digests(chat("say hi", "hi", role="system")).prompt != same.prompt
     assert digests(chat("say", "hi hi")).whole != digests(chat("say hi", "hi")).whole
+
+
+def test_the_first_of_each_digest_is_that_of_a_dictionary() -> None:
+    rng = np.random.default_rng(0)
+    for count, values in ((0, 1), (1, 1), (50, 5), (500, 400), (500, 10**9)):
+        drawn = rng.integers(0, values, count).astype(np.uint64) * np.uint64(2**60 // values)
+        first: dict[int, int] = {}
+        expected = [first.setdefault(value, number) for number, value in enumerate(drawn.tolist())]
+        assert first_of_each(drawn).tolist() == expected

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from im_jax.data.recipes import registry
-from im_jax.data.recipes.conversions import BestPath, Chain, Columns, Exchange, Instruction, Pieces, Turns
+from im_jax.data.recipes.conversions import (
+    BestPath,
+    Chain,
+    Columns,
+    Exchange,
+    Instruction,
+    Pieces,
+    Speakers,
+    Turns,
+)
 from im_jax.data.recipes.first_come import first_come
 from im_jax.data.recipes.names import NAMES, without_names
 from im_jax.data.recipes.places import how_to_fetch, paths_of
@@ -84,6 +93,19 @@ def test_instructions_are_wrapped_or_plain() -> None:
 def test_turns_lose_a_last_one_of_the_user() -> None:
     assert says(Turns()({"conversations": ["a", "b", "c"], "source": "s"}, 0)) == ["a", "b"]
     assert Turns()({"conversations": ["a"]}, 0) == LeftOut("without an answer")
+
+
+def test_turns_of_speakers_become_messages() -> None:
+    turns = [
+        {"from": "system", "value": "s", "weight": None},
+        {"from": "human", "value": "a", "weight": 0.0},
+        {"from": "gpt", "value": "b", "weight": 0.5},
+    ]
+    made = Speakers(id="idx", system="sys")({"idx": 7, "sys": None, "conversations": turns, "x": 1}, 0)
+    roles = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]
+    assert made == {"messages": [*roles, {"role": "assistant", "content": "b", "weight": 0.5}], "id": 7}
+    odd = {"conversations": [{"from": "martian", "value": "a"}]}
+    assert Speakers()(odd, 0) is odd
 
 
 def test_exchanges_close_their_question_as_flan_does() -> None:
@@ -204,6 +226,11 @@ def test_files_of_a_recipe_are_found_in_a_folder(tmp_path: pathlib.Path) -> None
     assert paths_of(tulu, str(tmp_path / "data")) == ",".join(found)
     assert paths_of(dolly, str(tmp_path)) == str(tmp_path / "x" / "dolly_3k.json.gz")
     assert paths_of(dolly, "some/file.json") == "some/file.json"
+    deep = tmp_path / "a" / "b" / "c" / "d" / "e"
+    deep.mkdir(parents=True)
+    (deep / "train.jsonl").touch()
+    with pytest.raises(DataError, match=r"holds no train\.jsonl for the recipe lima"):
+        paths_of(registry.find("lima"), str(tmp_path))
     (tmp_path / "released").mkdir()
     (tmp_path / "released" / "alpagasus_3k_dolly.jsonl").touch()
     assert paths_of(dolly, str(tmp_path / "released")).endswith("alpagasus_3k_dolly.jsonl")

@@ -1,6 +1,6 @@
 """OpenHermes 2.5: a million conversations, most by GPT-4."""
 
-from im_jax.data.recipes.conversions import Columns
+from im_jax.data.recipes.conversions import Speakers
 from im_jax.data.recipes.recipe import Recipe, RemoteFile
 
 RECIPE = Recipe(
@@ -17,7 +17,7 @@ RECIPE = Recipe(
     ),
     records=1001551,
     columns=("conversations", "system_prompt", "source", "category"),
-    convert=Columns({"conversations": "conversations", "system_prompt": "system", "id": "id"}),
+    convert=Speakers(system="system_prompt"),
     licence="none stated",
     citation="Teknium, OpenHermes 2.5: An Open Dataset of Synthetic Data for Generalist LLM Assistants, 2023",
     notes="One JSON array, with more columns than these, null in most records.",

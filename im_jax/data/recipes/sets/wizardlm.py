@@ -1,6 +1,6 @@
 """WizardLM: 30,000 of 143,000 evolved instructions."""
 
-from im_jax.data.recipes.conversions import Columns
+from im_jax.data.recipes.conversions import Speakers
 from im_jax.data.recipes.recipe import PaperFigures, Recipe, RemoteFile
 
 RECIPE = Recipe(
@@ -17,7 +17,7 @@ RECIPE = Recipe(
         ),
     ),
     columns=("idx", "conversations"),
-    convert=Columns({"conversations": "conversations", "idx": "id"}),
+    convert=Speakers(id="idx"),
     amount="30000",
     licence="MIT",
     citation="Xu et al., WizardLM: Empowering Large Language Models to Follow Complex Instructions, ICLR "
