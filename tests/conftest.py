@@ -1,11 +1,17 @@
 """Fixtures shared by all tests, and shape checking of every array function of the package."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# No test may find what another checkout has encoded, nor leave anything in the user's own cache.
+os.environ["IM_JAX_CACHE"] = tempfile.mkdtemp(prefix="im_jax_cache_")
+atexit.register(shutil.rmtree, os.environ["IM_JAX_CACHE"], ignore_errors=True)
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 

@@ -154,3 +154,11 @@ class DataConfig:
         decides=Decides.SPEED,
         when=_FILES,
     )
+    cache: str = setting(
+        "",
+        "Folder in which encoded examples are kept; empty: `im_jax` in the user's cache directory; `none`: "
+        "they are encoded at every start.",
+        decides=Decides.PLACE,
+        when=_FILES,
+        see="data.md#the-store",
+    )

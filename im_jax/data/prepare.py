@@ -1,7 +1,8 @@
 """From a configuration to rows of classified tokens: the whole of the data side, in order."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,17 +17,20 @@ from im_jax.data.encoding import stop_tokens
 from im_jax.data.entries import SourceEntry, source_entries
 from im_jax.data.files import File, chunks
 from im_jax.data.mixed import MixedDataset
-from im_jax.data.packing import Plan, Rows, RowSource, best_fit_plan, padded_plan
+from im_jax.data.packing import Plan, Rows, RowSource, padded_plan
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe
 from im_jax.data.records import NameCheck
 from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source
 from im_jax.data.statistics import DataReport
-from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Job, chunks_of
+from im_jax.data.store.cache import cache_folder
+from im_jax.data.store.chunk import ChunkEncoder, Job, chunks_of
 from im_jax.data.store.counts import joined_counts
-from im_jax.data.store.encoding import Totals, encode_all
+from im_jax.data.store.encoding import encode_all
 from im_jax.data.store.joining import InMemory
+from im_jax.data.store.plans import kept_plan
+from im_jax.data.store.sets import RecordFiles, encoded_set
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer, tokenizer_path
 from im_jax.errors import DataError
@@ -52,6 +56,8 @@ class Prepared:
     """What became of each source of a mixture."""
     heldout_by_source: Mapping[str, range] = field(default_factory=dict)
     """Which of the held-out rows are of each source of a mixture."""
+    notes: Sequence[str] = ()
+    """What a user should know of where examples are kept."""
 
     def fingerprint(self) -> str:
         """Changes with any example that is trained or evaluated on."""
@@ -88,6 +94,7 @@ class Prepared:
         if len(stop) > 1:
             text = self.tokenizer.decode(stop, skip_special=False)
             lines.append(f"  note: the stop {text!r} is {len(stop)} tokens of this tokenizer, not one")
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -156,7 +163,7 @@ def plan_of(dataset: Dataset, data: DataConfig) -> Plan:
     """Which examples share a row, as `data.packing` says."""
     if data.packing == "none":
         return padded_plan(len(dataset))
-    return best_fit_plan(dataset.lengths, data.max_length, data.seed)
+    return kept_plan(dataset.lengths, data.max_length, data.seed, cache_folder(data.cache))
 
 
 def held_out_part(dataset: Dataset, data: DataConfig) -> tuple[Part, dict[str, range]]:
@@ -185,13 +192,18 @@ class Encoder:
     doing: Activity = silent
     """Shows what takes long."""
     tokenizer_path: str = ""
-    """From which other processes load the tokenizer; empty: all is encoded in this one."""
+    """From which other processes load the tokenizer; only sources that are made here need none."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of where examples are kept: of all sources."""
 
     def encode(self, source: Source) -> tuple[EncodedDataset, DataReport]:
         """Encode a source whose conversations are made, in this process."""
-        dataset, totals = self._encode(chunks_of(source), None, len(source))
-        totals.report.skipped[:0] = source.skipped
-        return dataset, totals.report
+        joined = InMemory()
+        totals = encode_all(chunks_of(source), self._here(), None, joined.add, self.doing, len(source))
+        dataset, report = joined.finish(), totals.report
+        report.skipped[:0] = source.skipped
+        report.count_targets(dataset, self.class_weights)
+        return dataset, report
 
     def encode_entry(
         self, entry: SourceEntry, names: NameCheck | None = None
@@ -205,7 +217,7 @@ class Encoder:
         alone = dataclasses.replace(self, data=entry.data)
         if entry.data.source == "jsonl":
             files = jsonl_files(entry.data, entry.field)
-            return alone.encode_files(files, entry.field, entry.recipe, names)
+            return alone.encode_files(files, entry.field, entry.recipe, entry.reading, names)
         with self.doing("reading examples"):
             source: Source = make_source(entry.data)
         return alone.encode(source)
@@ -215,6 +227,7 @@ class Encoder:
         files: Sequence[File],
         field: str,
         recipe: Recipe | None = None,
+        reading: str = "",
         names: NameCheck | None = None,
     ) -> tuple[EncodedDataset, DataReport]:
         """Encode the records of files, in several processes where there are many.
@@ -223,23 +236,26 @@ class Encoder:
             files: in order.
             field: the field of the configuration that names them, for errors.
             recipe: what makes conversations of the records, if it is one's.
+            reading: names the recipe as it is asked for, with its version.
             names: see `encode_entry`.
         """
-        parts = chunks(files, field) if recipe is None else recipe_chunks(recipe, files, field)
-        job = Job(self.data, self.tokenizer_path) if self.tokenizer_path else None
-        dataset, totals = self._encode(parts, job)
-        totals.check(", ".join(file.path for file in files), names)
-        return dataset, totals.report
+        read = (
+            functools.partial(chunks, files, field)
+            if recipe is None
+            else functools.partial(recipe_chunks, recipe, files, field)
+        )
+        paths = tuple(file.path for file in files)
+        return self._encode_records(RecordFiles(paths, read, ", ".join(paths), reading, names))
 
-    def _encode(
-        self, parts: Iterable[AnyChunk], job: Job | None, size: int | None = None
-    ) -> tuple[EncodedDataset, Totals]:
-        joined = InMemory()
-        here = ChunkEncoder(self.data, self.template, self.tokenizer)
-        totals = encode_all(parts, here, job, joined.add, self.doing, size)
-        dataset = joined.finish()
-        totals.report.count_targets(dataset, self.class_weights)
-        return dataset, totals
+    def _encode_records(self, files: RecordFiles) -> tuple[EncodedDataset, DataReport]:
+        job = Job(self.data, self.tokenizer_path)
+        dataset, report, notes = encoded_set(files, self._here(), job, self.doing)
+        self.notes.extend(notes)
+        report.count_targets(dataset, self.class_weights)
+        return dataset, report
+
+    def _here(self) -> ChunkEncoder:
+        return ChunkEncoder(self.data, self.template, self.tokenizer)
 
     def prepared(
         self, train: Part, held: Part, report: DataReport, heldout_report: DataReport | None
@@ -254,4 +270,5 @@ class Encoder:
             held.rows,
             report,
             heldout_report,
+            notes=tuple(self.notes),
         )

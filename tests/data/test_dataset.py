@@ -215,8 +215,14 @@ def _rest(length: int) -> tuple[np.ndarray, int, int]:
     [
         (lambda folder: (folder / "lengths.bin").unlink(), r"lengths\.bin is missing"),
         (lambda folder: os.truncate(folder / "tokens.bin", 7), r"tokens\.bin has 7 bytes and should have"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "its manifest is not what was written"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "its manifest is not what was written"),
+        (
+            lambda folder: (folder / "manifest.json").write_text("{"),
+            r"manifest\.json is not what was written",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_text("[]"),
+            r"manifest\.json is not what was written",
+        ),
     ],
 )
 def test_a_damaged_folder_is_named(harm: Any, message: str, tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ class NameCheck:
         self._meet(other._keys)
         self._unknown = {field: name for field, name in self._unknown.items() if field in other._unknown}
 
+    def to_json(self) -> dict[str, Any]:
+        """What was found, as JSON holds it; `add_json` adds it to another check of the same names."""
+        return {"unknown": list(self._unknown), "keys": list(itertools.islice(self._keys, _NAMES_SHOWN))}
+
+    def add_json(self, told: dict[str, Any]) -> None:
+        """See `to_json`."""
+        self._meet(told["keys"])
+        self._unknown = {field: name for field, name in self._unknown.items() if field in told["unknown"]}
+
     def _meet(self, keys: Iterable[str]) -> None:
         self._keys |= dict.fromkeys(keys)
         self._unknown = {field: name for field, name in self._unknown.items() if name not in self._keys}

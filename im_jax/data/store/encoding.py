@@ -25,30 +25,20 @@ class Totals:
 
     def __init__(self, data: DataConfig) -> None:
         self._bad = BadExamples(data.on_bad_example)
-        self._names = NameCheck(data.fields)
+        self.names = NameCheck(data.fields)
         self.report = DataReport()
         self.usable = 0
 
     def add(self, chunk: EncodedChunk) -> None:
         """Count what comes next."""
         add_counts(self.report, chunk.report)
-        self._names.merge(chunk.names)
+        self.names.merge(chunk.names)
         self.usable += chunk.usable
 
-    def check(self, place: str, names: NameCheck | None = None) -> None:
-        """Stop where nothing of a source is usable, or a name in `data.fields` is none of its fields.
-
-        With `names`, it may be a field of another source: what was found here is added there.
-
-        Raises:
-            DataError: naming the place.
-        """
+    def refuse_nothing(self, place: str) -> None:
+        """Stop where no record of a source is usable. Raises `DataError`, naming the place."""
         self._bad.skipped = self.report.skipped
         self._bad.refuse_nothing(self.usable, place)
-        if names is None:
-            self._names.refuse_unknown(place)
-        else:
-            names.merge(self._names)
 
 
 def encode_all(

@@ -1,11 +1,12 @@
 """An encoded data set as a folder of arrays, which are mapped and not read: opening takes no memory.
 
-    manifest.json    type and shape of each array, the counts, and what the set was made from
+    manifest.json    type and shape of each array, facts about the set, and a digest of both
     tokens.bin ...   the values, little end first, and nothing else
 
 The manifest is written last and says how many bytes there are, so that what was cut off is told at once.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -49,8 +50,9 @@ class FolderWriter:
                 os.fsync(file.fileno())
                 file.close()
             arrays = {name: {"dtype": kind, "shape": shape} for name, (kind, shape) in self._shapes.items()}
+            content = json.dumps({"arrays": arrays, "facts": facts})
             with (self.folder / MANIFEST).open("w", encoding="utf-8") as manifest:
-                json.dump({"arrays": arrays, **facts}, manifest)
+                json.dump({"sha256": _digest(content), "content": content}, manifest)
                 manifest.flush()
                 os.fsync(manifest.fileno())
             sync_folder(self.folder)
@@ -87,18 +89,33 @@ def open_folder(folder: pathlib.Path) -> tuple[EncodedDataset, dict[str, Any]]:
         FileNotFoundError: there is no such folder, or it has no manifest.
         DataError: it is damaged.
     """
-    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    text = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
     try:
-        facts: dict[str, Any] = json.loads(text)
+        content = _checked(text)
         arrays = {
             name: _mapped(folder / f"{name}.bin", np.dtype(told["dtype"]), tuple(told["shape"]))
-            for name, told in facts.pop("arrays").items()
+            for name, told in content["arrays"].items()
         }
-        return from_arrays(arrays), facts
+        return from_arrays(arrays), content["facts"]
     except DataError as error:
-        raise DataError(f"{folder}: is damaged: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{folder}: is damaged: its manifest is not what was written ({error})") from None
+        raise DataError(f"{folder} is damaged: {error}") from None
+
+
+def _checked(text: str) -> dict[str, Any]:
+    """What a manifest says, if it is what was written."""
+    try:
+        told = json.loads(text)
+        content: str = told["content"]
+        if _digest(content) == told["sha256"]:
+            found: dict[str, Any] = json.loads(content)
+            return found
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise DataError(f"{MANIFEST} is not what was written")
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _mapped(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:

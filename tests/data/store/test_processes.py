@@ -1,5 +1,6 @@
 """Encoding in processes: the same arrays whatever their number, the first bad record, and no process left."""
 
+import functools
 import json
 import os
 import signal
@@ -27,9 +28,14 @@ from tests.data.synthetic import chats
 COUNT = 2600  # six chunks: more than are encoded here
 
 
+@functools.cache
+def _records() -> str:
+    return json.dumps([{"messages": messages} for messages in chats(COUNT)])
+
+
 def write(path: Path, changed: dict[int, Any] | None = None) -> Path:
     """Conversations, some with weights, some too long, some without an answer left; and some changed lines."""
-    records: list[Any] = [{"messages": messages} for messages in chats(COUNT)]
+    records: list[Any] = json.loads(_records())
     for number in range(0, COUNT, 7):
         records[number]["messages"][-1]["weight"] = 0.5
         records[number]["id"] = f"name-{number}"

@@ -1,0 +1,153 @@
+"""A source as a set of encoded examples: found on disk, or encoded, and kept where it is worth that."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from im_jax.activity import Activity
+from im_jax.config import DataConfig
+from im_jax.data.dataset import EncodedDataset
+from im_jax.data.files import Chunk
+from im_jax.data.ids import Ids
+from im_jax.data.records import NameCheck
+from im_jax.data.statistics import DataReport
+from im_jax.data.store.cache import Facts, Found, KeptSet, NotWritable, Take, cache_folder
+from im_jax.data.store.chunk import ChunkEncoder, Job
+from im_jax.data.store.contents import contents_of, refuse_changed
+from im_jax.data.store.counts import counts_from_json, counts_to_json
+from im_jax.data.store.encoding import encode_all
+from im_jax.data.store.joining import InMemory
+from im_jax.data.store.key import key_of
+from im_jax.errors import DataError
+
+_KEPT: Final = 2
+"""Chunks from which on a set is kept: one is encoded sooner than another process would notice."""
+
+
+class EncodedSet(NamedTuple):
+    """The kept examples of a source, and counts of all."""
+
+    dataset: EncodedDataset
+    report: DataReport
+    """But for what depends on a policy."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of where they are kept."""
+
+
+@dataclass(frozen=True)
+class RecordFiles:
+    """Files, and how their records are read."""
+
+    paths: tuple[str, ...]
+    """All files that decide what the records are, in order, as the user wrote them."""
+    chunks: Callable[[], Iterator[Chunk]]
+    """Their records, from the first on."""
+    place: str
+    """What is read, for errors."""
+    reading: str = ""
+    """What decides, beside the files and `data`, what records become: changes with every such choice."""
+    names: NameCheck | None = None
+    """Gathers which names in `data.fields` any source of a mixture has; None: this is the only source."""
+
+
+def encoded_set(files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Activity) -> EncodedSet:
+    """The examples of some files: mapped from the cache, or encoded now.
+
+    Args:
+        files: what is read.
+        encoder: for this process.
+        job: for others; it says the same.
+        doing: shows what takes long.
+
+    Raises:
+        DataError: the first record in order that cannot be used, a file that cannot be read, or one that
+            changes while it is read.
+        StorageError: there is no room in the cache.
+    """
+    cache = cache_folder(job.data.cache)
+    with doing("looking for encoded examples"):
+        read = [contents_of(path, cache) for path in files.paths]
+        contents = [each for each in read if each is not None]
+        whole = len(contents) == len(read)  # what cannot be read is told by whoever reads its records
+        key = key_of(job.data, job.tokenizer_path, contents, cache, files.reading) if whole else None
+        kept = None if cache is None or key is None else KeptSet(cache, key)
+        found = None if kept is None else kept.look_up()
+    if found is not None:
+        return _opened(found, files, job.data)
+    chunks, is_small = _begun(files.chunks())
+
+    def make(take: Take) -> Facts:
+        totals = encode_all(chunks, encoder, job, take, doing)
+        totals.refuse_nothing(files.place)
+        refuse_changed(contents)
+        counts, names = counts_to_json(totals.report), totals.names.to_json()
+        return {"counts": counts, "names": names, "paths": files.paths}
+
+    if kept is None or is_small:
+        return _opened(_in_memory(make), files, job.data)
+    try:
+        found = kept.find_or_make(make, doing)
+    except NotWritable as error:
+        note = f"the encoded examples are not kept, since {error}; set --config.data.cache to another folder"
+        found = _in_memory(make)._replace(notes=(note,))
+    return _opened(found, files, job.data)
+
+
+def _begun(chunks: Iterator[Chunk]) -> tuple[Iterable[Chunk], bool]:
+    """The same chunks, and whether they are too few to be kept."""
+    first: list[Chunk] = []
+    try:
+        for chunk in itertools.islice(chunks, _KEPT):
+            first.append(chunk)
+    except DataError as error:
+        return itertools.chain(first, _failing(error)), True
+    return itertools.chain(first, chunks), len(first) < _KEPT
+
+
+def _failing(error: DataError) -> Iterator[Chunk]:
+    raise error
+    yield
+
+
+def _in_memory(make: Callable[[Take], Facts]) -> Found:
+    joined = InMemory()
+    facts = make(joined.add)
+    return Found(joined.finish(), facts)
+
+
+def _opened(found: Found, files: RecordFiles, data: DataConfig) -> EncodedSet:
+    """A set, whose files may be called otherwise now than when it was made."""
+    names = NameCheck(data.fields) if files.names is None else files.names
+    names.add_json(found.facts["names"])
+    if files.names is None:
+        names.refuse_unknown(files.place)
+    dataset, report = found.dataset, counts_from_json(found.facts["counts"])
+    new_names = {
+        f"{old}:": f"{new}:" for old, new in zip(found.facts["paths"], files.paths, strict=True) if old != new
+    }
+    if new_names:
+        dataset = dataclasses.replace(dataset, ids=_renamed(dataset.ids, new_names))
+        report.skipped = [_with_new_name(message, new_names) for message in report.skipped]
+    return EncodedSet(dataset, report, found.notes)
+
+
+def _renamed(ids: Ids, new_names: dict[str, str]) -> Ids:
+    """The same ids, those that are a place in a file with the file's new name."""
+    prefixes = [
+        _with_new_name(ids.text[start:end].tobytes().decode(errors="surrogatepass"), new_names)
+        for start, end in itertools.pairwise(ids.bounds.tolist())
+    ]
+    encoded = [prefix.encode(errors="surrogatepass") for prefix in prefixes]
+    bounds = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return Ids(np.frombuffer(b"".join(encoded), np.uint8), bounds, ids.prefixes, ids.numbers)
+
+
+def _with_new_name(text: str, new_names: dict[str, str]) -> str:
+    for old, new in new_names.items():
+        if text.startswith(old):
+            return new + text.removeprefix(old)
+    return text
