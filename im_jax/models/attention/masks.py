@@ -14,12 +14,7 @@ def in_reach(age: jt.Int[jax.Array, "..."], window: int | None) -> jt.Bool[jax.A
     return causal if window is None else causal & (age < window)
 
 
-def segment_mask(
-    segments: jt.Int[jax.Array, "B L"],
-    window: int | None,
-    queries: tuple[int, int] | None = None,
-    keys: tuple[int, int] | None = None,
-) -> jt.Bool[jax.Array, "B 1 Q S"]:
+def segment_mask(segments: jt.Int[jax.Array, "B L"], window: int | None) -> jt.Bool[jax.Array, "B 1 L L"]:
     """Causal within a segment: a token sees itself and earlier tokens of its own example.
 
     Padding (segment 0) sees itself and earlier padding, so that every row of the softmax has a key and
@@ -28,11 +23,8 @@ def segment_mask(
     Args:
         segments: which example each token belongs to; 0 is padding.
         window: see `in_reach`.
-        queries: first token and end of the queries; None: all L.
-        keys: likewise for the keys.
     """
-    first_query, end_query = queries or (0, segments.shape[1])
-    first_key, end_key = keys or (0, segments.shape[1])
-    age = jnp.arange(first_query, end_query)[:, None] - jnp.arange(first_key, end_key)
-    same = segments[:, first_query:end_query, None] == segments[:, None, first_key:end_key]
+    place = jnp.arange(segments.shape[1])
+    age = place[:, None] - place
+    same = segments[:, :, None] == segments[:, None]
     return (same & in_reach(age, window))[:, None]
