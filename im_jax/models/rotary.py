@@ -14,8 +14,8 @@ import numpy as np
 from im_jax.config import RopeScaling
 from im_jax.errors import ConfigError
 
-Tables = tuple[jt.Float32[jax.Array, "B L 1 half_K"], jt.Float32[jax.Array, "B L 1 half_K"]]
-"""Cosine and sine of the angle of each token's pairs."""
+Tables = tuple[jt.Float32[jax.Array, "B L 1 2 half_K"], jt.Float32[jax.Array, "B L 1 2 half_K"]]
+"""What each element of a token's heads, and what its partner, is multiplied by: cosine and signed sine."""
 
 
 def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64[np.ndarray, " half_K"]:
@@ -47,16 +47,18 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling) -> jt.Float64
 
 
 def tables(positions: jt.Int[jax.Array, "B L"], pair_frequencies: tuple[float, ...]) -> Tables:
-    """Cosine and sine of every pair's angle; one table serves all heads and layers."""
+    """Cosine and signed sine of every element's angle; one table serves all heads and layers."""
     angles = positions[:, :, None, None].astype(jnp.float32) * jnp.asarray(pair_frequencies, jnp.float32)
-    return jnp.cos(angles), jnp.sin(angles)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    # Stacked, both are kept: XLA on a CPU computes a plain cosine again wherever it is read, for all heads.
+    return jnp.stack([cos, cos], axis=-2), jnp.stack([-sin, sin], axis=-2)
 
 
 @jax.custom_vjp
 def rotate(
     x: jt.Float[jax.Array, "B L H K"],
-    cos: jt.Float32[jax.Array, "B L 1 half_K"],
-    sin: jt.Float32[jax.Array, "B L 1 half_K"],
+    cos: jt.Float32[jax.Array, "B L 1 2 half_K"],
+    signed_sin: jt.Float32[jax.Array, "B L 1 2 half_K"],
 ) -> jt.Float[jax.Array, "B L H K"]:
     """Turns each pair of every head by its angle, in float32; the result has the type of `x`.
 
@@ -66,18 +68,17 @@ def rotate(
     # type of `x`, for compilers keep what they flip.
     halves = x.reshape(*x.shape[:-1], 2, -1)
     partners = jnp.flip(halves, axis=-2)
-    signed_sin = jnp.stack([-sin, sin], axis=-2)
-    turned = halves.astype(jnp.float32) * cos[..., None, :] + partners.astype(jnp.float32) * signed_sin
+    turned = halves.astype(jnp.float32) * cos + partners.astype(jnp.float32) * signed_sin
     return turned.reshape(x.shape).astype(x.dtype)
 
 
-def _forward(x: jax.Array, cos: jax.Array, sin: jax.Array) -> tuple[jax.Array, Tables]:
-    return rotate(x, cos, sin), (cos, sin)
+def _forward(x: jax.Array, cos: jax.Array, signed_sin: jax.Array) -> tuple[jax.Array, Tables]:
+    return rotate(x, cos, signed_sin), (cos, signed_sin)
 
 
 def _backward(saved: Tables, dy: jax.Array) -> tuple[jax.Array, None, None]:
-    cos, sin = saved
-    return rotate(dy, cos, -sin), None, None
+    cos, signed_sin = saved
+    return rotate(dy, cos, -signed_sin), None, None
 
 
 rotate.defvjp(_forward, _backward)

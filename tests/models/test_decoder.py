@@ -248,6 +248,17 @@ def test_flops_agree_with_the_compiler() -> None:
     assert ours < cost["flops"] < 1.2 * ours
 
 
+def test_a_step_computes_the_cosines_of_its_positions_once() -> None:
+    config = dataclasses.replace(SMALL, num_layers=3)
+    params = random_params(config)
+
+    def loss(params: decoder.Params) -> jax.Array:
+        return decoder.logits(params, config, ROW, SEGMENTS, POSITIONS).sum()
+
+    program = jax.jit(jax.value_and_grad(loss)).lower(params).compile().as_text()
+    assert program.count(" cosine(") == 1
+
+
 def test_llama3_scaling_keeps_fast_pairs_and_slows_slow_ones() -> None:
     scaling = RopeScaling("llama3", 8.0, 1.0, 4.0, 8192)
     plain = rotary.frequencies(128, 500000.0, RopeScaling())
