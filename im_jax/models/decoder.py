@@ -26,7 +26,7 @@ from im_jax.models.attention.layer import Context, head_dim
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import look_up
-from im_jax.models.last_block import LastBlock, is_worth_it
+from im_jax.models.last_block import LastBlock, large_enough
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 
@@ -78,24 +78,24 @@ class Decoder(nnx.Module):
         """Hidden states after the final norm, of all tokens or of those needed; see `hidden_states`."""
         context = Context(self._rotation(positions), segments)
         graph, stacked = nnx.split(self.layers)
-        x, num_layers = self._embed(tokens, positions), self.num_layers
-        apart = (
-            needed is not None
-            and is_worth_it(stacked, self.num_layers)
-            and self.layers.attention.in_blocks(segments, self.compute_dtype)
-        )
-        if apart:
-            num_layers -= 1
-            last, stacked = (jax.tree.map(operator.itemgetter(part), stacked) for part in (-1, slice(-1)))
+        x = self._embed(tokens, positions)
 
         def layer(x: jax.Array, params: Any) -> tuple[jax.Array, None]:
             return nnx.merge(graph, params)(x, context, None)[0], None
 
-        layers = rematerialised(layer, self.remat)
-        x, _ = jax.lax.scan(layers, x, stacked, num_layers, unroll=unroll(num_layers))
-        if needed is not None and apart:
-            return LastBlock(nnx.merge(graph, last), self.final_norm)(x, context, needed, self.remat)
-        return self.final_norm(x)
+        def layers(stacked: Any, num_layers: int) -> jax.Array:
+            repeated = rematerialised(layer, self.remat)
+            return jax.lax.scan(repeated, x, stacked, num_layers, unroll=unroll(num_layers))[0]
+
+        if (
+            needed is None
+            or not large_enough(stacked, self.num_layers)
+            or not self.layers.attention.in_blocks(segments, self.compute_dtype)
+        ):
+            return self.final_norm(layers(stacked, self.num_layers))
+        last, others = (jax.tree.map(operator.itemgetter(part), stacked) for part in (-1, slice(-1)))
+        last_block = LastBlock(nnx.merge(graph, last), self.final_norm)
+        return last_block(layers(others, self.num_layers - 1), context, needed, self.remat)
 
     def decode(
         self,

@@ -5,7 +5,6 @@ queries, the output of its attention and its feed-forward are computed for token
 values and gradients: nothing reads the rest, and nothing flows back from there.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import jax
@@ -15,19 +14,17 @@ from flax import nnx
 from im_jax.models.attention import few
 from im_jax.models.attention.layer import Context
 from im_jax.models.attention.per_device import per_device
-from im_jax.models.attention.spec import ATTENDED
 from im_jax.models.block import HIDDEN_AXES, Block, rematerialised
 from im_jax.models.layers import LayerNorm, RMSNorm
 from im_jax.models.needed import Inputs, Needed, find, in_pools, on_needed
-from im_jax.models.projections import PRODUCT
 from im_jax.models.sharding import constrain
 
 LEAST_PARAMETERS: Final = 2**18
-"""Of a block that is worth it. Smaller ones take the time to start operations more than to do arithmetic, and
-the loop over tokens starts more of them."""
+"""Of a block that is large enough. Smaller ones take the time to start operations more than to do arithmetic,
+and the loop over tokens starts more of them."""
 
 
-def is_worth_it(blocks: Any, num_layers: int) -> bool:
+def large_enough(blocks: Any, num_layers: int) -> bool:
     """Whether the last of these stacked blocks is large enough to compute few tokens of it apart."""
     return sum(x.size for x in jax.tree.leaves(blocks)) >= num_layers * LEAST_PARAMETERS
 
@@ -76,7 +73,7 @@ class LastBlock(nnx.Module):
             key, value = block.attention.keys_and_values(normed, context.rotation)
             return jax.lax.cond(tokens.few, of_needed, of_all, params, x, normed, key, value)
 
-        return _rematerialised(apply, remat)(params, x)
+        return rematerialised(apply, remat)(params, x)
 
     def behind(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
         """What is computed once queries have attended."""
@@ -109,12 +106,3 @@ def _of_needed(
     mixed = per_device(attend, query, key, value, (context.segments, tokens.order), rules)
     hidden = on_needed(behind, True, params, Inputs(spread=pooled_x, compact=mixed), tokens)
     return hidden.reshape(x.shape)
-
-
-def _rematerialised(apply: Callable[..., Any], policy: str) -> Callable[..., Any]:
-    """As other blocks, but that all recompute what is no product: what leaves a branch of a condition has to
-    be written, in both."""
-    if policy == "none":
-        keep = jax.checkpoint_policies.save_only_these_names(PRODUCT, ATTENDED)
-        return jax.checkpoint(apply, prevent_cse=False, policy=keep)
-    return rematerialised(apply, policy)
