@@ -74,7 +74,9 @@ def test_reported_gradient_norm_is_that_of_the_whole_step() -> None:
 def test_training_reports_losses_only_of_what_it_trains_and_counts_every_target() -> None:
     examples = random_examples(4, 8)
     by_class = gradient_of(rows_of(examples, PADDED), "last_turn", "token_mean")[0].by_class
-    trained = {TokenClass.LAST_ASSISTANT, TokenClass.LAST_STOP, TokenClass.USER}
+    last = {c for c in TokenClass if c.label.startswith("last_")}
+    assert len(last) == 4
+    trained = last | {TokenClass.USER}
     assert {c for c in TokenClass if by_class.measured[c] > 0} == trained
     assert by_class.targets.sum() == sum(len(example.tokens) - 1 for example in examples)
 
