@@ -157,7 +157,10 @@ class JinjaTemplate:
 
     def _forms(self, messages: Sequence[Message]) -> Iterator[Form]:
         """How these messages can be given, the way that served last before the others."""
-        yield from dict.fromkeys(matters(form, messages) for form in (self._form, *FORMS))
+        if any(message.thought or message.tool_calls for message in messages):
+            yield from dict.fromkeys(matters(form, messages) for form in (self._form, *FORMS))
+        else:
+            yield FORMS[0]
 
     def _attributed(
         self, messages: Sequence[Message], tools: Sequence[str]
@@ -170,7 +173,7 @@ class JinjaTemplate:
             except (AttributionError, _FailureError) as error:
                 failure = failure or error
                 continue
-            if form != matters(self._form, messages):
+            if failure is not None:
                 self._form = form
             return made
         assert failure is not None
@@ -190,7 +193,7 @@ class JinjaTemplate:
             return kept
 
         bos = self._special_tokens.get("bos_token", "")
-        attribution = Attribution(text, cut, messages, begin, self._answers.stop, bos)
+        attribution = Attribution(str.__str__(text), cut, messages, begin, self._answers.stop, bos)
         return attribution.pieces(), tuple(dict.fromkeys(notes))
 
     def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str]) -> str | None:

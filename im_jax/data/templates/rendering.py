@@ -1,6 +1,5 @@
 """A rendered conversation: text, and spans of characters that know their class."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -96,12 +95,16 @@ def _own(pieces: Iterable[Piece]) -> Iterator[tuple[int, int]]:
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:
     """Pieces without empty ones, neighbours of one class and message joined."""
-    return [
-        Piece("".join(piece.text for piece in group), token_class, message)
-        for (token_class, message), group in itertools.groupby(
-            (piece for piece in pieces if piece.text), lambda piece: (piece.token_class, piece.message)
-        )
-    ]
+    merged: list[Piece] = []
+    for piece in pieces:
+        before = merged[-1] if merged else None
+        if not piece.text:
+            continue
+        if before and before.token_class is piece.token_class and before.message == piece.message:
+            merged[-1] = before._replace(text=before.text + piece.text)
+        else:
+            merged.append(piece)
+    return merged
 
 
 _LAST: Final = {

@@ -26,7 +26,7 @@ import jinja2.visitor
 from im_jax.data.templates import functions
 from im_jax.data.templates.given import GivenMessage
 from im_jax.data.templates.limits import MAX_BITS, MAX_DEPTH, MAX_TEXT, LimitError, current, size_of
-from im_jax.data.templates.traced import Enter, Leave, Turn, concat, join, lost, mark, parts_of
+from im_jax.data.templates.traced import Enter, Leave, Traced, Turn, concat, join, lost, mark, parts_of
 
 _TEXT_METHODS: Final = frozenset(
     [
@@ -83,6 +83,10 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """The operators of `intercepted_binops`, refused before they make something too large."""
         current().steps()
         _check_operands(operator, left, right)
+        if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            return current().made(
+                concat((left, right)) if Traced in (type(left), type(right)) else left + right
+            )
         made = super().call_binop(context, operator, left, right)
         if operator == "%" and type(made) is str:
             made = lost(made, "%", left, right)
@@ -91,6 +95,8 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call(*args: Any, **kwargs: Any) -> Any:
         """A call out of a template: of a macro, a method, a global function or a recursive loop."""
         self, context, function, *given = args  # as Jinja does, so that no name is taken from the arguments
+        if getattr(function, "__self__", None) is self:
+            return function(*given)  # put here by `_Charging`: no template names a method of its environment
         budget = current()
         budget.steps()
         if isinstance(function, jinja2.runtime.LoopContext) and given:
