@@ -17,6 +17,7 @@ COMMANDS: Final = MappingProxyType(
         "train": "im_jax.train",
         "generate": "im_jax.generate",
         "inspect_loss": "im_jax.inspect_loss",
+        "data_report": "im_jax.data_report",
         "sweep": "im_jax.sweep",
         "markov": "im_jax.markov",
         "bench": "im_jax.bench.__main__",

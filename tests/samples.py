@@ -105,7 +105,7 @@ def _records() -> dict[str, str]:
 def _templates() -> dict[str, str]:
     said = "{{ m.role }}: {{ m.content }}"
     no_system = "{% if m.role == 'system' %}{{ raise_exception('no system messages') }}{% endif %}"
-    loop = "{% for i in range(1000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}"
+    loop = "{% for i in range(1000) %}{% if range(1000) | list %}{% endif %}{% endfor %}"
     configuration = {
         "chat_template": _EACH.replace("BODY", no_system + said + _ANSWERS),
         "eos_token": "</s>",

@@ -25,7 +25,17 @@ LAYERS = (
     ("bench", "opening"),
     ("data.builders", "doors"),
 )
-DOORS = ("train", "generate", "inspect_loss", "sweep", "sweep_worker", "markov", "rewrites", "__main__")
+DOORS = (
+    "train",
+    "generate",
+    "inspect_loss",
+    "data_report",
+    "sweep",
+    "sweep_worker",
+    "markov",
+    "rewrites",
+    "__main__",
+)
 """What is started with `python -m`; only doors import doors."""
 
 

@@ -30,6 +30,15 @@ class ExampleView(NamedTuple):
     weights: jt.Float32[np.ndarray, " T"]
 
 
+class Flat(NamedTuple):
+    """Some examples end to end."""
+
+    tokens: jt.Int32[np.ndarray, " S"]
+    classes: jt.UInt8[np.ndarray, " S"]
+    bounds: jt.Int64[np.ndarray, " N_plus_1"]
+    """Example `i` of them is `tokens[bounds[i]:bounds[i + 1]]`."""
+
+
 @runtime_checkable
 class Dataset(Protocol):
     """Encoded examples by number: stored, or made when they are read."""
@@ -48,6 +57,12 @@ class Dataset(Protocol):
         All but the first token, which nothing predicts, and those of messages whose weight is 0.
         `targets @ class_weights` is what an example weighs under a policy, its messages' weights aside.
         """
+
+    def flat(self, numbers: jt.Int[np.ndarray, " N"]) -> Flat:
+        """These examples end to end, for work on many at once."""
+
+    def measured(self, name: str, numbers: jt.Int[np.ndarray, " N"]) -> jt.Integer[np.ndarray, " N"]:
+        """One of `MEASURES` or `DIGESTS` of these examples."""
 
     def fingerprint(self) -> str:
         """Equal for equal examples in equal order, whatever they are called."""
@@ -117,6 +132,18 @@ class EncodedDataset:
     def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
         """See `Dataset.targets`."""
         return self.histograms[numbers]
+
+    def flat(self, numbers: jt.Int[np.ndarray, " N"]) -> Flat:
+        """See `Dataset.flat`."""
+        lengths = self.lengths[numbers].astype(np.int64)
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        at = np.repeat(self.starts[numbers] - bounds[:-1], lengths) + np.arange(bounds[-1])
+        return Flat(self.tokens[at], self.classes[at], bounds)
+
+    def measured(self, name: str, numbers: jt.Int[np.ndarray, " N"]) -> jt.Integer[np.ndarray, " N"]:
+        """See `Dataset.measured`."""
+        column: np.ndarray = getattr(self, name)
+        return column[numbers]
 
     def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "EncodedDataset":
         """Some of the examples, in the order of their numbers; tokens are shared, not copied."""

@@ -8,7 +8,7 @@ from typing import Any
 import jaxtyping as jt
 import numpy as np
 
-from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, ExampleView
+from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, ExampleView, Flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,26 @@ class MixedDataset:
             mine = source == at
             found[mine] = part.targets(self.numbers[numbers][mine])
         return found
+
+    def flat(self, numbers: jt.Int[np.ndarray, " N"]) -> Flat:
+        """See `Dataset.flat`."""
+        source, of_part = self.source[numbers], self.numbers[numbers]
+        lengths = np.zeros(len(numbers), np.int64)
+        for at, part in enumerate(self.parts):
+            mine = source == at
+            lengths[mine] = part.lengths[of_part[mine]]
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        tokens, classes = np.zeros(bounds[-1], np.int32), np.zeros(bounds[-1], np.uint8)
+        for at, part in enumerate(self.parts):
+            mine = source == at
+            found = part.flat(of_part[mine])
+            places = np.repeat(mine, lengths)
+            tokens[places], classes[places] = found.tokens, found.classes
+        return Flat(tokens, classes, bounds)
+
+    def measured(self, name: str, numbers: jt.Int[np.ndarray, " N"]) -> jt.Integer[np.ndarray, " N"]:
+        """See `Dataset.measured`."""
+        return self.take(numbers).column(name)
 
     def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "MixedDataset":
         """Some of the examples, in the order of their numbers."""

@@ -25,6 +25,10 @@ from im_jax.token_classes import MAIN_CLASS_TABLE, TokenClass
 _PROMPT: Final = np.isin(MAIN_CLASS_TABLE, (TokenClass.SYSTEM, TokenClass.USER))
 
 
+class TooFewError(ConfigError):
+    """Nothing would be left to train on beside the held-out examples."""
+
+
 class Pool(NamedTuple):
     """The encoded examples of one source."""
 
@@ -150,7 +154,7 @@ def _held_out(
     """
     count, held = config.eval.num_examples, np.zeros(len(chosen), bool)
     if 0 < len(chosen) <= count:
-        raise ConfigError(
+        raise TooFewError(
             f"eval.num_examples={count} would leave none of {counted(len(chosen), 'example')} to train on; "
             "lower it, or set eval.path to a file of held-out examples"
         )

@@ -10,7 +10,9 @@ import numpy as np
 
 from im_jax.batch import Batch
 from im_jax.config import RewritesConfig
-from im_jax.data.dataset import ExampleView
+from im_jax.data.dataset import DIGESTS, ExampleView, Flat
+from im_jax.data.duplicates.tokens import token_digests
+from im_jax.data.statistics import measures
 from im_jax.studies.rewrites.examples.bulk import BulkEncoder
 from im_jax.studies.rewrites.examples.task import RewriteTask
 from im_jax.token_classes import NUM_CLASSES
@@ -110,6 +112,24 @@ class RewriteDataset:
             for kind in kinds.tolist()
         ]
         return np.array(counts, np.uint32).reshape(-1, NUM_CLASSES)[which]
+
+    def flat(self, numbers: jt.Int[np.ndarray, " N"]) -> Flat:
+        """See `Dataset.flat`."""
+        encoded = self._encoder.encode(np.asarray(numbers, np.int64))
+        used = np.arange(encoded.tokens.shape[1]) < encoded.lengths[:, None]
+        bounds = np.concatenate([[0], np.cumsum(encoded.lengths, dtype=np.int64)])
+        return Flat(encoded.tokens[used], encoded.classes[used], bounds)
+
+    def measured(self, name: str, numbers: jt.Int[np.ndarray, " N"]) -> jt.Integer[np.ndarray, " N"]:
+        """See `Dataset.measured`; digests are those of tokens."""
+        if name in DIGESTS:
+            return token_digests(self.flat(numbers), name)
+        kinds, which = np.unique(self._answer_lengths(np.asarray(numbers, np.int64)), return_inverse=True)
+        values = [
+            measures(self._encoder.sample(kind), self._encoder.mould(kind).tokens.size)[name]
+            for kind in kinds.tolist()
+        ]
+        return np.array(values, np.int32)[which]
 
     def _answer_lengths(self, items: jt.Int64[np.ndarray, " N"]) -> jt.Int64[np.ndarray, " N"]:
         task = self._task

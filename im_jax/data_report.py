@@ -1,0 +1,103 @@
+"""Say what a data set holds: lengths, ratio, classes, truncation, duplicates, and the paper's fits.
+
+    python -m im_jax.data_report --config=FILE [--format=text|json|html] [--output=PATH]
+        [--config.FIELD=VALUE ...]
+
+Nothing is trained, and JAX is not needed. The report goes to --output or standard output.
+"""
+
+import contextlib
+import io
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+
+from im_jax import command_line
+from im_jax.activity import Activity, on_console
+from im_jax.config import Config
+from im_jax.console import Console, print_json, print_text, words
+from im_jax.data.prepare import Prepared
+from im_jax.data.report.as_json import to_json
+from im_jax.data.report.as_text import BLOCK, to_lines
+from im_jax.data.report.build import Policy, Report, build
+from im_jax.data.report.page import to_html
+from im_jax.data.selection import TooFewError
+from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
+from im_jax.errors import ConfigError
+from im_jax.losses.policy import LossPolicy, make_policy, policy_weights
+from im_jax.studies.registry import prepare
+
+_FILE = 80
+"""Columns of a file of text."""
+_BESIDE = ("it", "im")
+"""Policies that are told of beside that of the configuration."""
+
+
+def main(arguments: command_line.CommandLine) -> None:
+    config = arguments.config
+    output_format: str = arguments.flag("format")
+    output: str | None = arguments.flag("output")
+    with contextlib.ExitStack() as stack:
+        file = sys.stdout if output is None else stack.enter_context(_open(output))
+        report = _report(config)
+        match output_format:
+            case "json":
+                print_json(to_json(report), file)
+            case "html":
+                file.write(to_html(report))
+            case _:
+                _print(report, file)
+    if output is not None:
+        Console().print(f"the report was written to {output}")
+
+
+def _report(config: Config) -> Report:
+    config.tokenizer.path = tokenizer_path(config)
+    policy = make_policy(config.loss)
+    doing = on_console(Console(stderr=True))
+    data = _prepared(config, policy, doing)
+    own = policy_weights(policy.name)
+    name = policy.name if (own == policy.table()).all() else f"{policy.name} with weights"
+    policies = [Policy(name, policy.table())]
+    policies += [Policy(beside, policy_weights(beside)) for beside in _BESIDE if beside != name]
+    with doing("measuring"):
+        return build(config, data, policies)
+
+
+def _prepared(config: Config, policy: LossPolicy, doing: Activity) -> Prepared:
+    """What training would have; of a source that is too small to hold examples out of, all of it."""
+    tokenizer = make_tokenizer(config.tokenizer.path)
+    try:
+        return prepare(config, tokenizer, policy.table(), doing)
+    except TooFewError as error:
+        print_text(f"nothing is held out: {error}", sys.stderr)
+        config.eval.num_examples = 0
+        return prepare(config, tokenizer, policy.table(), doing)
+
+
+def _print(report: Report, file: Any) -> None:
+    console = Console(file=file) if file is sys.stdout else Console(file=file, width=_FILE)
+    utf = (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
+    for line in to_lines(report, console.width, BLOCK if utf else "#"):
+        console.print(words(line.text, "bold" if line.heading else ""), soft_wrap=True)
+
+
+def _open(path: str) -> io.TextIOWrapper:
+    try:
+        return pathlib.Path(path).open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_enum("format", "text", ["text", "json", "html"], "How to show it.", flag_values=values)
+    flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
+
+
+run = command_line.Command(__doc__ or "", main, define_flags)
+"""Runs the command on a command line, `sys.argv` if none is given, and exits."""
+
+if __name__ == "__main__":
+    run()
