@@ -84,8 +84,8 @@ class Report:
 def build(config: Config, data: Prepared, policies: Sequence[Policy]) -> Report:
     """Measure a prepared data set.
 
-    Examples that are held out of the source count as its own. Where all that is kept is used, words, turns and
-    whole lengths are also those of examples that are left out as too long or without output.
+    Examples that are held out of the source count as its own. Where all that is kept is used, words, turns
+    and whole lengths are also those of examples that are left out as too long or without output.
 
     Args:
         config: what it was prepared from.

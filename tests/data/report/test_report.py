@@ -127,6 +127,7 @@ def test_repeated_examples_and_leaks_are_counted(tmp_path: Path) -> None:
         return {"prompt": prompt, "completion": completion}
 
     train = [pair("a", "b"), pair("A ", "b"), pair("a", "c"), pair("d", "e"), pair("f", "g")]
+    train += [pair("h", "i"), pair(" h", "I"), pair("h", "j")]
     held = [pair("a", "b"), pair("d", "other"), pair("new", "g")]
     config = config_for(written(tmp_path / "train.jsonl", train), 3)
     config.eval.path = str(written(tmp_path / "held.jsonl", held))
@@ -135,8 +136,8 @@ def test_repeated_examples_and_leaks_are_counted(tmp_path: Path) -> None:
         kind: found["count"] for kind, found in same.items() if isinstance(found, dict) and "count" in found
     }
     assert {kind for kind, count in counts.items() if count} == {"twice", "prompts", "leaks", "prompt_leaks"}
-    # The second repeats the first; the third has another answer; the first two are held out, and the third's and
-    # the fourth's prompts are.
+    # Each counts once. The first two are held out, and the third's and the fourth's prompts are; of the last
+    # three, which are not, the second repeats the first, and the third has another answer.
     assert (counts["twice"], counts["prompts"], counts["leaks"], counts["prompt_leaks"]) == (1, 1, 2, 2)
     assert same["heldout"] == {"examples": 3, "path": config.eval.path}
 
@@ -162,7 +163,8 @@ def test_a_mixture_is_measured_by_source(tmp_path: Path) -> None:
     for key in ("words", "tokens"):
         total = sum(found["sources"][name][key]["instruction"]["examples"] for name in parts)
         assert total == found[key]["instruction"]["examples"] == 80
-    assert found["same"]["twice"]["count"] > 0
+    # Of the twenty that are one, some may be held out: the others repeat these then.
+    assert found["same"]["twice"]["count"] + found["same"]["leaks"]["count"] > 0
     lines = [line.text.split() for line in to_lines(report)]
     assert ["b", "20", "61.0", "2.0", "30.50"] in [line[:5] for line in lines]
     assert "By source" in to_html(report)
