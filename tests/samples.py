@@ -78,7 +78,7 @@ def _records() -> dict[str, str]:
         "bad4": {"messages": [other | {"content": 3}]},
         "bad5": {"messages": [other | {"role": "assistant"}]},
         "bad6": {"messages": [other]},
-        "bad9": {"question": "What is 2 + 3?", "answer": "5"},
+        "bad9": {"query": "What is 2 + 3?", "solution": "5"},
         "two": _TURN | {"instruction": "Add the numbers.", "output": "3"},
         "context": {
             "instruction": "Add the numbers.",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from im_jax.config import FieldNames
+from im_jax.data.records.naming import other_names
 from im_jax.data.records.refusals import fail, shown
 from im_jax.errors import DataError
 
@@ -80,18 +81,31 @@ class NameCheck:
             raise DataError(f"data.fields.{field}={name}: no record of {place} has it; fields found: {found}")
 
 
-def format_of(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[str, ...]:
-    """The one format whose required fields the record all has."""
+def format_of(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[tuple[str, ...], FieldNames]:
+    """The one format whose required fields the record all has, and the names it has them under."""
     formats = {required: [getattr(fields, field) for field in required] for required in OPTIONAL}
-    complete = [f for f, keys in formats.items() if all(record.get(key) is not None for key in keys)]
+    complete = _complete(record, fields)
     if len(complete) == 1:
-        return complete[0]
+        return complete[0], fields
+    if not complete and (others := other_names(record, fields)):
+        found_in = [_complete(record, names)[0] for names in others]
+        if len(others) == 1:
+            return found_in[0], others[0]
+        keys = [
+            "/".join(getattr(n, f) for f in required) for n, required in zip(others, found_in, strict=True)
+        ]
+        flags = " ".join(f"--config.data.fields.{f}={getattr(others[0], f)}" for f in found_in[0])
+        raise DataError(f"{origin}: has both `{'` and `'.join(keys)}`; choose one, for example {flags}")
     if complete:
         found = " and ".join(f"`{'/'.join(formats[required])}`" for required in complete)
         flag = f"--config.data.fields.{complete[0][0]}="
         raise DataError(f"{origin}: has both {found}; disable one by an empty name, for example {flag}")
 
     _refuse_unknown_format(record, origin, formats)
+
+
+def _complete(record: dict[str, Any], fields: FieldNames) -> list[tuple[str, ...]]:
+    return [r for r in OPTIONAL if all(record.get(getattr(fields, f)) is not None for f in r)]
 
 
 def _refuse_unknown_format(
@@ -106,9 +120,6 @@ def _refuse_unknown_format(
                     fail(origin, key, "is null; give it some text or remove the record")
                 flags = " ".join([_suggested_flag(field, record), *_flags_of_optional(required, record)])
                 fail(origin, key, f"is missing; add it, or set {flags}; fields found: {keys_found}")
-    for key, value in record.items():
-        if key.lower() in _USUAL_NAMES["messages"] and isinstance(value, list):
-            refuse_sharegpt(value, key, origin)
     for field in (field for required in formats for field in required):
         if (key := getattr(DEFAULT_FIELDS, field)) in record and record[key] is None:
             fail(origin, key, "is null; give it some text or remove the record")
@@ -127,14 +138,6 @@ def _flags_of_optional(required: tuple[str, ...], record: dict[str, Any]) -> lis
         for field in OPTIONAL[required]
         if _likely_key(field, with_text) not in (None, getattr(DEFAULT_FIELDS, field))
     ]
-
-
-def refuse_sharegpt(turns: list[Any], name: str, origin: str) -> None:
-    """Messages with `from` and `value` are refused with what to rename, whatever their list is called."""
-    if any(isinstance(turn, dict) and "from" in turn and "value" in turn for turn in turns):
-        renamed = "`from` to `role` (human is user, gpt is assistant) and `value` to `content`"
-        problem = "holds messages with `from` and `value`, which are not read"
-        fail(origin, name, f"{problem}; rename {renamed}, as docs/data.md shows")
 
 
 def _likely_key(field: str, keys: Iterable[str]) -> str | None:

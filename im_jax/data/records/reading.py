@@ -7,9 +7,9 @@ changed with `data.fields`; `null` counts as absent):
     {"prompt": "Hi", "completion": "Hello"}
     {"instruction": "Add.", "input": "1 + 2", "output": "3"}     optional: "input"
 
-Every format may carry an "id" and a "system". Whatever cannot be trained on as it stands is refused with a
-`DataError` that names the place, the field and the value: nothing is guessed, nothing is repaired, and text
-that is left out is named.
+Other names and forms of these are in `naming`. Every format may carry an "id" and a "system". Whatever
+cannot be trained on as it stands is refused with a `DataError` that names the place, the field and the
+value: nothing is guessed, nothing is repaired, and text that is left out is named.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,9 @@ from typing import Any, Final
 from im_jax.config import FieldNames
 from im_jax.data.files import BadRecord, Record
 from im_jax.data.records.conversation import Conversation, Message
-from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of, refuse_sharegpt
+from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of
 from im_jax.data.records.message_weights import FLAGS, message_weight, refuse_record_weights
+from im_jax.data.records.naming import as_messages
 from im_jax.data.records.refusals import described, fail, shown
 from im_jax.data.records.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
 from im_jax.errors import DataError
@@ -48,7 +49,9 @@ def conversation_from_record(
     """
     if not isinstance(record, dict):
         raise DataError(f"{origin}: is {described(record)}; each record must be a JSON object")
-    required = format_of(record, origin, fields)
+    required, fields = format_of(record, origin, fields)
+    if required == ("messages",) and isinstance(record[fields.messages], list):
+        record = {**record, fields.messages: as_messages(record[fields.messages])}
     read = {getattr(fields, name) for name in (*required, *OPTIONAL[required])} | {"id"}
     refuse_parts(record, read, origin)
     refuse_record_weights(record, read, origin)
@@ -62,7 +65,6 @@ def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> t
     name, turns = fields.messages, record[fields.messages]
     if not isinstance(turns, list) or not turns:
         fail(origin, name, f"is {described(turns)}; must be a list of messages")
-    refuse_sharegpt(turns, name, origin)
     messages = list(_system(record, origin, fields))
     for i, turn in enumerate(turns):
         where = f"{name}[{i}]"

@@ -161,15 +161,15 @@ def test_an_unknown_format_names_the_fields_found_and_the_likely_settings() -> N
     message = refusal({"question": "a", "Answer": "b", "n": 1})
     assert "fields found are: 'question', 'Answer', 'n'" in message
     assert "--config.data.fields.prompt=question --config.data.fields.completion=Answer" in message
-    assert "--config.data.fields.messages=conversations" in refusal({"conversations": []})
+    assert "--config.data.fields.messages=dialogue" in refusal({"dialogue": []})
     assert "--config.data.fields.prompt=NAME" in refusal({"x": 1})
     assert "found are: none" in refusal({})
 
 
 def test_a_missing_field_suggests_the_likely_name() -> None:
-    message = refusal({"instruction": "a", "context": "", "response": "b"})
+    message = refusal({"instruction": "a", "context": "", "target": "b"})
     assert "field `output` is missing" in message
-    assert "--config.data.fields.output=response" in message
+    assert "--config.data.fields.output=target" in message
 
 
 def test_two_formats_in_one_record_are_not_chosen_between() -> None:

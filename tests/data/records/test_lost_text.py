@@ -1,8 +1,6 @@
 """No text and no word about loss is lost in silence: it is read, refused by name, or counted."""
 
 import json
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -122,33 +120,13 @@ def test_null_is_said_to_be_null() -> None:
     assert "`answer` is null" in refusal({"prompt": "a", "answer": None}, completion="answer")
 
 
-def test_messages_with_from_and_value_are_answered_with_what_to_rename() -> None:
-    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
-    for message in (
-        refusal({"conversations": turns}),
-        refusal({"conversations": turns}, messages="conversations"),
-    ):
-        assert "field `conversations` holds messages with `from` and `value`, which are not read" in message
-        assert "rename `from` to `role` (human is user, gpt is assistant)" in message
-
-
-def test_the_conversion_of_the_document_makes_messages_of_them(tmp_path: Path) -> None:
-    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "It's so."}]
-    (tmp_path / "sharegpt.jsonl").write_text(json.dumps({"id": "a_0", "conversations": turns}) + "\n")
-    document = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"makes messages of it:\n\n```\n(.*?)```", document, re.DOTALL)
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
-    (conversation,) = JsonlSource(tmp_path / "messages.jsonl")
-    assert [(m.role, m.content) for m in conversation.messages] == [("user", "Hi"), ("assistant", "It's so.")]
-
-
 def test_the_context_of_an_instruction_is_found_by_the_advice() -> None:
-    record = {"instruction": "When?", "context": "In 1932.", "response": "1932", "category": "closed_qa"}
+    record = {"instruction": "When?", "context": "In 1932.", "target": "1932", "category": "closed_qa"}
     message = refusal(record)
-    assert "set --config.data.fields.output=response --config.data.fields.input=context;" in message
-    assert read(record, output="response").unread == ("context", "category")
-    assert read(record, output="response", input="context").messages[0].input == "In 1932."
-    assert "--config.data.fields.input" not in refusal({"instruction": "a", "context": "", "response": "b"})
+    assert "set --config.data.fields.output=target --config.data.fields.input=context;" in message
+    assert read(record, output="target").unread == ("context", "category")
+    assert read(record, output="target", input="context").messages[0].input == "In 1932."
+    assert "--config.data.fields.input" not in refusal({"instruction": "a", "context": "", "target": "b"})
 
 
 def prepared(path: Path, records: list[Any], **data: Any) -> Prepared:
