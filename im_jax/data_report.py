@@ -2,7 +2,9 @@
 
     python -m im_jax.data_report --config=FILE [--format=text|json|html] [--output=PATH]
         [--config.FIELD=VALUE ...]
+    python -m im_jax.data_report --recipe=NAME|all [--format=text|json]
 
+With --recipe a training set by name is told of, or all with their licences; no data is read.
 Nothing is trained, and JAX is not needed. The report goes to --output or standard output.
 """
 
@@ -10,7 +12,7 @@ import contextlib
 import io
 import pathlib
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -19,6 +21,8 @@ from im_jax.activity import Activity, on_console
 from im_jax.config import Config
 from im_jax.console import Console, print_json, print_text, words
 from im_jax.data.prepare import Prepared
+from im_jax.data.recipes.describe import catalogue, catalogue_text, described, text_of
+from im_jax.data.recipes.registry import find
 from im_jax.data.report.as_json import to_json
 from im_jax.data.report.as_text import BLOCK, to_lines
 from im_jax.data.report.build import Policy, Report, build
@@ -39,8 +43,12 @@ def main(arguments: command_line.CommandLine) -> None:
     config = arguments.config
     output_format: str = arguments.flag("format")
     output: str | None = arguments.flag("output")
+    recipe: str | None = arguments.flag("recipe")
     with contextlib.ExitStack() as stack:
         file = sys.stdout if output is None else stack.enter_context(_open(output))
+        if recipe is not None:
+            _tell(recipe, output_format, file)
+            return
         report = _report(config)
         match output_format:
             case "json":
@@ -51,6 +59,30 @@ def main(arguments: command_line.CommandLine) -> None:
                 _print(report, file)
     if output is not None:
         Console().print(f"the report was written to {output}")
+
+
+def _tell(recipe: str, output_format: str, file: TextIO) -> None:
+    """One recipe, or `all`."""
+    if output_format == "json":
+        print_json(catalogue() if recipe == "all" else described(find(recipe)), file)
+    else:
+        print_text(catalogue_text() if recipe == "all" else text_of(find(recipe)), file)
+
+
+def _read(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
+    """The configuration of the file; what is said of a recipe needs none."""
+    recipe: str | None = values["recipe"].value
+    if recipe is None:
+        return command_line.read_file(path, values)
+    if values["format"].value == "html":
+        raise ConfigError("--format=html is for reports; of a recipe choose text or json")
+    if recipe != "all":
+        find(recipe)
+    config = Config() if path is None else command_line.read_file(path, values)
+    if path is None:  # one that passes the checks, and is not used
+        config.train.steps = 1
+        config.data.source = "generated"
+    return config
 
 
 def _report(config: Config) -> Report:
@@ -93,10 +125,13 @@ def _open(path: str) -> io.TextIOWrapper:
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("format", "text", ["text", "json", "html"], "How to show it.", flag_values=values)
+    flags.DEFINE_string(
+        "recipe", None, "Tell of this recipe instead; `all`: of each a line.", flag_values=values
+    )
     flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
 
 
-run = command_line.Command(__doc__ or "", main, define_flags)
+run = command_line.Command(__doc__ or "", main, define_flags, _read)
 """Runs the command on a command line, `sys.argv` if none is given, and exits."""
 
 if __name__ == "__main__":

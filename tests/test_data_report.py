@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from im_jax.data.recipes.registry import find, names
 from tests.conftest import REPOSITORY
 from tests.data.synthetic import chats
 
@@ -88,6 +89,19 @@ def test_what_would_stop_training_is_said_first(tmp_path: Path) -> None:
     assert "Training would stop: none of 1 example has a token that carries loss" in " ".join(
         done.stdout.split()
     )
+
+
+def test_recipes_are_told_of_without_a_configuration() -> None:
+    done = report("--recipe=all")
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in lines] == names()
+    assert all(find(name).licence in line for name, line in zip(names(), lines, strict=True))
+    done = report("--recipe=dolly_15k", "--format=json")
+    assert json.loads(done.stdout)["licence"] == find("dolly_15k").licence
+    done = report("--recipe=dolly_16k")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "there is no recipe 'dolly_16k'; did you mean dolly_15k" in done.stderr
 
 
 def test_mistakes_are_one_line(path: str, tmp_path: Path) -> None:
