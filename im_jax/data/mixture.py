@@ -122,8 +122,8 @@ def occurrences(count: int, amount: Amount, seed: int, name: str) -> jt.Int64[np
     """
     if amount.examples is not None and amount.examples > count:
         raise ConfigError(
-            f"{name} has {count:,} usable examples, fewer than the {amount.examples:,} asked for; "
-            f"lower the number, or use @all or @x{amount.examples / max(count, 1):.3g}"
+            f"{name or 'the source'} has {count:,} usable examples, fewer than the {amount.examples:,} asked "
+            f"for; lower the number, or use @all or @x{amount.examples / max(count, 1):.3g}"
         )
     whole, rest = divmod(1.0 if amount.times is None else amount.times, 1)
     more = round(rest * count)

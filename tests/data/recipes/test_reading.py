@@ -93,11 +93,11 @@ def test_a_share_is_the_first_of_each_source(tmp_path: pathlib.Path) -> None:
     assert data.report.left_out_by_recipe == {"beyond the share of its source": 80}
 
 
-def test_an_amount_of_a_recipe_is_drawn(tmp_path: pathlib.Path) -> None:
+def test_a_recipe_of_which_a_number_is_drawn_needs_as_many(tmp_path: pathlib.Path) -> None:
     recipe = registry.find("wizardlm")
     assert recipe.amount == "30000"
     path = write(tmp_path / "WizardLM_evol_instruct_V2_143k.json", DOLLY)
-    with pytest.raises(DataError, match=r"fields found"):
+    with pytest.raises(ConfigError, match=r"the source has 12 usable examples, fewer than the 30,000"):
         prepared(recipe="wizardlm", path=path)
 
 
