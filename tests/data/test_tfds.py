@@ -195,11 +195,11 @@ def test_the_command_prepares_and_says_how_to_train_on_it(files: dict[str, str],
 
 
 def test_the_command_shows_a_mistake_in_one_line_with_its_own_flags(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", [{"question": "a", "answer": "b"}])
+    path = write(tmp_path / "a.jsonl", [{"query": "a", "solution": "b"}])
     result = run_command(f"--path={path}", f"--data_dir={tmp_path}")
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: {path}:1: needs `messages`")
-    assert "set --fields.prompt=question --fields.completion=answer" in result.stderr
+    assert "set --fields.prompt=query --fields.completion=solution" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

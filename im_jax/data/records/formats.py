@@ -18,7 +18,7 @@ OPTIONAL: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 """The formats: the fields that each requires, and those that it may have."""
 _OUTPUT_NAMES: Final = ("output", "completion", "response", "answer", "target", "solution")
 _USUAL_NAMES: Final = {
-    "messages": ("messages", "conversations", "conversation", "dialogue", "chat", "turns"),
+    "messages": ("messages", "conversations", "conversation", "dialogue", "chat"),
     "prompt": ("prompt", "question", "query", "problem", "instruction"),
     "completion": _OUTPUT_NAMES,
     "instruction": ("instruction", "task", "question", "prompt"),
