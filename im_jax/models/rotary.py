@@ -78,7 +78,8 @@ def _forward(x: jax.Array, cos: jax.Array, signed_sin: jax.Array) -> tuple[jax.A
 
 def _backward(saved: Tables, dy: jax.Array) -> tuple[jax.Array, None, None]:
     cos, signed_sin = saved
-    return rotate(dy, cos, -signed_sin), None, None
+    # Exchanged, which is the same as negated: a CPU rounds a sum of products otherwise where one is negated.
+    return rotate(dy, cos, jnp.flip(signed_sin, axis=-2)), None, None
 
 
 rotate.defvjp(_forward, _backward)
