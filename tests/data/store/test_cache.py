@@ -175,9 +175,9 @@ def test_a_template_that_writes_the_date_is_encoded_anew_on_another_day(
 
 def test_an_old_file_is_not_read_to_find_its_set(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_FRESH_SECONDS", -1e12)  # its inode has just changed
-    prepared(config(path))
-    monkeypatch.setattr(contents, "_read", None)
-    prepared(config(path))
+    first = prepared(config(path))
+    monkeypatch.setattr(contents, "_read", None)  # so that reading would fail
+    assert prepared(config(path)).fingerprint() == first.fingerprint()
 
 
 def test_digests_of_files_just_written_are_not_remembered(path: Path) -> None:
