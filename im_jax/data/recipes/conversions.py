@@ -6,20 +6,11 @@ reader of records then says what is wrong, and where.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from im_jax.data.recipes.recipe import Conversion, Fields, LeftOut
 from im_jax.data.recipes.wrappers import wrapped
-
-ROLES: Final = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "assistant": "assistant",
-}
-"""Of the speakers that `from` names."""
+from im_jax.data.records.naming import SPEAKERS
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ class Speakers:
         if not isinstance(turns, list) or not all(_speaks(turn) for turn in turns):
             return record
         made: Fields = {
-            "messages": [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+            "messages": [{"role": SPEAKERS[turn["from"]], "content": turn["value"]} for turn in turns]
         }
         for turn, message in zip(turns, made["messages"], strict=True):
             if turn.get("weight") is not None and message["role"] == "assistant":
@@ -246,7 +237,8 @@ def _speaks(turn: object) -> bool:
     """Whether it is a turn of a speaker that is known."""
     if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
         return False
-    return turn.get("from") in ROLES
+    who = turn.get("from")
+    return isinstance(who, str) and who in SPEAKERS
 
 
 def _ready(record: Fields, number: int) -> Fields | LeftOut:

@@ -15,11 +15,13 @@ _OTHER_NAMES: Final[tuple[dict[str, str], ...]] = (
 )
 """Required fields of a format under names that other sets give them."""
 _OTHER_OPTIONAL: Final = {"system": "system_prompt", "input": "context"}
-_ROLES: Final = {
+SPEAKERS: Final = {
+    "system": "system",
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "chatgpt", "bard", "bing", "assistant"), "assistant"),
     **dict.fromkeys(("tool", "function", "observation"), "tool"),
 }
+"""Role of the speaker that `from` names."""
 
 
 def other_names(record: dict[str, Any], fields: FieldNames) -> list[FieldNames]:
@@ -61,4 +63,4 @@ def _as_message(turn: object) -> object:
     rest = {key: value for key, value in turn.items() if key not in ("from", "value", "role", "content")}
     who = turn["from"]
     told = {"content": turn["value"]} if "value" in turn else {}
-    return {"role": _ROLES.get(who, who) if isinstance(who, str) else who, **told, **rest}
+    return {"role": SPEAKERS.get(who, who) if isinstance(who, str) else who, **told, **rest}

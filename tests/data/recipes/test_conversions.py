@@ -104,8 +104,9 @@ def test_turns_of_speakers_become_messages() -> None:
     made = Speakers(id="idx", system="sys")({"idx": 7, "sys": None, "conversations": turns, "x": 1}, 0)
     roles = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]
     assert made == {"messages": [*roles, {"role": "assistant", "content": "b", "weight": 0.5}], "id": 7}
-    odd = {"conversations": [{"from": "martian", "value": "a"}]}
-    assert Speakers()(odd, 0) is odd
+    for speaker in ("martian", ["human"], None):
+        odd = {"conversations": [{"from": speaker, "value": "a"}]}
+        assert Speakers()(odd, 0) is odd
 
 
 def test_exchanges_close_their_question_as_flan_does() -> None:
