@@ -22,6 +22,7 @@ from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of
 from im_jax.data.records.message_weights import FLAGS, message_weight, refuse_record_weights
 from im_jax.data.records.naming import as_messages
 from im_jax.data.records.refusals import described, fail, shown
+from im_jax.data.records.turns import Turn, checked
 from im_jax.data.records.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
 from im_jax.errors import DataError
 
@@ -55,32 +56,26 @@ def conversation_from_record(
     read = {getattr(fields, name) for name in (*required, *OPTIONAL[required])} | {"id"}
     refuse_parts(record, read, origin)
     refuse_record_weights(record, read, origin)
-    messages = _FORMATS[required](record, origin, fields)
-    turns = fields.messages if required == ("messages",) else None
-    unread = unread_fields(record, read, turns, known=set(FLAGS))
+    messages = checked(_FORMATS[required](record, origin, fields), origin, getattr(fields, required[-1]))
+    listed = fields.messages if required == ("messages",) else None
+    unread = unread_fields(record, read, listed, known=set(FLAGS))
     return Conversation(_identity(record, origin), messages, origin, unread)
 
 
-def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[Message, ...]:
-    name, turns = fields.messages, record[fields.messages]
-    if not isinstance(turns, list) or not turns:
-        fail(origin, name, f"is {described(turns)}; must be a list of messages")
-    messages = list(_system(record, origin, fields))
-    for i, turn in enumerate(turns):
-        where = f"{name}[{i}]"
-        if _is_empty(turn):
-            continue
-        message = _message(turn, where, origin)
-        if message.role == "system" and messages:
-            if i == 0:
-                fail(origin, fields.system, f"stands beside the system message `{where}`; keep one of them")
-            fail(origin, f"{where}.role", "is 'system'; only the first message may be one")
-        if message.role == "assistant" and (not messages or messages[-1].role == "system"):
-            fail(origin, f"{where}.role", "is 'assistant'; the user must speak first")
-        messages.append(message)
-    if all(message.role != "assistant" for message in messages):
-        fail(origin, name, "has no assistant message; add the answer to learn")
-    return tuple(messages)
+def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
+    name, listed = fields.messages, record[fields.messages]
+    if not isinstance(listed, list) or not listed:
+        fail(origin, name, f"is {described(listed)}; must be a list of messages")
+    system = _system(record, origin, fields)
+    turns = [
+        Turn(_message(turn, f"{name}[{i}]", origin), turn, "content", f"{name}[{i}]")
+        for i, turn in enumerate(listed)
+        if not _is_empty(turn)
+    ]
+    if system and turns and turns[0].message.role == "system":
+        problem = f"stands beside the system message `{turns[0].where}`; keep one of them"
+        fail(origin, fields.system, problem)
+    return system + turns
 
 
 def _is_empty(turn: object) -> bool:
@@ -103,7 +98,7 @@ def _message(turn: object, where: str, origin: str) -> Message:
         fail(origin, f"{where}.content", problem)
     message = Message(
         role=role,
-        content=_text(turn, "content", f"{where}.content", origin),
+        content=_optional_text(turn, "content", f"{where}.content", origin),
         weight=message_weight(turn, where, origin),
         input=_optional_text(turn, "input", f"{where}.input", origin),
     )
@@ -112,28 +107,30 @@ def _message(turn: object, where: str, origin: str) -> Message:
     return message
 
 
-def _from_prompt(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[Message, ...]:
-    prompt = Message("user", _text(record, fields.prompt, fields.prompt, origin))
-    completion = Message("assistant", _text(record, fields.completion, fields.completion, origin))
-    return (*_system(record, origin, fields), prompt, completion)
+def _from_prompt(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
+    prompt = _turn("user", record, fields.prompt, origin)
+    completion = _turn("assistant", record, fields.completion, origin)
+    return [*_system(record, origin, fields), prompt, completion]
 
 
-def _from_instruction(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[Message, ...]:
-    instruction = Message(
-        "user",
-        _text(record, fields.instruction, fields.instruction, origin),
-        input=_optional_text(record, fields.input, fields.input, origin),
-    )
-    output = Message("assistant", _text(record, fields.output, fields.output, origin))
-    return (*_system(record, origin, fields), instruction, output)
+def _from_instruction(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
+    given = _optional_text(record, fields.input, fields.input, origin)
+    instruction = _turn("user", record, fields.instruction, origin, given)
+    output = _turn("assistant", record, fields.output, origin)
+    return [*_system(record, origin, fields), instruction, output]
 
 
-def _system(record: dict[str, Any], origin: str, fields: FieldNames) -> tuple[Message, ...]:
-    system = _optional_text(record, fields.system, fields.system, origin)
-    return (Message("system", system),) if system else ()
+def _turn(role: str, record: dict[str, Any], key: str, origin: str, given: str = "") -> Turn:
+    """A turn whose text is a field of the record."""
+    return Turn(Message(role, _optional_text(record, key, key, origin), input=given), record, key)
 
 
-_FORMATS: Final[dict[tuple[str, ...], Callable[[dict[str, Any], str, FieldNames], tuple[Message, ...]]]] = {
+def _system(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
+    turn = _turn("system", record, fields.system, origin)
+    return [turn] if turn.message.content else []
+
+
+_FORMATS: Final[dict[tuple[str, ...], Callable[[dict[str, Any], str, FieldNames], list[Turn]]]] = {
     ("messages",): _from_messages,
     ("prompt", "completion"): _from_prompt,
     ("instruction", "output"): _from_instruction,
@@ -146,15 +143,6 @@ def _identity(record: dict[str, Any], origin: str) -> str:
     if isinstance(identity, int) and not isinstance(identity, bool):
         return str(identity)
     return _optional_text(record, "id", "id", origin) if isinstance(identity, str) and identity else origin
-
-
-def _text(record: dict[str, Any], key: str, where: str, origin: str) -> str:
-    text = _optional_text(record, key, where, origin)
-    if not text:
-        problem = "is missing" if key not in record else "is null"
-        problem = problem if record.get(key) is None else f"is empty: {shown(record[key])}"
-        fail(origin, where, f"{problem}; give it some text or remove the record")
-    return text
 
 
 def _optional_text(record: dict[str, Any], key: str, where: str, origin: str) -> str:
