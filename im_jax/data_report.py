@@ -2,8 +2,10 @@
 
     python -m im_jax.data_report --config=FILE [--format=text|json|html] [--output=PATH]
         [--config.FIELD=VALUE ...]
+    python -m im_jax.data_report --config=FILE --prepare [--config.FIELD=VALUE ...]
     python -m im_jax.data_report --recipe=NAME|all [--format=text|json]
 
+With --prepare the examples are encoded into data.cache, where training finds them, and no report is made.
 With --recipe a training set by name is told of, or all with their licences; no data is read.
 Nothing is trained, and JAX is not needed. The report goes to --output or standard output.
 """
@@ -12,6 +14,7 @@ import contextlib
 import io
 import pathlib
 import sys
+import time
 from typing import Any, TextIO
 
 from absl import flags
@@ -28,10 +31,14 @@ from im_jax.data.report.as_text import BLOCK, to_lines
 from im_jax.data.report.build import Policy, Report, build
 from im_jax.data.report.page import to_html
 from im_jax.data.selection import TooFewError
+from im_jax.data.store.cache import cache_folder
+from im_jax.data.store.sets import Keep
+from im_jax.data.templates import writes_date
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
-from im_jax.errors import ConfigError
+from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy, policy_weights
 from im_jax.studies.registry import prepare
+from im_jax.text import counted
 
 _FILE = 80
 """Columns of a file of text."""
@@ -41,6 +48,9 @@ _BESIDE = ("it", "im")
 
 def main(arguments: command_line.CommandLine) -> None:
     config = arguments.config
+    if arguments.flag("prepare"):
+        keep(config)
+        return
     output_format: str = arguments.flag("format")
     output: str | None = arguments.flag("output")
     recipe: str | None = arguments.flag("recipe")
@@ -72,6 +82,12 @@ def _tell(recipe: str, output_format: str, file: TextIO) -> None:
 def _read(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
     """The configuration of the file; what is said of a recipe needs none."""
     recipe: str | None = values["recipe"].value
+    if values["prepare"].value:
+        for name in ("recipe", "format", "output"):
+            if values[name].value != values[name].default:
+                raise ConfigError(
+                    f"--{name} has no effect with --prepare, which makes no report; leave it out"
+                )
     if recipe is None:
         return command_line.read_file(path, values)
     if values["format"].value == "html":
@@ -109,6 +125,34 @@ def _prepared(config: Config, policy: LossPolicy, doing: Activity) -> Prepared:
         return prepare(config, tokenizer, policy.table(), doing)
 
 
+def keep(config: Config) -> None:
+    """Encode into the cache what a run with this configuration will look for there."""
+    began = time.monotonic()
+    if config.data.source != "jsonl":
+        raise ConfigError(
+            f"--prepare is for data.source=jsonl; examples of data.source={config.data.source} are not kept"
+        )
+    if cache_folder(config.data.cache) is None:
+        raise ConfigError("--prepare has nowhere to write to; set --config.data.cache=FOLDER")
+    config.tokenizer.path = tokenizer_path(config)
+    tokenizer, weights = make_tokenizer(config.tokenizer.path), make_policy(config.loss).table()
+    data = prepare(config, tokenizer, weights, on_console(Console(stderr=True)), Keep.ALL)
+    print_text(data.summary())
+    if not config.data.date and writes_date(config.data.template):
+        print_text("  note: the template writes the date: training finds this today, or with this data.date")
+    try:
+        data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
+    except DataError as error:
+        print_text(f"  note: training would stop: {error}")
+    stored = {found.place: found for found in data.stored}
+    examples = counted(sum(found.examples for found in stored.values()), "example")
+    tokens = counted(sum(found.tokens for found in stored.values()), "token")
+    where = next(iter(stored)) if len(stored) == 1 else f"{len(stored)} sets in {next(iter(stored)).parent}"
+    new = sum(found.is_new for found in stored.values())
+    how = "found there" if not new else "encoded" if new == len(stored) else f"{new} of them encoded"
+    print_text(f"{examples}, {tokens}: {where}, {how} in {time.monotonic() - began:.1f} s")
+
+
 def _print(report: Report, file: Any) -> None:
     console = Console(file=file) if file is sys.stdout else Console(file=file, width=_FILE)
     utf = (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
@@ -127,6 +171,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("format", "text", ["text", "json", "html"], "How to show it.", flag_values=values)
     flags.DEFINE_string(
         "recipe", None, "Tell of this recipe instead; `all`: of each a line.", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "prepare", False, "Encode the examples for training, and say where they lie.", flag_values=values
     )
     flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
 

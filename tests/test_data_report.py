@@ -1,15 +1,22 @@
 """The command that says what a data set holds: its formats, where they go, and what it loads."""
 
+import copy
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from im_jax import data_report
+from im_jax.config import Config
 from im_jax.data.recipes.registry import find, names
+from im_jax.data.store import plans, sets
 from tests.conftest import REPOSITORY
+from tests.data.store.test_cache import assert_same, prepared
 from tests.data.synthetic import chats
 
 LLAMA = "--config=configs/tiny_llama.py"
@@ -102,6 +109,86 @@ def test_recipes_are_told_of_without_a_configuration() -> None:
     done = report("--recipe=dolly_16k")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "there is no recipe 'dolly_16k'; did you mean dolly_15k" in done.stderr
+
+
+def test_what_is_prepared_is_found_by_training_under_any_name(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small sets of a mixture and held-out files, told of in the last line; then files of other names."""
+    there, cache = tmp_path / "there", f"--config.data.cache={tmp_path}/cache"
+    there.mkdir()
+    first = Path(path.partition("=")[2])
+    (tmp_path / "b.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 9)
+    (tmp_path / "held.jsonl").write_text('{"prompt": "c", "completion": "d"}\n' * 3)
+
+    def flags(folder: Path) -> list[str]:
+        mixture = f"a={folder / first.name}@all;b={folder}/b.jsonl@5"
+        return [LLAMA, cache, f"--config.data.mixture={mixture}", f"--config.eval.path={folder}/held.jsonl"]
+
+    done = report("--prepare", *flags(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    last = done.stdout.splitlines()[-1]
+    assert re.fullmatch(
+        rf"142 examples, [\d,]+ tokens: 3 sets in {tmp_path}/cache/sets, encoded in .* s", last
+    )
+    again = report("--prepare", *flags(tmp_path)).stdout.splitlines()[-1]
+    assert again.split(":")[0] == last.split(":")[0] and "found there in" in again
+
+    for file in (first, tmp_path / "b.jsonl", tmp_path / "held.jsonl"):
+        file.rename(there / file.name)
+    config = command_line(there, flags)
+    plain = prepared(with_cache(config, "none"))
+    monkeypatch.setattr(sets, "encode_all", None)  # so that encoding would fail
+    found = prepared(config)
+    assert_same(found, plain)
+    assert not found.notes and len(found.heldout) == 3
+
+
+def command_line(folder: Path, flags: Callable[[Path], list[str]]) -> Config:
+    """The configuration that training gets of these flags."""
+    return data_report.run.parse(
+        ["report", f"--config={REPOSITORY}/configs/tiny_llama.py", *flags(folder)[1:]]
+    ).config
+
+
+def with_cache(config: Config, cache: str) -> Config:
+    other = copy.deepcopy(config)
+    other.data.cache = cache
+    return other
+
+
+def test_packing_plans_are_prepared_too(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "WORTH", 10)
+    config = command_line(tmp_path, lambda _: [LLAMA, path, f"--config.data.cache={tmp_path}/cache"])
+    data_report.keep(config)
+    assert list((tmp_path / "cache" / "plans").iterdir())
+    monkeypatch.setattr(plans, "best_fit_plan", None)
+    assert len(prepared(config).train_rows)
+
+
+def test_what_cannot_be_prepared_is_one_line(path: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for flags, code, said in (
+        (
+            ("--config.data.cache=none",),
+            2,
+            "error: --prepare has nowhere to write to; set --config.data.cache=",
+        ),
+        (
+            (f"--config.data.cache={file}",),
+            1,
+            f"error: {file}/sets cannot be written: Not a directory; set --conf",
+        ),
+        (("--format=json",), 2, "error: --format has no effect with --prepare"),
+    ):
+        done = report(LLAMA, path, "--prepare", *flags)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
+        assert done.stderr.startswith(said)
+    done = report("--config=configs/cpu_debug.py", "--prepare")
+    assert done.stderr.startswith(
+        "error: --prepare is for data.source=jsonl; examples of data.source=generated"
+    )
 
 
 def test_mistakes_are_one_line(path: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -30,10 +31,20 @@ from im_jax.data.store.counts import joined_counts
 from im_jax.data.store.encoding import encode_all
 from im_jax.data.store.joining import InMemory
 from im_jax.data.store.plans import kept_plan
-from im_jax.data.store.sets import RecordFiles, encoded_set
+from im_jax.data.store.sets import Keep, RecordFiles, encoded_set
 from im_jax.data.templates import Template, make_template
 from im_jax.data.tokenizers import Tokenizer, tokenizer_path
 from im_jax.errors import DataError
+
+
+class StoredSet(NamedTuple):
+    """A set of encoded examples in the cache."""
+
+    place: pathlib.Path
+    examples: int
+    tokens: int
+    is_new: bool
+    """Whether it was encoded now."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class Prepared:
     """Which of the held-out rows are of each source of a mixture."""
     notes: Sequence[str] = ()
     """What a user should know of where examples are kept."""
+    stored: Sequence[StoredSet] = ()
+    """The sets that are kept, of all sources and of held-out examples."""
 
     def fingerprint(self) -> str:
         """Changes with any example that is trained or evaluated on."""
@@ -103,6 +116,7 @@ def prepare(
     tokenizer: Tokenizer,
     class_weights: jt.Float32[np.ndarray, " C"],
     doing: Activity = silent,
+    keep: Keep = Keep.WORTHWHILE,
 ) -> Prepared:
     """Read, encode, check off, split and pack. `im_jax.studies.registry` also knows the sources of studies.
 
@@ -114,13 +128,14 @@ def prepare(
         tokenizer: the one that `tokenizer.path` names.
         class_weights: weight per token class, for counting examples that train nothing.
         doing: shows what takes long.
+        keep: whether small sets are written to the cache too.
 
     Raises:
         DataError: the data, template or tokenizer cannot be used.
         ConfigError: fields contradict each other.
     """
     template = make_template(config.data.template, tokenizer, config.data.date)
-    encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config))
+    encoder = Encoder(config.data, template, tokenizer, class_weights, doing, tokenizer_path(config), keep)
     names = NameCheck(config.data.fields) if config.data.mixture else None
     pools = [
         Pool(entry.name, *encoder.encode_entry(entry, names), entry.amount)
@@ -193,8 +208,12 @@ class Encoder:
     """Shows what takes long."""
     tokenizer_path: str = ""
     """From which other processes load the tokenizer; only sources that are made here need none."""
+    keep: Keep = Keep.WORTHWHILE
+    """Whether small sets are written to the cache too."""
     notes: list[str] = field(default_factory=list)
     """What a user should know of where examples are kept: of all sources."""
+    stored: list[StoredSet] = field(default_factory=list)
+    """Where they are kept: of all sources."""
 
     def encode(self, source: Source) -> tuple[EncodedDataset, DataReport]:
         """Encode a source whose conversations are made, in this process."""
@@ -249,8 +268,12 @@ class Encoder:
 
     def _encode_records(self, files: RecordFiles) -> tuple[EncodedDataset, DataReport]:
         job = Job(self.data, self.tokenizer_path)
-        dataset, report, notes = encoded_set(files, self._here(), job, self.doing)
-        self.notes.extend(notes)
+        found = encoded_set(files, self._here(), job, self.doing, self.keep)
+        self.notes.extend(found.notes)
+        dataset, report = found.dataset, found.report
+        if found.place is not None:
+            tokens = int(dataset.lengths.sum(dtype=np.int64))
+            self.stored.append(StoredSet(found.place, len(dataset), tokens, found.is_new))
         report.count_targets(dataset, self.class_weights)
         return dataset, report
 
@@ -271,4 +294,5 @@ class Encoder:
             report,
             heldout_report,
             notes=tuple(self.notes),
+            stored=tuple(self.stored),
         )

@@ -16,6 +16,7 @@ from im_jax.activity import Activity, silent
 from im_jax.config import Config
 from im_jax.data import prepare as files
 from im_jax.data.prepare import Prepared
+from im_jax.data.store.sets import Keep
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError
 
@@ -50,15 +51,16 @@ def prepare(
     tokenizer: Tokenizer,
     class_weights: jt.Float32[np.ndarray, " C"],
     doing: Activity = silent,
+    keep: Keep = Keep.WORTHWHILE,
 ) -> Prepared:
     """The data that a configuration asks for: a study's own, or what `im_jax.data.prepare` reads.
 
-    Args and raises: as `im_jax.data.prepare.prepare`.
+    Args and raises: as `im_jax.data.prepare.prepare`; what a study makes is never kept.
     """
     _refuse_fields_of_others(config)
     study = _study_of(config)
     if study is None:
-        return files.prepare(config, tokenizer, class_weights, doing)
+        return files.prepare(config, tokenizer, class_weights, doing, keep)
     return study.prepare(config, tokenizer, class_weights, doing)
 
 

@@ -43,6 +43,8 @@ class Found(NamedTuple):
     facts: Facts
     notes: tuple[str, ...] = ()
     """What a user should know."""
+    place: pathlib.Path | None = None
+    """Where it is kept; None: in memory."""
 
 
 class NotWritable(Exception):
@@ -86,7 +88,7 @@ class KeptSet:
             self._notes.append(f"{error}; encoded anew")
             self._remove(self._place)
             return None
-        return Found(dataset, facts, tuple(self._notes))
+        return Found(dataset, facts, tuple(self._notes), self._place)
 
     def find_or_make(self, make: Make, doing: Activity) -> Found:
         """The set if it is there, or will be when the process that makes it is done; else it is made here.

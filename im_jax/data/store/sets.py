@@ -1,7 +1,9 @@
 """A source as a set of encoded examples: found on disk, or encoded, and kept where it is worth that."""
 
 import dataclasses
+import enum
 import itertools
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -22,10 +24,17 @@ from im_jax.data.store.counts import counts_from_json, counts_to_json
 from im_jax.data.store.encoding import encode_all
 from im_jax.data.store.joining import InMemory
 from im_jax.data.store.key import key_of
-from im_jax.errors import DataError
+from im_jax.errors import DataError, StorageError
 
 _KEPT: Final = 2
 """Chunks from which on a set is kept: one is encoded sooner than another process would notice."""
+
+
+class Keep(enum.Enum):
+    """Which sets are written to the cache."""
+
+    WORTHWHILE = "those that take longer to encode than to look for"
+    ALL = "all, or it is an error: they are made for another process"
 
 
 class EncodedSet(NamedTuple):
@@ -36,6 +45,10 @@ class EncodedSet(NamedTuple):
     """But for what depends on a policy."""
     notes: tuple[str, ...] = ()
     """What a user should know of where they are kept."""
+    place: pathlib.Path | None = None
+    """Where they are kept; None: in memory."""
+    is_new: bool = True
+    """Whether they were encoded now."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,9 @@ class RecordFiles:
     """Gathers which names in `data.fields` any source of a mixture has; None: this is the only source."""
 
 
-def encoded_set(files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Activity) -> EncodedSet:
+def encoded_set(
+    files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Activity, keep: Keep = Keep.WORTHWHILE
+) -> EncodedSet:
     """The examples of some files: mapped from the cache, or encoded now.
 
     Args:
@@ -62,11 +77,12 @@ def encoded_set(files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Acti
         encoder: for this process.
         job: for others; it says the same.
         doing: shows what takes long.
+        keep: whether small ones are kept too.
 
     Raises:
         DataError: the first record in order that cannot be used, a file that cannot be read, or one that
             changes while it is read.
-        StorageError: there is no room in the cache.
+        StorageError: there is no room in the cache; or it cannot be written, where all sets are to be kept.
     """
     cache = cache_folder(job.data.cache)
     with doing("looking for encoded examples"):
@@ -77,10 +93,13 @@ def encoded_set(files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Acti
         kept = None if cache is None or key is None else KeptSet(cache, key)
         found = None if kept is None else kept.look_up()
     if found is not None:
-        return _opened(found, files, job.data)
-    chunks, is_small = _begun(files.chunks())
+        return _opened(found, files, job.data)._replace(is_new=False)
+    made_here = False
+    chunks, is_small = _begun(files.chunks(), 1 if keep is Keep.ALL else _KEPT)
 
     def make(take: Take) -> Facts:
+        nonlocal made_here
+        made_here = True
         totals = encode_all(chunks, encoder, job, take, doing)
         totals.refuse_nothing(files.place)
         refuse_changed(contents)
@@ -92,20 +111,22 @@ def encoded_set(files: RecordFiles, encoder: ChunkEncoder, job: Job, doing: Acti
     try:
         found = kept.find_or_make(make, doing)
     except NotWritable as error:
+        if keep is Keep.ALL:
+            raise StorageError(f"{error}; set --config.data.cache to another folder") from None
         note = f"the encoded examples are not kept, since {error}; set --config.data.cache to another folder"
         found = _in_memory(make)._replace(notes=(note,))
-    return _opened(found, files, job.data)
+    return _opened(found, files, job.data)._replace(is_new=made_here)
 
 
-def _begun(chunks: Iterator[Chunk]) -> tuple[Iterable[Chunk], bool]:
+def _begun(chunks: Iterator[Chunk], enough: int) -> tuple[Iterable[Chunk], bool]:
     """The same chunks, and whether they are too few to be kept."""
     first: list[Chunk] = []
     try:
-        for chunk in itertools.islice(chunks, _KEPT):
+        for chunk in itertools.islice(chunks, enough):
             first.append(chunk)
     except DataError as error:
         return itertools.chain(first, _failing(error)), True
-    return itertools.chain(first, chunks), len(first) < _KEPT
+    return itertools.chain(first, chunks), len(first) < enough
 
 
 def _failing(error: DataError) -> Iterator[Chunk]:
@@ -132,7 +153,7 @@ def _opened(found: Found, files: RecordFiles, data: DataConfig) -> EncodedSet:
     if new_names:
         dataset = dataclasses.replace(dataset, ids=_renamed(dataset.ids, new_names))
         report.skipped = [_with_new_name(message, new_names) for message in report.skipped]
-    return EncodedSet(dataset, report, found.notes)
+    return EncodedSet(dataset, report, found.notes, found.place)
 
 
 def _renamed(ids: Ids, new_names: dict[str, str]) -> Ids:
