@@ -9,7 +9,9 @@ import numpy as np
 import tokenizers
 
 from im_jax.data.tokenizers.added import AddedToken, checked_id, read_beside, token_text
+from im_jax.data.tokenizers.boundaries import words_alone
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of
+from im_jax.data.tokenizers.words import WordEncoder
 from im_jax.errors import DataError
 
 # Used only where neither tokenizer_config.json nor the post-processor tells.
@@ -73,6 +75,8 @@ class HuggingFaceTokenizer:
         tokenizer.no_padding()
         added = tokenizer.get_added_tokens_decoder()
         self._tokenizer = tokenizer
+        words = words_alone(tokenizer)
+        self._words = None if words is None else WordEncoder(self._asked, words)
         self.vocab_size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
         self.bos_text = self._boundary_text(config, "bos_token", before[:1], _USUAL_BOS)
@@ -90,6 +94,10 @@ class HuggingFaceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> Encodings:
         """See `Tokenizer.encode_batch`."""
+        return self._asked(texts) if self._words is None else self._words.encode(texts)
+
+    def _asked(self, texts: Sequence[str]) -> Encodings:
+        """The same, as the library tells it."""
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         bounds = bounds_of(map(len, encoded))
         size = int(bounds[-1])

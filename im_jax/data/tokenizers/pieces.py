@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +12,12 @@ import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of
+from im_jax.data.tokenizers.words import WordEncoder
 
+_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
+"""How pieces write a space."""
+_WORDS: Final = re.compile(r" *[^ ]+| +")
+"""With the spaces before them; spaces at the end are one too."""
 _UNKNOWN_WIDTH: Final = 1 << 30
 """Characters of a piece that may be any: no text is as long."""
 _Piece: Final = ModelProto.SentencePiece
@@ -34,9 +40,16 @@ class PieceEncoder:
         self._threads = 1 if os.environ.get("TOKENIZERS_PARALLELISM") == "false" else -1
         self._widths = np.array([_width(piece) for piece in model.pieces], np.int64)
         self._continues = np.array([_continues(piece) for piece in model.pieces])
+        words_alone = self._is_identity and _begin_with_their_spaces(model)
+        self._words = WordEncoder(self._by_widths, _WORDS) if words_alone else None
 
     def encode(self, runs: Sequence[str]) -> Encodings:
         """Tokens of each run."""
+        if self._words is None or any(_SPACE in run for run in runs):
+            return self._by_widths(runs)
+        return self._words.encode(runs)
+
+    def _by_widths(self, runs: Sequence[str]) -> Encodings:
         if not self._is_identity:
             return Encodings.of(self._asked(run) for run in runs)
         found: list[list[int]] = self._processor.encode(list(runs), out_type=int, num_threads=self._threads)
@@ -64,6 +77,12 @@ class PieceEncoder:
         told = self._processor.encode(run, return_type="offset_mapping")
         pairs = np.array(told["offsets"], np.int32).reshape(-1, 2)
         return Encoding(np.array(told["ids"], np.int32), pairs[:, 0], pairs[:, 1])
+
+
+def _begin_with_their_spaces(model: ModelProto) -> bool:
+    """Whether spaces stand only at the front of pieces, so that no token reaches into the word before."""
+    usual = [p.piece for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
+    return _SPACE in usual and not any(_SPACE in piece.lstrip(_SPACE) for piece in usual)
 
 
 def _narrow(values: jt.Int64[np.ndarray, " S"]) -> jt.Int32[np.ndarray, " S"]:
