@@ -34,6 +34,26 @@ RECORDS: list[dict[str, Any]] = [
             {"role": "assistant", "content": "e", "weight": 0},
         ],
     },
+    {
+        "id": "tools",
+        "messages": [
+            {"role": "developer", "content": ["Be ", "brief."]},
+            {"role": "user", "content": "Tide?"},
+            {
+                "role": "assistant",
+                "content": None,
+                "reasoning": " Ask é. ",
+                "tool_calls": [
+                    {"id": "c1", "function": {"name": "tide", "arguments": '{"port":  "Hüll"}'}},
+                    {"name": "now", "arguments": {"zone": 1.50, "none": None}},
+                ],
+            },
+            {"role": "tool", "content": "", "name": "tide", "tool_call_id": "c1"},
+            {"role": "function", "content": "Noon.", "name": "now"},
+            {"role": "assistant", "content": "Unknown.", "thinking": "Hm."},
+        ],
+        "tools": [{"name": "tide", "default": None, "description": "Tïde."}, {"name": "now"}],
+    },
 ]
 
 
@@ -42,8 +62,8 @@ def write(path: Path, records: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def contents(source: Source) -> list[tuple[str, tuple[Message, ...]]]:
-    return [(source[i].id, source[i].messages) for i in range(len(source))]
+def contents(source: Source) -> list[tuple[str, tuple[Message, ...], tuple[str, ...]]]:
+    return [(source[i].id, source[i].messages, source[i].tools) for i in range(len(source))]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +92,15 @@ def test_a_prepared_set_equals_its_files_in_content_and_order(files: dict[str, s
     assert source[0].origin == "instruction_jsonl/1.1.0/test:0"
 
 
+def test_thoughts_calls_and_tools_are_those_of_the_file(files: dict[str, str], data_dir: Path) -> None:
+    prepared = TfdsSource("instruction_jsonl", str(data_dir))[3]
+    read = JsonlSource(files["train"])[3]
+    assert (prepared.messages, prepared.tools, prepared.unread) == (read.messages, read.tools, ())
+    assert [len(message.tool_calls) for message in read.messages] == [0, 0, 2, 0, 0, 0]
+    assert [bool(message.thought) for message in read.messages] == [False, False, True, False, False, True]
+    assert len(read.tools) == 2
+
+
 def test_real_records_survive_the_round_trip(shared_data: Path, tmp_path: Path) -> None:
     dolly = shared_data / "instruction_modelling" / "alpagasus_3k_dolly.jsonl.gz"
     path = tmp_path / "dolly.jsonl"
@@ -96,7 +125,7 @@ def test_chats_made_here_survive_the_round_trip(tmp_path: Path) -> None:
 
 def test_a_part_of_a_split_can_be_read(data_dir: Path) -> None:
     source = TfdsSource("instruction_jsonl:1.1.0", str(data_dir), "train[10:20]")
-    assert [c.messages[1].content for c in source] == [str(i) for i in range(7, 17)]
+    assert [c.messages[1].content for c in source] == [str(i) for i in range(6, 16)]
 
 
 def test_what_is_not_there_is_named_with_what_to_do(data_dir: Path) -> None:
@@ -111,7 +140,7 @@ def test_what_is_not_there_is_named_with_what_to_do(data_dir: Path) -> None:
 def test_preparing_the_same_files_again_is_free_and_other_files_are_refused(
     files: dict[str, str], data_dir: Path, tmp_path: Path
 ) -> None:
-    assert dataset.prepare(files, data_dir).info.splits["train"].num_examples == 203
+    assert dataset.prepare(files, data_dir).info.splits["train"].num_examples == 204
     other = write(tmp_path / "other.jsonl", RECORDS[:2])
     with pytest.raises(DataError, match=r"holds other conversations .*choose another data_dir"):
         dataset.prepare(other, data_dir)
@@ -187,7 +216,7 @@ def test_the_command_prepares_and_says_how_to_train_on_it(files: dict[str, str],
     flags = (f"--path={files['train']}", f"--split=test={files['test']}", f"--data_dir={tmp_path}")
     result = run_command(*flags)
     assert result.returncode == 0, result.stderr
-    assert "train: 203 examples, 0 skipped\ntest: 1 example, 0 skipped\n" in result.stdout
+    assert "train: 204 examples, 0 skipped\ntest: 1 example, 0 skipped\n" in result.stdout
     assert "Unknown size" not in result.stdout + result.stderr
     advice = f"--config.data.source=tfds --config.data.name=instruction_jsonl --config.data.path={tmp_path}"
     assert advice in result.stdout

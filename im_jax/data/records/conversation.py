@@ -26,7 +26,7 @@ class Message:
     role: str
     """One of `ROLES`."""
     content: str
-    """Empty only where the assistant calls tools and says nothing."""
+    """Empty only where the assistant thinks or calls tools and says nothing, or a tool answers nothing."""
     weight: float = 1.0
     """Multiplies the loss weight of the message's tokens; a float32 value, as in `Batch`."""
     input: str = ""
@@ -39,6 +39,11 @@ class Message:
     """Of the tool that answers, where the record says it."""
     tool_call_id: str = ""
     """`ToolCall.id` that a tool answers, where the record says it."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is no empty turn: what a tool answers may be empty."""
+        return bool(self.content or self.thought or self.tool_calls) or self.role == "tool"
 
     @property
     def text(self) -> str:

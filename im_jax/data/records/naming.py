@@ -16,7 +16,7 @@ _OTHER_NAMES: Final[tuple[dict[str, str], ...]] = (
 """Required fields of a format under names that other sets give them."""
 _OTHER_OPTIONAL: Final = {"system": "system_prompt", "input": "context"}
 SPEAKERS: Final = {
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "chatgpt", "bard", "bing", "assistant"), "assistant"),
     **dict.fromkeys(("tool", "function", "observation"), "tool"),
@@ -60,7 +60,9 @@ def _as_message(turn: object) -> object:
         return turn
     if any(turn.get(key) is not None for key in ("role", "content")):
         return turn
-    rest = {key: value for key, value in turn.items() if key not in ("from", "value", "role", "content")}
     who = turn["from"]
+    rest = {key: value for key, value in turn.items() if key not in ("from", "value", "role", "content")}
+    if who == "function_call" and turn.get("tool_calls") is None:
+        return rest | {"role": "assistant", "tool_calls": turn.get("value")}
     told = {"content": turn["value"]} if "value" in turn else {}
     return {"role": SPEAKERS.get(who, who) if isinstance(who, str) else who, **told, **rest}

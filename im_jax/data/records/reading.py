@@ -19,14 +19,16 @@ from im_jax.config import FieldNames
 from im_jax.data.files import BadRecord, Record
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of
-from im_jax.data.records.message_weights import FLAGS, message_weight, refuse_record_weights
+from im_jax.data.records.message import message_of
+from im_jax.data.records.message_weights import refuse_record_weights
 from im_jax.data.records.naming import as_messages
-from im_jax.data.records.refusals import described, fail, shown
+from im_jax.data.records.refusals import described, fail
+from im_jax.data.records.texts import optional_text
+from im_jax.data.records.tools import TOOLS, tool_descriptions
 from im_jax.data.records.turns import Turn, checked
-from im_jax.data.records.unread import holds_something, refuse_message_parts, refuse_parts, unread_fields
+from im_jax.data.records.unread import refuse_parts, unread_fields
+from im_jax.data.records.values import holds_something
 from im_jax.errors import DataError
-
-_ROLES: Final = ("system", "user", "assistant")
 
 
 def conversation_of(record: Record | BadRecord, fields: FieldNames = DEFAULT_FIELDS) -> Conversation:
@@ -58,8 +60,9 @@ def conversation_from_record(
     refuse_record_weights(record, read, origin)
     messages = checked(_FORMATS[required](record, origin, fields), origin, getattr(fields, required[-1]))
     listed = fields.messages if required == ("messages",) else None
-    unread = unread_fields(record, read, listed, known=set(FLAGS))
-    return Conversation(_identity(record, origin), messages, origin, unread)
+    tools = tool_descriptions(record, read, origin)
+    unread = unread_fields(record, read | set(TOOLS), listed)
+    return Conversation(_identity(record, origin), messages, origin, unread, tools)
 
 
 def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
@@ -68,7 +71,7 @@ def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> l
         fail(origin, name, f"is {described(listed)}; must be a list of messages")
     system = _system(record, origin, fields)
     turns = [
-        Turn(_message(turn, f"{name}[{i}]", origin), turn, "content", f"{name}[{i}]")
+        Turn(message_of(turn, f"{name}[{i}]", origin), turn, "content", f"{name}[{i}]")
         for i, turn in enumerate(listed)
         if not _is_empty(turn)
     ]
@@ -80,31 +83,9 @@ def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> l
 
 def _is_empty(turn: object) -> bool:
     """Whether it is a system message without text, which is none, as a `system` field without text is."""
-    if not isinstance(turn, dict) or turn.get("role") != "system":
+    if not isinstance(turn, dict) or turn.get("role") not in ("system", "developer"):
         return False
     return "content" in turn and not holds_something(turn["content"])
-
-
-def _message(turn: object, where: str, origin: str) -> Message:
-    if not isinstance(turn, dict):
-        fail(origin, where, f"is {described(turn)}; must be an object with `role` and `content`")
-    role = turn.get("role")
-    if role not in _ROLES:
-        problem = "is missing" if role is None else f"is {shown(role)}"
-        fail(origin, f"{where}.role", f"{problem}; use one of {', '.join(_ROLES)}")
-    refuse_message_parts(turn, where, origin)
-    if isinstance(parts := turn.get("content"), list):
-        problem = f"is {described(parts)}; must be a string: join its texts, or remove the record"
-        fail(origin, f"{where}.content", problem)
-    message = Message(
-        role=role,
-        content=_optional_text(turn, "content", f"{where}.content", origin),
-        weight=message_weight(turn, where, origin),
-        input=_optional_text(turn, "input", f"{where}.input", origin),
-    )
-    if message.input and role != "user":
-        fail(origin, f"{where}.input", "belongs to a user message only; move it into `content`")
-    return message
 
 
 def _from_prompt(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
@@ -114,7 +95,7 @@ def _from_prompt(record: dict[str, Any], origin: str, fields: FieldNames) -> lis
 
 
 def _from_instruction(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
-    given = _optional_text(record, fields.input, fields.input, origin)
+    given = optional_text(record, fields.input, fields.input, origin)
     instruction = _turn("user", record, fields.instruction, origin, given)
     output = _turn("assistant", record, fields.output, origin)
     return [*_system(record, origin, fields), instruction, output]
@@ -122,7 +103,7 @@ def _from_instruction(record: dict[str, Any], origin: str, fields: FieldNames) -
 
 def _turn(role: str, record: dict[str, Any], key: str, origin: str, given: str = "") -> Turn:
     """A turn whose text is a field of the record."""
-    return Turn(Message(role, _optional_text(record, key, key, origin), input=given), record, key)
+    return Turn(Message(role, optional_text(record, key, key, origin), input=given), record, key)
 
 
 def _system(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
@@ -142,21 +123,4 @@ def _identity(record: dict[str, Any], origin: str) -> str:
     identity = record.get("id")
     if isinstance(identity, int) and not isinstance(identity, bool):
         return str(identity)
-    return _optional_text(record, "id", "id", origin) if isinstance(identity, str) and identity else origin
-
-
-def _optional_text(record: dict[str, Any], key: str, where: str, origin: str) -> str:
-    """The text, or "" where it is absent or only white space (table exports fill absent cells so)."""
-    value = record.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        fail(origin, where, f"is {described(value)}; must be a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        # JSON can write half of a surrogate pair; no UTF-8 text and no tokenizer can hold one.
-        bad = shown(value[error.start])
-        problem = f"holds {bad} at character {error.start + 1}, half of a surrogate pair"
-        fail(origin, where, f"{problem}, which cannot be encoded as UTF-8; write the whole character")
-    return value if value.strip() else ""
+    return optional_text(record, "id", "id", origin) if isinstance(identity, str) and identity else origin

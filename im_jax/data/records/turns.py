@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from im_jax.data.records.conversation import Message
-from im_jax.data.records.refusals import fail, shown
+from im_jax.data.records.refusals import fail
+from im_jax.data.records.texts import refuse_empty
 
 
 class Turn(NamedTuple):
@@ -35,22 +36,15 @@ def checked(turns: Sequence[Turn], origin: str, field: str) -> tuple[Message, ..
         DataError: a turn that may not stand where it does, or without text; or nobody answers.
     """
     for at, turn in enumerate(turns):
-        _refuse_empty(turn, origin)
+        if not turn.message.says_something:
+            refuse_empty(turn.parent, turn.key, turn.field(turn.key), origin)
         role = turn.message.role
         if role == "system" and at:
             fail(origin, turn.field("role"), "is 'system'; only the first message may be one")
         if role == "assistant" and (not at or turns[at - 1].message.role == "system"):
             fail(origin, turn.field("role"), "is 'assistant'; the user must speak first")
+        if role == "tool" and (not at or turns[at - 1].message.role not in ("assistant", "tool")):
+            fail(origin, turn.field("role"), "is that of a tool, but no call of the assistant is before it")
     if all(turn.message.role != "assistant" for turn in turns):
         fail(origin, field, "has no assistant message; add the answer to learn")
     return tuple(turn.message for turn in turns)
-
-
-def _refuse_empty(turn: Turn, origin: str) -> None:
-    message = turn.message
-    if message.content or message.tool_calls:
-        return
-    value = turn.parent.get(turn.key)
-    problem = "is missing" if turn.key not in turn.parent else "is null"
-    problem = problem if value is None else f"is empty: {shown(value)}"
-    fail(origin, turn.field(turn.key), f"{problem}; give it some text or remove the record")

@@ -175,6 +175,9 @@ class JinjaTemplate:
                 continue
             if failure is not None:
                 self._form = form
+            if tools and "".join(piece.text for piece in made[0]) == self._without_tools(messages, form):
+                advice = "remove it from the data, or use a template that writes it"
+                raise AttributionError("leaves out the list of tools", advice)
             return made
         assert failure is not None
         raise failure
@@ -195,6 +198,13 @@ class JinjaTemplate:
         bos = self._special_tokens.get("bos_token", "")
         attribution = Attribution(str.__str__(text), cut, messages, begin, self._answers.stop, bos)
         return attribution.pieces(), tuple(dict.fromkeys(notes))
+
+    def _without_tools(self, messages: Sequence[Message], form: Form) -> str | None:
+        """The text where there is no list of tools; None: the template does not write one without."""
+        try:
+            return self._write(give(messages, (), form))
+        except _FailureError:
+            return None
 
     def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str]) -> str | None:
         """What a prompt has behind the last part of these messages; None: there is no such prompt."""

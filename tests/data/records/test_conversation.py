@@ -105,7 +105,7 @@ def test_weights_are_float32_values_so_that_every_storage_gives_the_same() -> No
             chat(USER | {"content": 5}, ASSISTANT),
             "field `messages[0].content` is the number 5; must be a str",
         ),
-        (chat(USER | {"content": [{"text": "a"}]}, ASSISTANT), "`messages[0].content` is the list [{'text'"),
+        (chat(USER | {"content": [{"text": "a"}]}, ASSISTANT), "`messages[0].content[0].type` is missing"),
         (chat(ASSISTANT, USER), "field `messages[0].role` is 'assistant'; the user must speak first"),
         (chat(SYSTEM, ASSISTANT), "field `messages[1].role` is 'assistant'; the user must speak first"),
         (chat(USER, USER), "field `messages` has no assistant message"),

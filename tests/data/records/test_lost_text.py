@@ -89,10 +89,7 @@ def test_a_system_message_must_have_content() -> None:
     assert "`messages[0].content` is missing" in refusal(chat({"role": "system"}, USER, ASSISTANT))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["tool_calls", "function_call", "reasoning_content", "thinking", "refusal", "images", "audio"],
-)
+@pytest.mark.parametrize("name", ["functions", "function_calls", "refusal", "images", "audio"])
 def test_what_an_answer_says_beside_its_content_is_refused_by_name(name: str) -> None:
     message = refusal(chat(USER, ASSISTANT | {name: [{"id": "c1"}]}))
     assert f"`messages[1].{name}` is not read, and the answer would be learned without it" in message
@@ -100,17 +97,11 @@ def test_what_an_answer_says_beside_its_content_is_refused_by_name(name: str) ->
         assert len(read(chat(USER, ASSISTANT | {name: nothing})).messages) == 2
 
 
-@pytest.mark.parametrize("name", ["tools", "functions", "tool_calls", "reasoning_content", "images"])
+@pytest.mark.parametrize("name", ["tool_calls", "function_call", "reasoning_content", "images"])
 @pytest.mark.parametrize("record", [PAIR, chat(USER, ASSISTANT)])
-def test_tools_and_images_of_a_record_are_refused_by_name(name: str, record: dict[str, Any]) -> None:
+def test_calls_thoughts_and_images_of_a_record_are_refused_by_name(name: str, record: dict[str, Any]) -> None:
     assert f"field `{name}` is not read" in refusal(record | {name: [{"type": "function"}]})
     assert read(record | {name: []}).unread == ()
-
-
-def test_content_in_parts_is_refused_with_what_to_do() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "x"}]
-    message = refusal(chat(USER | {"content": parts}, ASSISTANT))
-    assert "must be a string: join its texts, or remove the record" in message
 
 
 def test_null_is_said_to_be_null() -> None:

@@ -76,7 +76,7 @@ def test_what_was_read_under_its_own_names_still_is() -> None:
             "has both `prompt/response` and `instruction/response`; choose one, for example "
             "--config.data.fields.prompt=prompt --config.data.fields.completion=response",
         ),
-        ({"conversations": [{"from": "tool", "value": "x"}]}, "is 'tool'; use one of"),
+        ({"conversations": [{"from": "tool", "value": "x"}]}, "is that of a tool, but no call"),
         ({"conversations": [{"from": "martian", "value": "x"}]}, "is 'martian'; use one of"),
         ({"conversations": [{"from": ["x"], "value": "x"}]}, "use one of"),
         ({"conversations": [{"from": "gpt", "value": "x"}]}, "the user must speak first"),

@@ -427,7 +427,7 @@ class Family:
     answer: str
     """A pattern: the generation prompt, then the group `written`, which ends with the stop."""
     has: str = "system"
-    """Of `system`, `thoughts` (beside the content), `inside` (in the content), `tools`."""
+    """Of `system`, `thoughts` (beside the content), `inside` (in the content), `tools`, `unlisted` (no list of them)."""
     trl: str = ""
     """The template of the same format that TRL carries."""
 
@@ -458,7 +458,7 @@ FAMILIES = {
     "DeepSeek-R1": Family(
         DEEPSEEK_R1,
         r"(?:<\uff5cAssistant\uff5c>|<\uff5ctool▁outputs▁end\uff5c>)(?P<written>.*?<\uff5cend▁of▁sentence\uff5c>)",
-        "system tools",
+        "system tools unlisted",
         "deepseekv3",
     ),
     "OLMo 2": Family(OLMO_2, r"<\|assistant\|>\n(?P<written>.*?</s>)"),
