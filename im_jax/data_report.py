@@ -128,9 +128,10 @@ def _prepared(config: Config, policy: LossPolicy, doing: Activity) -> Prepared:
 def keep(config: Config) -> None:
     """Encode into the cache what a run with this configuration will look for there."""
     began = time.monotonic()
-    if config.data.source != "jsonl":
+    if config.data.source not in ("jsonl", "tfds"):
         raise ConfigError(
-            f"--prepare is for data.source=jsonl; examples of data.source={config.data.source} are not kept"
+            f"--prepare is for data.source=jsonl or tfds; examples of data.source={config.data.source} are "
+            "made, not kept"
         )
     if cache_folder(config.data.cache) is None:
         raise ConfigError("--prepare has nowhere to write to; set --config.data.cache=FOLDER")

@@ -187,7 +187,7 @@ def test_what_cannot_be_prepared_is_one_line(path: str, tmp_path: Path) -> None:
         assert done.stderr.startswith(said)
     done = report("--config=configs/cpu_debug.py", "--prepare")
     assert done.stderr.startswith(
-        "error: --prepare is for data.source=jsonl; examples of data.source=generated"
+        "error: --prepare is for data.source=jsonl or tfds; examples of data.source=generated"
     )
 
 

@@ -23,7 +23,7 @@ from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe
 from im_jax.data.records import NameCheck
 from im_jax.data.selection import Pool, Share, select
-from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source
+from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source, tfds_split
 from im_jax.data.statistics import DataReport
 from im_jax.data.store.cache import cache_folder
 from im_jax.data.store.chunk import ChunkEncoder, Job, chunks_of
@@ -237,9 +237,12 @@ class Encoder:
         if entry.data.source == "jsonl":
             files = jsonl_files(entry.data, entry.field)
             return alone.encode_files(files, entry.field, entry.recipe, entry.reading, names)
-        with self.doing("reading examples"):
-            source: Source = make_source(entry.data)
-        return alone.encode(source)
+        if entry.data.source == "tfds":
+            with self.doing("opening the data set"):
+                split = tfds_split(entry.data)
+            read = RecordFiles(split.paths, split.chunks, split.place, f"tfds, {split.place}", names)
+            return alone._encode_records(read)
+        return alone.encode(make_source(entry.data))
 
     def encode_files(
         self,

@@ -1,14 +1,17 @@
 """Where conversations come from: one interface, and the choice that `data.source` makes."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol, SupportsIndex, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, SupportsIndex, runtime_checkable
 
 from im_jax.config import DataConfig
 from im_jax.data.files import File, has_folder, located
 from im_jax.data.generated import GeneratedSource
-from im_jax.data.jsonl import JsonlSource
+from im_jax.data.jsonl import CheckedRecords, JsonlSource
 from im_jax.data.records.conversation import Conversation
 from im_jax.errors import ConfigError
+
+if TYPE_CHECKING:  # importing TFDS takes about a second
+    from im_jax.data.tfds_source import TfdsSplit
 
 READ_HERE: Final = ("generated", "jsonl", "tfds")
 """Values of `data.source` that are read here; the others are of studies."""
@@ -45,11 +48,22 @@ def make_source(data: DataConfig) -> Source:
         return JsonlSource(jsonl_files(data), data.fields, data.on_bad_example)
     if data.source != "tfds":
         raise ConfigError(f"data.source is {data.source!r}; set one of {', '.join(READ_HERE)}")
+    split = tfds_split(data)
+    return CheckedRecords(split.chunks(), split.place, data.fields, data.on_bad_example)
+
+
+def tfds_split(data: DataConfig) -> "TfdsSplit":
+    """What the source `tfds` reads.
+
+    Raises:
+        ConfigError: a field is missing.
+        DataError: there is no such data set or split.
+    """
     if not data.name:
         raise ConfigError("data.source is tfds but data.name is empty; set --config.data.name=NAME")
-    from im_jax.data.tfds_source import TfdsSource  # here, since importing TFDS takes about a second
+    from im_jax.data.tfds_source import TfdsSplit  # here, since importing TFDS takes about a second
 
-    return TfdsSource(data.name, data.path, data.split, data.fields, data.on_bad_example)
+    return TfdsSplit(data.name, data.path, data.split)
 
 
 def jsonl_files(data: DataConfig, field: str = "data.path") -> list[File]:

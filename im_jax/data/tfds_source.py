@@ -1,90 +1,106 @@
-"""Any data set prepared by TensorFlow Datasets, as a random-access source, without TensorFlow.
+"""Any data set prepared by TensorFlow Datasets, its records in chunks, without TensorFlow.
 
-It is read from its files alone: the code that prepared it need not be installed.
+It is read from its files alone: the code that prepared it need not be installed. Records are read and
+decoded where their chunk is used, in any process.
 """
 
+import functools
 import itertools
-from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from im_jax.config import FieldNames
-from im_jax.data.records import DEFAULT_FIELDS, Conversation, NameCheck, conversation_from_record
-from im_jax.data.records.bad_examples import BadExamples
+from im_jax.data.files import CHUNK, BadRecord, Record
 from im_jax.errors import DataError
 
+_CHUNK_BYTES: Final = 1 << 23
+"""Bytes of records after which a chunk ends, if they are as long as the mean."""
+_METADATA: Final = ("dataset_info.json", "features.json")
 
-class TfdsSource:
+
+class TfdsSplit:
     """One split of a prepared TFDS data set, in its order."""
 
-    skipped: Sequence[str]
-    """One message for each malformed record that was left out (`on_bad_example="skip"`)."""
-
-    def __init__(
-        self,
-        name: str,
-        data_dir: str = "",
-        split: str = "train",
-        fields: FieldNames = DEFAULT_FIELDS,
-        on_bad_example: str = "stop",
-    ):
-        """Opens the data set and checks every record.
+    def __init__(self, name: str, data_dir: str = "", split: str = "train") -> None:
+        """Opens the data set and reads no record.
 
         Args:
             name: as TFDS writes it: `name`, `name/config`, `name:1.0.0`.
             data_dir: directory that holds it; empty for TFDS's own default.
             split: a split or a part of one, such as `train[:80%]`.
-            fields: what the features are called.
-            on_bad_example: `stop` or `skip`.
 
         Raises:
-            DataError: the data set is not prepared there for random access, has no such split, or
-                (unless skipped) has a malformed record.
+            DataError: the data set is not prepared there for random access, or has no such split.
         """
         builder = _find_builder(name, data_dir)
-        self._records = _open_split(builder, split)
-        self._origin = f"{builder.info.full_name}/{split}"
-        self._fields = fields
-        self._usable, self.skipped = self._find_usable(on_bad_example)
-
-    def _find_usable(self, on_bad_example: str) -> tuple[np.ndarray, list[str]]:
-        """Numbers of the usable records, and a message about each of the others."""
-        bad, names, usable = BadExamples(on_bad_example), NameCheck(self._fields), []
-        for number in range(len(self._records)):
-            try:
-                record = self._record(number)
-                conversation_from_record(record, self._place(number), self._fields)
-            except DataError as error:
-                bad.meet(error)
-            else:
-                usable.append(number)
-                names.see(record)
-        bad.refuse_nothing(len(usable), self._origin)
-        names.refuse_unknown(self._origin)
-        return np.array(usable, np.int64), bad.skipped
+        _open_split(builder, split)
+        self._count: int = builder.info.splits[split].num_examples
+        self._directory, self._split = str(builder.data_path), split
+        self.place: str = f"{builder.info.full_name}/{split}"
+        """Such as `name/1.0.0/train`: what a record is called begins with it."""
+        metadata = [builder.data_path / file for file in _METADATA]
+        stored = {str(each.filename) for each in builder.info.splits[split].file_instructions}
+        self.paths: tuple[str, ...] = (*(str(path) for path in metadata if path.exists()), *sorted(stored))
+        """All files that decide what the records are."""
+        splits = builder.info.splits.values()
+        records, size = sum(each.num_examples for each in splits), sum(each.num_bytes for each in splits)
+        self._chunk = max(1, min(CHUNK, _CHUNK_BYTES * records // max(size, 1)))
 
     def __len__(self) -> int:
-        return len(self._usable)
+        return self._count
 
-    def __getitem__(self, index: SupportsIndex) -> Conversation:
-        number = int(self._usable[index])
-        return conversation_from_record(self._record(number), self._place(number), self._fields)
+    def chunks(self) -> Iterator["TfdsChunk"]:
+        """All records, in order."""
+        for start in range(0, self._count, self._chunk):
+            numbers = range(start, min(start + self._chunk, self._count))
+            yield TfdsChunk(self._directory, self._split, self.place, numbers)
 
-    def _place(self, number: int) -> str:
-        return f"{self._origin}:{number}"
 
-    def _record(self, number: int) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = _to_json(self._records[number])
-        except UnicodeDecodeError as error:
-            place = self._place(number)
-            raise DataError(f"{place}: holds bytes that are not UTF-8: {error.object[:20]!r}") from None
-        name = self._fields.messages
-        if isinstance(record.get(name), dict):
-            record[name] = _rows(record[name])
-        return record
+@dataclass(frozen=True)
+class TfdsChunk:
+    """Neighbouring records of a split, by their numbers: nothing of them is read yet."""
+
+    directory: str
+    split: str
+    place: str
+    numbers: range
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def records(self) -> Iterator[Record | BadRecord]:
+        """See `Chunk.records`. Raises `DataError` where a file is missing or damaged."""
+        source, sequences = _opened(self.directory, self.split)
+        for number in self.numbers:
+            origin = f"{self.place}:{number}"
+            try:
+                record: dict[str, Any] = _to_json(source[number])
+            except UnicodeDecodeError as error:
+                found = error.object[:20]
+                yield BadRecord(origin, f"{origin}: holds bytes that are not UTF-8: {found!r}")
+                continue
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise DataError(
+                    f"{origin}: cannot be read ({reason}); copy the data set again, or prepare it anew"
+                ) from None
+            yield Record(origin, {k: _rows(v) if k in sequences else v for k, v in record.items()})
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(directory: str, split: str) -> tuple[Any, frozenset[str]]:
+    """A split in this process, and the features that are sequences of objects."""
+    builder = tfds.core.read_only_builder.builder_from_directory(directory)
+    sequences = frozenset(
+        name
+        for name, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Sequence)
+        and isinstance(feature.feature, tfds.features.FeaturesDict)
+    )
+    return _open_split(builder, split), sequences
 
 
 def _find_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -104,7 +120,8 @@ def _find_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         raise DataError(f"data.name: {name!r} cannot be opened: {reason}") from None
 
 
-def _open_split(builder: tfds.core.DatasetBuilder, split: str) -> Sequence[dict[str, Any]]:
+def _open_split(builder: tfds.core.DatasetBuilder, split: str) -> Any:
+    """Its records by number; no file of theirs is opened yet, as `len` would."""
     info = builder.info
     try:
         return builder.as_data_source(split=split)

@@ -14,10 +14,11 @@ import tensorflow_datasets as tfds
 
 from im_jax.config import DataConfig, FieldNames
 from im_jax.data.builders import dataset
-from im_jax.data.jsonl import JsonlSource
+from im_jax.data.jsonl import CheckedRecords, JsonlSource
+from im_jax.data.records import DEFAULT_FIELDS
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.sources import Source, make_source
-from im_jax.data.tfds_source import TfdsSource
+from im_jax.data.tfds_source import TfdsSplit
 from im_jax.errors import DataError
 from tests.data import synthetic
 
@@ -57,6 +58,20 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
+def tfds_source(
+    name: str,
+    data_dir: str,
+    split: str = "train",
+    fields: FieldNames = DEFAULT_FIELDS,
+    on_bad_example: str = "stop",
+) -> CheckedRecords:
+    """The conversations of a split."""
+    opened = TfdsSplit(name, data_dir, split)
+    source = CheckedRecords(opened.chunks(), opened.place, fields, on_bad_example)
+    assert len(opened) == len(source) + len(source.skipped)
+    return source
+
+
 def write(path: Path, records: list[dict[str, Any]]) -> str:
     path.write_text("\n".join(json.dumps(record) for record in records))
     return str(path)
@@ -93,7 +108,7 @@ def test_a_prepared_set_equals_its_files_in_content_and_order(files: dict[str, s
 
 
 def test_thoughts_calls_and_tools_are_those_of_the_file(files: dict[str, str], data_dir: Path) -> None:
-    prepared = TfdsSource("instruction_jsonl", str(data_dir))[3]
+    prepared = tfds_source("instruction_jsonl", str(data_dir))[3]
     read = JsonlSource(files["train"])[3]
     assert (prepared.messages, prepared.tools, prepared.unread) == (read.messages, read.tools, ())
     assert [len(message.tool_calls) for message in read.messages] == [0, 0, 2, 0, 0, 0]
@@ -106,7 +121,7 @@ def test_real_records_survive_the_round_trip(shared_data: Path, tmp_path: Path) 
     path = tmp_path / "dolly.jsonl"
     path.write_bytes(b"\n".join(gzip.decompress(dolly.read_bytes()).splitlines()[:500]))
     dataset.prepare(str(path), tmp_path)
-    source = TfdsSource("instruction_jsonl", str(tmp_path))
+    source = tfds_source("instruction_jsonl", str(tmp_path))
     assert len(source) == 500
     assert contents(source) == contents(JsonlSource(path))
 
@@ -117,24 +132,24 @@ def test_chats_made_here_survive_the_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(json.dumps({"messages": chat}) for chat in chats).encode()))
     dataset.prepare(str(path), tmp_path)
-    source = TfdsSource("instruction_jsonl", str(tmp_path))
+    source = tfds_source("instruction_jsonl", str(tmp_path))
     assert [[{"role": m.role, "content": m.content} for m in c.messages] for c in source] == chats
     assert contents(source) == contents(JsonlSource(path))
     assert {len(chat) for chat in chats} >= {2, 3, 4, 5}
 
 
 def test_a_part_of_a_split_can_be_read(data_dir: Path) -> None:
-    source = TfdsSource("instruction_jsonl:1.1.0", str(data_dir), "train[10:20]")
+    source = tfds_source("instruction_jsonl:1.1.0", str(data_dir), "train[10:20]")
     assert [c.messages[1].content for c in source] == [str(i) for i in range(6, 16)]
 
 
 def test_what_is_not_there_is_named_with_what_to_do(data_dir: Path) -> None:
     with pytest.raises(DataError, match=r"no TFDS data set 'gsm8k' is prepared in .*download_and_prepare"):
-        TfdsSource("gsm8k", str(data_dir))
+        tfds_source("gsm8k", str(data_dir))
     with pytest.raises(DataError, match=r"no split 'validation'; it has: test, train"):
-        TfdsSource("instruction_jsonl", str(data_dir), "validation")
+        tfds_source("instruction_jsonl", str(data_dir), "validation")
     with pytest.raises(DataError, match=r"data.name: 'not a name!' cannot be opened"):
-        TfdsSource("not a name!", str(data_dir))
+        tfds_source("not a name!", str(data_dir))
 
 
 def test_preparing_the_same_files_again_is_free_and_other_files_are_refused(
@@ -180,7 +195,7 @@ def foreign_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_any_data_set_is_read_through_field_names_and_bad_records_are_named(foreign_dir: str) -> None:
     fields = FieldNames(prompt="question", completion="answer")
-    source = TfdsSource("foreign", foreign_dir, fields=fields, on_bad_example="skip")
+    source = tfds_source("foreign", foreign_dir, fields=fields, on_bad_example="skip")
     expected = (Message("user", "é?"), Message("assistant", "yes"))
     assert source[0] == Conversation("foreign/2.1.0/train:0", expected, "foreign/2.1.0/train:0")
     assert [c.messages[0].content for c in source] == ["é?", "b?"]
@@ -188,11 +203,11 @@ def test_any_data_set_is_read_through_field_names_and_bad_records_are_named(fore
     assert "foreign/2.1.0/train:1: field `question` is empty" in source.skipped[0]
     assert "foreign/2.1.0/train:3: holds bytes that are not UTF-8: b'\\xff'" in source.skipped[1]
     with pytest.raises(DataError, match=r"foreign/2.1.0/train:1: field `question` is empty"):
-        TfdsSource("foreign", foreign_dir, fields=fields)
+        tfds_source("foreign", foreign_dir, fields=fields)
 
 
 def test_a_sequence_of_messages_is_read_as_a_list_of_them(foreign_dir: str) -> None:
-    source = TfdsSource("foreign", foreign_dir, fields=FieldNames(messages="turns"), on_bad_example="skip")
+    source = tfds_source("foreign", foreign_dir, fields=FieldNames(messages="turns"), on_bad_example="skip")
     assert [len(c.messages) for c in source] == [2, 4]
     assert source[1].messages[3] == Message("assistant", "assistant 3")
     assert "foreign/2.1.0/train:0: field `turns` is the list []" in source.skipped[0]
@@ -204,7 +219,7 @@ def test_a_set_without_random_access_says_how_to_prepare_it(tmp_path: Path) -> N
     info = directory / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(DataError, match=r"stored as tfrecord.*file_format='array_record'"):
-        TfdsSource("foreign", str(tmp_path))
+        tfds_source("foreign", str(tmp_path))
 
 
 def run_command(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -220,7 +235,7 @@ def test_the_command_prepares_and_says_how_to_train_on_it(files: dict[str, str],
     assert "Unknown size" not in result.stdout + result.stderr
     advice = f"--config.data.source=tfds --config.data.name=instruction_jsonl --config.data.path={tmp_path}"
     assert advice in result.stdout
-    assert len(TfdsSource("instruction_jsonl", str(tmp_path), "test")) == 1
+    assert len(tfds_source("instruction_jsonl", str(tmp_path), "test")) == 1
 
 
 def test_the_command_shows_a_mistake_in_one_line_with_its_own_flags(tmp_path: Path) -> None:
@@ -237,9 +252,10 @@ def test_neither_tensorflow_nor_jax_is_imported(files: dict[str, str], tmp_path:
 import sys
 from im_jax.data.builders.dataset import prepare
 from im_jax.data.sources import make_source
-from im_jax.data.tfds_source import TfdsSource
+from im_jax.config import DataConfig
 prepare({files["test"]!r}, {str(tmp_path)!r})
-assert TfdsSource("instruction_jsonl", {str(tmp_path)!r})[0].messages
+data = DataConfig(source="tfds", name="instruction_jsonl", path={str(tmp_path)!r})
+assert make_source(data)[0].messages
 assert not {{"tensorflow", "jax"}} & set(sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY)

@@ -107,7 +107,10 @@ def encoded_set(
         return {"counts": counts, "names": names, "paths": files.paths}
 
     if kept is None or is_small:
-        return _opened(_in_memory(make), files, job.data)
+        found = _in_memory(make)
+        if keep is Keep.ALL:
+            raise StorageError(f"{files.place}: cannot be kept, since it is not in files that can be mapped")
+        return _opened(found, files, job.data)
     try:
         found = kept.find_or_make(make, doing)
     except NotWritable as error:
