@@ -140,14 +140,17 @@ def serve(answer: Callable[[Answer], Answer]) -> Never:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    questions = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
+    # A process that is forked closes its `sys.stdin`, which waits for ever where another thread reads from it.
+    sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
     requests: queue.Queue[Answer] = queue.Queue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_listen, args=(questions, requests), daemon=True).start()
     while True:
         print_json(answer(requests.get()), answers)
 
 
-def _listen(requests: "queue.Queue[Answer]") -> None:
-    for line in sys.stdin:
+def _listen(questions: Iterable[str], requests: "queue.Queue[Answer]") -> None:
+    for line in questions:
         requests.put(json.loads(line))
     os._exit(0)  # threads of libraries would wait for work
 

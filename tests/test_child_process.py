@@ -16,7 +16,7 @@ from im_jax.child_process import Child, ChildError, environment
 from tests.conftest import REPOSITORY
 
 SCRIPT = """
-import os, sys, time
+import multiprocessing, os, sys, time
 from im_jax import child_process
 
 def answer(request):
@@ -30,6 +30,11 @@ def answer(request):
     if "garbage" in request:
         os.write(answers, b'{"cut": ')
         os._exit(0)
+    if "fork" in request:
+        forked = multiprocessing.get_context("fork").Process(target=print)
+        forked.start()
+        forked.join(20)
+        return {"fork": forked.exitcode}
     return request | {"pid": os.getpid()}
 
 answers = os.dup(1)
@@ -66,6 +71,12 @@ def test_answers_come_one_by_one_and_noise_stays_out_of_them(errors: IO[str]) ->
     assert not child.is_alive()
     errors.seek(0)
     assert errors.read().count("noise from a library") == 2
+
+
+def test_what_it_forks_runs(errors: IO[str]) -> None:
+    child = start(errors)
+    assert child.ask({"fork": 1}) == {"fork": 0}
+    child.end()
 
 
 @pytest.mark.parametrize(
