@@ -141,7 +141,7 @@ def serve(answer: Callable[[Answer], Answer]) -> Never:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     questions = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
-    # A process that is forked closes its `sys.stdin`, which waits for ever where another thread reads from it.
+    # A process that is forked closes its `sys.stdin`, and waits for ever where another thread reads from it.
     sys.stdin = open(os.devnull)  # noqa: SIM115 - as long as the process
     requests: queue.Queue[Answer] = queue.Queue()
     threading.Thread(target=_listen, args=(questions, requests), daemon=True).start()

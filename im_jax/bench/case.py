@@ -16,10 +16,10 @@ class Case:
     """One condition under which all contestants are compared; travels to the workers as JSON."""
 
     benchmark: str
-    """`cross_entropy`, `attention`, `train_step` or `rewrites`."""
+    """`cross_entropy`, `attention`, `train_step`, `rewrites` or `prepare`."""
     shape: tuple[int, ...]
     """cross_entropy: N, D, V. attention: B, L, H, K. train_step: B, L. rewrites: B, letters of the strings,
-    letters of each side of a rule."""
+    letters of each side of a rule. prepare: conversations, tokens of a row."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -30,9 +30,14 @@ class Case:
     """train_step: vocabulary, model dimension, layers, heads, key and value heads, feed-forward. rewrites:
     layers, heads, model dimension."""
     checkpoint: str = ""
-    """train_step: directory of the initial weights, as a Hugging Face checkpoint."""
+    """train_step: directory of the initial weights, as a Hugging Face checkpoint. prepare: of the records."""
     work: str = ""
     """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts."""
+
+    data: str = ""
+    """prepare: the files whose conversations are repeated."""
+    tokenizer: str = ""
+    """prepare: directory of the tokenizer."""
 
     @property
     def title(self) -> str:
@@ -40,6 +45,8 @@ class Case:
         parts = [f"{self.benchmark} {'x'.join(map(str, self.shape))}", self.dtype]
         if self.benchmark == "attention":
             parts.append(f"{self.examples} examples a row")
+        elif self.benchmark == "prepare":
+            parts = [parts[0], self.tokenizer]
         elif self.benchmark == "rewrites":
             parts += [f"model {'x'.join(map(str, self.model))}", self.work]
         else:

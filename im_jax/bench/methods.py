@@ -42,6 +42,7 @@ REFERENCES: Final = {
     "attention": Method("attention_values", "", ()),
     "train_step": Method("small_llama", "", ("jax",)),
     "rewrites": Method("small_gpt2", "", ("jax",)),
+    "prepare": Method("prepare_records", "", ()),
 }
 """What runs before the others and is not timed: expected values, or the initial weights."""
 BASELINES: Final = {
@@ -49,6 +50,7 @@ BASELINES: Final = {
     "attention": "dot_product_attention",
     "train_step": "transformers",
     "rewrites": "transformers",
+    "prepare": "trl",
 }
 
 
@@ -99,6 +101,10 @@ _METHODS: Final[dict[str, dict[str, Method]]] = {
         **_methods("rewrites_im_jax", ("jax",), "im_jax", "im_jax_with_data"),
         **_methods("rewrites_transformers", ("torch", "transformers"), "transformers"),
         **_MATMULS,
+    },
+    "prepare": {
+        **_methods("prepare_im_jax", (), "im_jax"),
+        **_methods("prepare_trl", ("torch", "transformers", "trl", "datasets"), "trl"),
     },
 }
 _IN_CONDITIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {

@@ -21,6 +21,7 @@ _SHAPES: Final = {
     "attention": "8x512x4x64",
     "train_step": "8x512",
     "rewrites": "128x6x2",
+    "prepare": "200000x2048",
 }
 """That of `rewrites` has the examples of the tier `cpu` in `im_jax.studies.rewrites.experiments`."""
 _AXES: Final = {
@@ -28,6 +29,7 @@ _AXES: Final = {
     "attention": "BxLxHxK",
     "train_step": "BxL",
     "rewrites": "x".join(RewriteSizes._fields),
+    "prepare": "conversationsxtokens",
 }
 _ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037"}
 _MODELS: Final = {"train_step": "32000x256x6x4x4x688", "rewrites": "2x4x64"}
@@ -78,7 +80,10 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
     """The flags of a benchmark."""
     axes = _AXES[benchmark]
     flags.DEFINE_string("shape", _SHAPES[benchmark], f"Sizes {axes}.", flag_values=values)
-    if benchmark == "rewrites":
+    if benchmark == "prepare":
+        flags.DEFINE_string("data", None, "Files whose conversations are repeated.", flag_values=values)
+        flags.DEFINE_list("tokenizers", ["bytes"], "Directories of tokenizers.", flag_values=values)
+    elif benchmark == "rewrites":
         flags.DEFINE_list("work", list(_WORK), "Of " + ", ".join(_WORK) + ".", flag_values=values)
     else:
         flags.DEFINE_list("dtype", ["float32"], "Types, of " + ", ".join(_DTYPES) + ".", flag_values=values)
@@ -107,6 +112,11 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
     shape = _sizes("shape", values["shape"], _AXES[benchmark])
     if benchmark == "rewrites":
         return _rewrite_cases(shape, values)
+    if benchmark == "prepare":
+        if not values["data"]:
+            raise ConfigError("--data names no file; set it to files of conversations, joined by commas")
+        data, tokenizers = values["data"], values["tokenizers"]
+        return [Case("prepare", shape, "", data=data, tokenizer=each) for each in tokenizers]
     dtypes = values["dtype"]
     for dtype in dtypes:
         if dtype not in _DTYPES:

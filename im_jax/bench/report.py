@@ -19,7 +19,10 @@ _DIFFERENCE: Final = {
     "train_step": "losses",
     "rewrites train": "losses",
     "rewrites evaluate": "answers",
+    "prepare": "counts",
 }
+_UNITS: Final = {"train_step": "tokens", "rewrites": "sequences", "prepare": "tokens"}
+"""What is counted by second; where nothing stands, only operations count."""
 MEANINGS: Final = """\
 median, p10, p90: milliseconds of a call over the rounds; in each round every method is called once, in turn.
     Of rewrites, a call is several steps or batches where they are short; the milliseconds are of one.
@@ -30,7 +33,8 @@ of matmul: of the rate of the matrix product named above the table, measured in 
 temporary, output: MB by JAX's compiler. growth: MB of resident memory at the peak of a call above before it,
     on a GPU of torch's own memory there; near nothing where an allocator keeps what it once had.
 loss, gradients, difference: largest relative difference from the same in float64 NumPy; losses: that of the
-    first steps from the baseline's; answers: of their tokens, 0 where all are the same.
+    first steps from the baseline's; answers: of their tokens, 0 where all are the same; counts: of examples,
+    tokens and packed rows, from the baseline's.
 with_data: the batches, or the prompts, are made in the same time."""
 
 
@@ -108,7 +112,7 @@ def _case_title(measurement: Measurement) -> str:
 
 def _table(measurement: Measurement) -> str:
     baseline = BASELINES[measurement.case.benchmark]
-    amount, unit = _amount(measurement.case)
+    unit = _UNITS.get(measurement.case.benchmark, "")
     titles = ["method", "median", "p10", "p90", f"vs {baseline}", "of medians"]
     titles += [f"{unit}/s"] if unit else []
     titles += [
@@ -125,7 +129,8 @@ def _table(measurement: Measurement) -> str:
         is_matmul = "matmul_flops" in row.outcome.values
         line = [row.outcome.name, *(f"{1e3 * x:.4g}" for x in summary[:3])]
         line += [_number(summary.ratio, ".2f"), _number(summary.ratio_of_medians, ".2f")]
-        line += [("" if is_matmul else f"{amount / summary.median:.0f}")] if unit else []
+        if unit:
+            line.append("" if is_matmul else f"{_amount(measurement.case, row.outcome) / summary.median:.0f}")
         line += [
             _number(row.rate and row.rate / 1e12, ".3g"),
             _number(row.share and 100 * row.share, ".0f", "%"),
@@ -145,15 +150,15 @@ def _table(measurement: Measurement) -> str:
     )
 
 
-def _amount(case: Case) -> tuple[int, str]:
-    """What a call processes: how many, and of what; no name where only operations count."""
+def _amount(case: Case, outcome: Outcome) -> int:
+    """How many of its unit a call processes."""
     match case.benchmark:
         case "train_step":
-            return case.shape[0] * case.shape[1], "tokens"
-        case "rewrites":
-            return case.shape[0], "sequences"
+            return case.shape[0] * case.shape[1]
+        case "prepare":
+            return int(outcome.values["tokens"])
         case _:
-            return 0, ""
+            return case.shape[0]
 
 
 def _padded(cell: str, width: int, column: int) -> str:

@@ -12,7 +12,7 @@ from im_jax.bench.case import Case
 from im_jax.bench.methods import REFERENCES, Method, find_method
 from im_jax.bench.process import Process
 
-_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "rewrites": 3}
+_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "rewrites": 3, "prepare": 1}
 """Calls before the first that counts; a training step's are the first whose losses are compared."""
 
 
@@ -64,7 +64,7 @@ class Plan:
 def measure(case: Case, plan: Plan, progress: Callable[[str], None]) -> Measurement:
     """Measure all methods of a plan on one case."""
     with contextlib.ExitStack() as stack:
-        if case.benchmark == "train_step":
+        if case.benchmark in ("train_step", "prepare"):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="im_jax_bench_"))
             case = dataclasses.replace(case, checkpoint=directory)
         progress("reference")

@@ -9,8 +9,8 @@ from im_jax.bench.contestant import difference
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
 
-_COMPARED_WITH_BASELINE: Final = ("losses", "answers")
-"""Values without a reference: what training and decoding arrive at, in float32."""
+_COMPARED_WITH_BASELINE: Final = ("losses", "answers", "tokens")
+"""Values without a reference: what training, decoding and preparation arrive at."""
 
 
 class Summary(NamedTuple):
@@ -102,8 +102,8 @@ def matmul_rate(measurement: Measurement) -> tuple[str, float] | None:
 
 
 def _expected(measurement: Measurement) -> dict[str, object]:
-    """In float64, or for a model the losses or answers of the baseline, else of the first that ran."""
-    if measurement.case.benchmark not in ("train_step", "rewrites"):
+    """In float64, or what the baseline arrives at, else the first that ran."""
+    if measurement.case.benchmark not in ("train_step", "rewrites", "prepare"):
         return measurement.reference.values
     by_name = {
         outcome.name: outcome.values

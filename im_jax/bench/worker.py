@@ -31,6 +31,8 @@ _DISTRIBUTIONS: Final = {
     "cut_cross_entropy": "cut-cross-entropy",
     "transformers": "transformers",
     "trl": "trl",
+    "datasets": "datasets",
+    "tokenizers": "tokenizers",
     "tunix": "google-tunix",
     "numpy": "numpy",
 }

@@ -77,7 +77,10 @@ def test_a_worker_that_dies_or_hangs_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step, rewrites"),
+        (
+            [],
+            r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step, rewrites, prepare",
+        ),
         (["cross_entropi"], r"'cross_entropi' is none"),
         (["cross_entropy", "--methods=optx"], r"cross_entropy has no method 'optx'; did you mean optax\?"),
         (["attention", "--methods=optax"], r"attention has no method 'optax'; .*It has im_jax, "),
