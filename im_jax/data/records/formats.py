@@ -112,6 +112,7 @@ def _refuse_unknown_format(
     record: dict[str, Any], origin: str, formats: dict[tuple[str, ...], list[str]]
 ) -> NoReturn:
     """Names the field that would complete a format, or else the settings that look likeliest."""
+    _refuse_questions(record, origin)
     keys_found = ", ".join(shown(key) for key, value in record.items() if value is not None) or "none"
     for required, keys in formats.items():
         for field, key in zip(required, keys, strict=True):
@@ -128,6 +129,18 @@ def _refuse_unknown_format(
     chosen = (likely or [("prompt", "completion")])[0]
     flags = " ".join([*(_suggested_flag(f, record) for f in chosen), *_flags_of_optional(chosen, record)])
     raise DataError(f"{origin}: needs {wanted}, but the fields found are: {keys_found}; set {flags}")
+
+
+def _refuse_questions(record: dict[str, Any], origin: str) -> None:
+    """Stop at turns that may all be the user's, as the questions of MT-Bench are."""
+    turns = record.get("turns")
+    if isinstance(turns, list) and turns and all(isinstance(turn, str) for turn in turns):
+        fail(
+            origin,
+            "turns",
+            "is a list of texts, which may all be the user's, with no answer to learn; if user and "
+            "assistant alternate in it, set --config.data.fields.messages=turns",
+        )
 
 
 def _flags_of_optional(required: tuple[str, ...], record: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ A record is a JSON object in one of three formats, told apart by the fields it h
 changed with `data.fields`; `null` counts as absent):
 
     {"messages": [{"role": "user", "content": "Hi", "weight": 0.5}, {"role": "assistant", ...}]}
-    {"prompt": "Hi", "completion": "Hello"}
+    {"prompt": "Hi", "completion": "Hello"}                       or two lists of messages
     {"instruction": "Add.", "input": "1 + 2", "output": "3"}     optional: "input"
 
 Other names and forms of these are in `naming`. Every format may carry an "id" and a "system". Whatever
@@ -13,6 +13,7 @@ value: nothing is guessed, nothing is repaired, and text that is left out is nam
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from im_jax.config import FieldNames
@@ -26,7 +27,7 @@ from im_jax.data.records.refusals import described, fail
 from im_jax.data.records.texts import optional_text
 from im_jax.data.records.tools import TOOLS, tool_descriptions
 from im_jax.data.records.turns import Turn, checked
-from im_jax.data.records.unread import refuse_parts, unread_fields
+from im_jax.data.records.unread import refuse_parts, said_again, unread_fields
 from im_jax.data.records.values import holds_something
 from im_jax.errors import DataError
 
@@ -53,32 +54,49 @@ def conversation_from_record(
     if not isinstance(record, dict):
         raise DataError(f"{origin}: is {described(record)}; each record must be a JSON object")
     required, fields = format_of(record, origin, fields)
-    if required == ("messages",) and isinstance(record[fields.messages], list):
-        record = {**record, fields.messages: as_messages(record[fields.messages])}
+    lists = _lists(record, required, fields)
+    record = record | {name: as_messages(record[name]) for name in lists}
     read = {getattr(fields, name) for name in (*required, *OPTIONAL[required])} | {"id"}
     refuse_parts(record, read, origin)
     refuse_record_weights(record, read, origin)
     messages = checked(_FORMATS[required](record, origin, fields), origin, getattr(fields, required[-1]))
-    listed = fields.messages if required == ("messages",) else None
     tools = tool_descriptions(record, read, origin)
-    unread = unread_fields(record, read | set(TOOLS), listed)
+    read |= {*TOOLS, *said_again(record, fields.prompt, messages)}
+    unread = unread_fields(record, read, lists)
     return Conversation(_identity(record, origin), messages, origin, unread, tools)
 
 
+def _lists(record: dict[str, Any], required: tuple[str, ...], fields: FieldNames) -> list[str]:
+    """Fields that hold lists of messages: that of `messages`, or both of a prompt and its completion."""
+    values = {getattr(fields, name): record[getattr(fields, name)] for name in required}
+    if required == ("messages",):
+        return [name for name, value in values.items() if isinstance(value, list)]
+    both = all(isinstance(value, list) and _are_objects(value) for value in values.values())
+    return list(values) if both else []
+
+
+def _are_objects(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, dict) for value in values)
+
+
 def _from_messages(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
-    name, listed = fields.messages, record[fields.messages]
-    if not isinstance(listed, list) or not listed:
-        fail(origin, name, f"is {described(listed)}; must be a list of messages")
-    system = _system(record, origin, fields)
-    turns = [
-        Turn(message_of(turn, f"{name}[{i}]", origin), turn, "content", f"{name}[{i}]")
-        for i, turn in enumerate(listed)
-        if not _is_empty(turn)
-    ]
+    system, turns = _system(record, origin, fields), _listed(record, fields.messages, origin)
     if system and turns and turns[0].message.role == "system":
         problem = f"stands beside the system message `{turns[0].where}`; keep one of them"
         fail(origin, fields.system, problem)
     return system + turns
+
+
+def _listed(record: dict[str, Any], name: str, origin: str) -> list[Turn]:
+    """The turns of a list of messages."""
+    listed = record[name]
+    if not isinstance(listed, list) or not listed:
+        fail(origin, name, f"is {described(listed)}; must be a list of messages")
+    return [
+        Turn(message_of(turn, f"{name}[{i}]", origin), turn, "content", f"{name}[{i}]")
+        for i, turn in enumerate(listed)
+        if not _is_empty(turn)
+    ]
 
 
 def _is_empty(turn: object) -> bool:
@@ -89,6 +107,13 @@ def _is_empty(turn: object) -> bool:
 
 
 def _from_prompt(record: dict[str, Any], origin: str, fields: FieldNames) -> list[Turn]:
+    if _lists(record, ("prompt", "completion"), fields):
+        answers = _listed(record, fields.completion, origin)
+        for turn in answers[:1]:
+            if turn.message.role != "assistant":
+                problem = f"is {turn.message.role!r}; a completion begins with what the assistant says"
+                fail(origin, turn.field("role"), problem)
+        return _from_messages(record, origin, replace(fields, messages=fields.prompt)) + answers
     prompt = _turn("user", record, fields.prompt, origin)
     completion = _turn("assistant", record, fields.completion, origin)
     return [*_system(record, origin, fields), prompt, completion]

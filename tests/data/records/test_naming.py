@@ -95,3 +95,78 @@ def test_what_is_no_conversation_is_refused(record: dict[str, Any], message: str
 def test_the_advice_on_two_formats_chooses_one() -> None:
     record = {"prompt": "a", "response": "b", "instruction": "c"}
     assert said(record, prompt="prompt", completion="response") == [("user", "a"), ("assistant", "b")]
+
+
+def test_a_prompt_beside_messages_is_read_if_it_is_the_first_question() -> None:
+    """As No Robots and UltraChat have it."""
+    turns = [{"role": role, "content": text} for role, text in (("system", "Be brief."), *PAIR)]
+    assert read({"prompt": "Hi\n", "prompt_id": None, "messages": turns}).unread == ()
+    assert read({"prompt": "Ho", "messages": turns}).unread == ("prompt",)
+    assert read({"prompt": "Be brief.", "messages": turns}).unread == ("prompt",)
+    assert read({"prompt": ["Hi"], "messages": turns}).unread == ("prompt",)
+    assert read({"question": "Hi", "messages": turns}, prompt="question").unread == ()
+    with pytest.raises(DataError, match="has both `messages` and `prompt/completion`"):
+        read({"prompt": "Hi", "completion": "Hello.", "messages": turns})
+
+
+def test_prompt_and_completion_of_messages_are_one_conversation() -> None:
+    """As TRL has it."""
+    first = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi", "name": "Ann"}]
+    rest = [{"from": "gpt", "value": "Hello.", "weight": 0.5}]
+    record: dict[str, Any] = {"prompt": first, "completion": rest, "tools": [{"name": "tide"}]}
+    assert said(record) == [("system", "Be brief."), *PAIR]
+    assert read(record).messages[2].weight == 0.5 and read(record).tools == ('{"name": "tide"}',)
+    assert read(record).unread == ("prompt[].name",)
+    assert said({"query": first, "completion": rest}, prompt="query") == [("system", "Be brief."), *PAIR]
+    assert said(record | {"prompt": first[1:], "system": "Be kind."})[0] == ("system", "Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "message"),
+    [
+        ([{"role": "user", "content": "Hi"}], "Hello.", "`prompt` is the list"),
+        ("Hi", [{"role": "assistant", "content": "Hello."}], "`completion` is the list"),
+        (["Hi"], ["Hello."], "`prompt` is the list ['Hi']; must be a string"),
+        (["Hi", "Ho", "Hi"], [{"role": "assistant", "content": "a"}], "`prompt` is the list ['Hi', "),
+        (
+            [],
+            [{"role": "assistant", "content": "Hello."}],
+            "`prompt` is the list []; must be a string",
+        ),
+        ([{"role": "user", "content": "Hi"}], [], "`prompt` is the list"),
+        (
+            [{"role": "user", "content": " "}],
+            [{"role": "assistant", "content": "a"}],
+            "`prompt[0].content` is em",
+        ),
+        (
+            [{"role": "user", "content": "Hi"}],
+            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}],
+            "`completion[0].role` is 'user'; a completion begins with what the assistant says",
+        ),
+        (
+            [{"role": "user", "content": "Hi"}],
+            [{"role": "assistant", "content": "a"}, {"role": "system", "content": "b"}],
+            "`completion[1].role` is 'system'; only the first",
+        ),
+    ],
+)
+def test_prompt_and_completion_of_other_kinds_are_refused(
+    prompt: object, completion: object, message: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        read({"prompt": prompt, "completion": completion})
+    assert f"data.jsonl:7: field {message}" in str(raised.value)
+
+
+def test_turns_that_may_all_be_the_users_are_refused() -> None:
+    """As of MT-Bench."""
+    record = {
+        "question_id": 81,
+        "category": "writing",
+        "turns": ["Write a poem.", "Shorten it."],
+        "reference": [],
+    }
+    with pytest.raises(DataError, match="field `turns` is a list of texts, which may all be the user's"):
+        read(record)
+    assert [role for role, _ in said(record, messages="turns")] == ["user", "assistant"]
