@@ -8,6 +8,13 @@ would never learn to write it.
     generation prompt    <|assistant|>\\n
     answer                             <think>\\n\\n</think>\\n\\n4
 
+A thought in a content may begin with a mark that the generation prompt ends with; then the answer begins
+behind the mark:
+
+    training             <|assistant|>\\n<think>\\nTwo and two.\\n</think>\\n\\n4<|end|>
+    generation prompt    <|assistant|>\\n<think>
+    answer                                    \\nTwo and two.\\n</think>\\n\\n4
+
 It stops with what closes it. Behind a call or a thought the template may write more, such as `</tool_call>`;
 there the stop is the one of plain answers, a special token, or a mark that is all there is.
 """
@@ -37,42 +44,44 @@ class Answers:
         self._prompt = prompt
         self._special = tuple(special)
         self._stops: set[str] = set()
-        self._begins: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._begins: dict[tuple[str, str, str, str], tuple[int, str]] = {}
 
     def learn(self, pieces: Sequence[Piece]) -> None:
         """Take the stops of plain answers for those of others."""
         self._stops |= {piece.text.strip() for piece in pieces if piece.token_class is TokenClass.STOP} - {""}
 
     def begin(
-        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str
+        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str, mark: str
     ) -> tuple[int, str]:
-        """Characters of a header that the generation prompt has too, and a note where they are not all.
+        """Characters of a header and a mark that the generation prompt has too, and a note where it differs.
 
         Args:
             before: the messages before the answer.
             tools: of the conversation.
             closing: what stands between the last part of these messages and the header.
             header: what stands before the first part of the answer.
+            mark: what the content has before a thought; empty where it has none.
         """
         role = before[-1].role if before else ""
-        key = role, closing, header
+        key = role, closing, header, mark
         if key not in self._begins:
             if len(self._begins) >= _REMEMBERED:
                 self._begins.clear()
-            self._begins[key] = self._begin(before, tools, closing, header)
+            self._begins[key] = self._begin(before, tools, closing, header, mark)
         return self._begins[key]
 
     def _begin(
-        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str
+        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str, mark: str
     ) -> tuple[int, str]:
         tail = self._prompt(before, tools)
         if tail is None or not tail.startswith(closing):
             return len(header), ""
-        prompted = tail[len(closing) :]
-        pairs = zip(prompted, header, strict=False)
-        common = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompted), len(header)))
-        if common < min(len(prompted), len(header)):
-            common = len(_OPEN_MARK.sub("", header[:common]))
+        prompted, written = tail[len(closing) :], header + mark
+        pairs = zip(prompted, written, strict=False)
+        shorter = min(len(prompted), len(written))
+        common = next((i for i, (a, b) in enumerate(pairs) if a != b), shorter)
+        if common < shorter:
+            common = len(_OPEN_MARK.sub("", written[:common]))
         more, missing = prompted[common:], header[common:]
         notes = []
         if more.strip():

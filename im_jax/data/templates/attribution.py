@@ -8,12 +8,13 @@ first part is what opens it:
     turn         0 ----------------- 0   1 ------------------------ 1
     class        header   user  separator     header  assistant  stop, separator
 
-What an answer's header has beyond the generation prompt is the answer's (`answers`); so is what stands
-between its parts. Text outside of turns opens the message that follows, or is a tail.
+What an answer's header has beyond the generation prompt is the answer's (`answers`), and what the generation
+prompt has beyond the header is not. What stands between the parts of an answer is the answer's. Text
+outside of turns opens the message that follows, or is a tail.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
 
@@ -108,9 +109,9 @@ class Attribution:
     text: str
     cut: list[Stretch]
     messages: Sequence[Message]
-    begin: Callable[[int, str, str, bool], int]
-    """Of a message, the closing of what is before it, its header, and whether its content follows: how many
-    characters of the header are one."""
+    begin: Callable[[int, str, str, bool, str], int]
+    """Of a message, the closing of what is before it, its header, whether its content follows, and with which
+    mark of a thought: how many characters of both are header."""
     stop: Callable[[str, bool], tuple[int, int] | None]
     """Of a closing, and whether an answer's own text is before it: where the stop is; None: nowhere."""
     bos: str = ""
@@ -140,30 +141,45 @@ class Attribution:
             yield from self._without_parts(turn, _text(self.text, group), before)
             return
         last: Part | None = None
+        prompted = 0
         for i, (start, end, part, _) in enumerate(group):
             text = self.text[start:end]
             if part is not None:
                 last = part
-                yield Piece(text, part.token_class, part.message)
+                yield Piece(text[:prompted], TokenClass.HEADER, part.message)
+                yield Piece(text[prompted:], part.token_class, part.message)
+                prompted = 0
             elif last is None:
                 following = next(s.part for s in group[i:] if s.part)
-                yield from self._header(turn, following, text, before)
+                mark = self._mark(group[i + 1 : i + 3])
+                prompted = yield from self._header(turn, following, text, mark, before)
             elif (nearest := next((s.part for s in group[i:] if s.part), None)) is None:
                 yield from self._closing(last, text)
             else:
                 yield self._between(last, nearest, text)
 
-    def _header(self, turn: int | None, part: Part, text: str, before: list[Piece]) -> Iterator[Piece]:
-        """What stands before the first part of a turn."""
+    def _mark(self, group: Sequence[Stretch]) -> str:
+        """What a content has before a thought in it, if that is how these stretches begin."""
+        if len(group) < 2 or not (group[0].part and group[1].part):
+            return ""
+        if (group[0].part.kind, group[1].part.kind) != (Kind.CONTENT, Kind.THOUGHT):
+            return ""
+        return _text(self.text, group[:1])
+
+    def _header(
+        self, turn: int | None, part: Part, text: str, mark: str, before: list[Piece]
+    ) -> Generator[Piece, None, int]:
+        """What stands before the first part of a turn; returns how much of the mark behind it is prompted."""
         message, kind = part.message, part.kind
         if self.messages[message].role != "assistant":
             yield from self._opening(text, message)
-            return
+            return 0
         if turn != message:
             self._refuse_outside(message)
-        kept = self.begin(message, _closing_before(before), text, kind is Kind.CONTENT)
+        kept = self.begin(message, _closing_before(before), text, kind is Kind.CONTENT, mark)
         yield from self._opening(text[:kept], message)
         yield Piece(text[kept:], TokenClass.ASSISTANT, message, own=True)
+        return max(kept - len(text), 0)
 
     def _refuse_outside(self, message: int) -> NoReturn:
         raise AttributionError(
@@ -216,7 +232,7 @@ class Attribution:
         if self.messages[turn].role != "assistant":
             yield from self._opening(text, turn)
             return
-        kept = self.begin(turn, _closing_before(before), text, False)
+        kept = self.begin(turn, _closing_before(before), text, False, "")
         yield from self._opening(text[:kept], turn)
         yield from self._stopped(turn, text[kept:], False)
 

@@ -15,7 +15,7 @@ import jinja2
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.templates.answers import Answers
 from im_jax.data.templates.attribution import Attribution, AttributionError, runs_of, stretches
-from im_jax.data.templates.coverage import check_coverage
+from im_jax.data.templates.coverage import check_coverage, check_tools
 from im_jax.data.templates.given import FORMS, Form, Given, give, matters
 from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import Piece, Rendered, assemble
@@ -171,13 +171,12 @@ class JinjaTemplate:
             try:
                 made = self._attributed_as(form, messages, tools)
             except (AttributionError, _FailureError) as error:
-                failure = failure or error
+                # What a template wrote and cannot be attributed says more than that it took another form.
+                told = isinstance(failure, AttributionError) or not isinstance(error, AttributionError)
+                failure = failure if failure and told else error
                 continue
             if failure is not None:
                 self._form = form
-            if tools and "".join(piece.text for piece in made[0]) == self._without_tools(messages, form):
-                advice = "remove it from the data, or use a template that writes it"
-                raise AttributionError("leaves out the list of tools", advice)
             return made
         assert failure is not None
         raise failure
@@ -188,23 +187,18 @@ class JinjaTemplate:
         given = give(messages, tools, form)
         text = self._write(given)
         cut = stretches(text, given.parts)
-        notes = list(check_coverage(runs_of(text), cut, given.parts, messages))
+        beside = not form.thought_in_content
+        notes = list(check_coverage(runs_of(text), cut, given.parts, messages, beside))
+        check_tools(str.__str__(text), cut, given.tools or (), messages)
 
-        def begin(message: int, closing: str, header: str, before_content: bool) -> int:
-            kept, note = self._answers.begin(messages[:message], tools, closing, header)
+        def begin(message: int, closing: str, header: str, before_content: bool, mark: str) -> int:
+            kept, note = self._answers.begin(messages[:message], tools, closing, header, mark)
             notes.extend([note] if note and before_content else [])
             return kept
 
         bos = self._special_tokens.get("bos_token", "")
         attribution = Attribution(str.__str__(text), cut, messages, begin, self._answers.stop, bos)
         return attribution.pieces(), tuple(dict.fromkeys(notes))
-
-    def _without_tools(self, messages: Sequence[Message], form: Form) -> str | None:
-        """The text where there is no list of tools; None: the template does not write one without."""
-        try:
-            return self._write(give(messages, (), form))
-        except _FailureError:
-            return None
 
     def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str]) -> str | None:
         """What a prompt has behind the last part of these messages; None: there is no such prompt."""

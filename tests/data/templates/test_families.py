@@ -1,13 +1,9 @@
 """Families of chat templates, token by token, beside an oracle that knows nothing of how they are attributed.
 
-Contents are made of words that occur nowhere else, so their characters are found by looking; what the model writes is
-found by the published format (`families.Family.written`).
+Contents are words that occur nowhere else (`conversations`), so their characters are found by looking; what the
+model writes is found by the published format (`Family.written`).
 """
 
-import dataclasses
-import datetime
-import importlib.resources
-import json
 import re
 from collections.abc import Iterator
 
@@ -16,105 +12,14 @@ import pytest
 import tokenizers
 
 from im_jax.data.encoding import encode_conversation
-from im_jax.data.records.conversation import Conversation, Message, ToolCall
-from im_jax.data.templates.jinja import JinjaTemplate
+from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import DataError
 from im_jax.losses.policy import policy_weights
 from tests.data.synthetic import sentencepiece_model
-from tests.data.templates.families import FAMILIES, GLM_4_UNSTOPPED, Family
-
-SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
-NOW = datetime.datetime(2026, 2, 3, 4, 5)
-TOOL = json.dumps(
-    {
-        "type": "function",
-        "function": {
-            "name": "tide",
-            "description": "Tells the tide.",
-            "parameters": {
-                "type": "object",
-                "properties": {"port": {"type": "string", "description": "Where."}},
-            },
-        },
-    }
-)
-CALL = ToolCall("tide", '{"port": "qhull0 qbay"}', as_text=False)
-
-
-def conversation(*messages: Message, tools: tuple[str, ...] = ()) -> Conversation:
-    return Conversation("id", messages, "data.jsonl:7", (), tools)
-
-
-def user(number: int) -> Message:
-    return Message("user", f"quser{number} qasks \u00e9{number}?")
-
-
-def answer(number: int, **parts: object) -> Message:
-    return Message("assistant", f"qanswer{number} qsays {number}.", **parts)  # type: ignore[arg-type]
-
-
-def inside(number: int) -> Message:
-    return Message(
-        "assistant", f"<think>\nqthought{number} qmuses\n</think>\n\nqanswer{number} qsays {number}."
-    )
-
-
-SYSTEM = Message("system", "qsystem qrules.")
-CONVERSATIONS = {
-    "": {
-        "one turn": conversation(user(1), answer(1)),
-        "two turns": conversation(user(1), answer(1), user(2), answer(2)),
-    },
-    "system": {"system": conversation(SYSTEM, user(1), answer(1), user(2), answer(2))},
-    "thoughts": {
-        "a thought": conversation(user(1), answer(1, thought="qthought1 qmuses")),
-        "thoughts": conversation(
-            user(1), answer(1, thought="qthought1 qmuses"), user(2), answer(2, thought="qthought2 qmuses")
-        ),
-        "one with a thought": conversation(
-            user(1), answer(1), user(2), answer(2, thought="qthought2 qmuses")
-        ),
-    },
-    "inside": {
-        "a thought inside": conversation(user(1), inside(1)),
-        "thoughts inside": conversation(SYSTEM, user(1), inside(1), user(2), inside(2)),
-    },
-    "tools": {
-        "a call": conversation(
-            SYSTEM,
-            user(1),
-            Message("assistant", "", tool_calls=(CALL,)),
-            Message("tool", "qtool1 qtells", name="tide"),
-            answer(1),
-            tools=(TOOL,),
-        ),
-        "a call after a turn": conversation(
-            user(1),
-            answer(1),
-            user(2),
-            Message("assistant", "", tool_calls=(CALL,)),
-            Message("tool", "qtool1 qtells", name="tide"),
-            answer(2),
-            tools=(TOOL,),
-        ),
-    },
-}
-CASES = [
-    pytest.param(
-        family,
-        dataclasses.replace(example, tools=()) if "unlisted" in family.has else example,
-        id=f"{name}, {case}",
-    )
-    for name, family in FAMILIES.items()
-    for needs, examples in CONVERSATIONS.items()
-    if needs in family.has or not needs
-    for case, example in examples.items()
-]
-
-
-def template(source: str) -> JinjaTemplate:
-    return JinjaTemplate("family", source, SPECIAL, NOW, ["<|observation|>", "<|call|>"])
+from tests.data.templates.conversations import CONVERSATIONS, TOOL, cases, conversation, template
+from tests.data.templates.families import FAMILIES, Family
+from tests.data.templates.families.glm import GLM_4_UNSTOPPED
 
 
 @pytest.fixture(scope="module", params=["tokenizer.json", "SentencePiece"])
@@ -162,10 +67,8 @@ def trained_characters(family: Family, text: str, policy: str) -> np.ndarray:
     return trained
 
 
-@pytest.mark.parametrize(("family", "example"), CASES)
-def test_each_token_carries_loss_as_the_format_says(
-    family: Family, example: Conversation, tokenizer: Tokenizer
-) -> None:
+def check_tokens(family: Family, example: Conversation, tokenizer: Tokenizer) -> None:
+    """Each token carries loss if any of its characters does, under three policies."""
     made = template(family.source)
     text = made.render(example).text
     encoding = tokenizer.encode(text)
@@ -181,7 +84,14 @@ def test_each_token_carries_loss_as_the_format_says(
         assert (policy_weights(policy)[encoded.classes] > 0).tolist() == expected, policy
 
 
-@pytest.mark.parametrize(("family", "example"), CASES)
+@pytest.mark.parametrize(("family", "example"), cases(able=True))
+def test_each_token_carries_loss_as_the_format_says(
+    family: Family, example: Conversation, tokenizer: Tokenizer
+) -> None:
+    check_tokens(family, example, tokenizer)
+
+
+@pytest.mark.parametrize(("family", "example"), cases(able=True))
 def test_parts_have_the_class_of_their_words(family: Family, example: Conversation) -> None:
     rendered = template(family.source).render(example)
     assert "".join(rendered.text[s.start : s.end] for s in rendered.spans) == rendered.text
@@ -197,7 +107,7 @@ def test_parts_have_the_class_of_their_words(family: Family, example: Conversati
                 message.role.replace("assistant", f"{prefix}assistant"),
             ),
             (message.thought or _thought_inside(message), f"{prefix}thought"),
-            *(("qhull0 qbay", f"{prefix}tool_call") for _ in message.tool_calls),
+            *((re.search(r"qport\d qbay", c.arguments)[0], f"{prefix}tool_call") for c in message.tool_calls),  # type: ignore[index]
         ):
             found = list(spots(rendered.text, re.escape(words))) if words else []
             assert len(found) == 1 or not words or (label == "thought" and not found)
@@ -210,37 +120,36 @@ def _thought_inside(message: Message) -> str:
     return found[1] if found else ""
 
 
-def test_left_out_thoughts_of_earlier_turns_are_told() -> None:
-    (note,) = (
-        note
-        for note in template(FAMILIES["Qwen3"].source).render(CONVERSATIONS["thoughts"]["thoughts"]).notes
-        if "leaves out" in note
-    )
-    assert note == "the chat template leaves out thoughts of earlier turns"
-
-
-def test_what_the_generation_prompt_has_beyond_training_texts_is_told() -> None:
-    rendered = template(FAMILIES["DeepSeek-R1"].source).render(CONVERSATIONS[""]["one turn"])
-    assert rendered.notes == ("the generation prompt goes on with '<think>\\n', which training texts lack",)
+@pytest.mark.parametrize(("family", "example"), cases(able=False))
+def test_what_a_format_has_no_place_for_is_refused_by_name(family: Family, example: Conversation) -> None:
+    reason = "leaves out the (name of a tool|tool 'tide'|text|thought) |fails on messages of .*: |writes no stop after"
+    with pytest.raises(DataError, match=f"data.jsonl:7: the chat template family ({reason})"):
+        template(family.source).render(example)
 
 
 @pytest.mark.parametrize(
-    ("name", "case", "reason"),
+    ("name", "needs", "case", "reason"),
     [
-        (
-            "DeepSeek-R1",
-            ("inside", "a thought inside"),
-            "leaves out the thought of an assistant message, message 2",
-        ),
-        ("Gemma 2", ("system", "system"), "System role not supported"),
-        ("Zephyr", ("tools", "a call"), "leaves out the name of a tool of an assistant message, message 3"),
-        ("Phi-3", ("tools", "a call"), "leaves out the name of a tool"),
-        ("DeepSeek-R1", ("tools", "a call"), "leaves out the list of tools; remove it from the data"),
+        ("DeepSeek-R1", "inside", "a thought inside", "leaves out the thought of an assistant message, message 2"),
+        ("DeepSeek-R1", "tools", "tools", "leaves out the tool 'tide' of the conversation's list; remove `tools`"),
+        ("Gemma 2", "system", "system", "fails on messages of system, user, .*: System role not supported"),
+        ("Llama 3.1", "text_calls", "text and a call", "leaves out the text of an assistant message, message 2"),
+        ("Llama 3.1", "calls_at_once", "calls at once", "fails on messages of .*: One call at once!"),
+        ("Zephyr", "calls", "a call", "leaves out the name of a tool of an assistant message, message 3"),
     ],
-)
-def test_what_a_family_cannot_write_is_refused(name: str, case: tuple[str, str], reason: str) -> None:
-    with pytest.raises(DataError, match=f"data.jsonl:7: the chat template family .*{reason}"):
-        template(FAMILIES[name].source).render(CONVERSATIONS[case[0]][case[1]])
+)  # fmt: skip
+def test_the_reason_and_the_place_are_said(name: str, needs: str, case: str, reason: str) -> None:
+    with pytest.raises(DataError, match=f"data.jsonl:7: the chat template family {reason}"):
+        template(FAMILIES[name].source).render(CONVERSATIONS[needs][case])
+
+
+def test_each_tool_of_a_list_must_be_written() -> None:
+    source = FAMILIES["ChatML"].source.replace("{%- for", "{{ tools[0] | tojson if tools }}{%- for", 1)
+    first, second = TOOL.replace("tide", 'ti\\"de'), TOOL.replace("tide", "moon")
+    one_turn = CONVERSATIONS[""]["one turn"].messages
+    assert template(source).render(conversation(*one_turn, tools=(first,))).text.startswith("{")
+    with pytest.raises(DataError, match="leaves out the tool 'moon'"):
+        template(source).render(conversation(*one_turn, tools=(first, second)))
 
 
 def test_answers_that_only_the_next_message_ends_are_refused() -> None:
@@ -248,62 +157,33 @@ def test_answers_that_only_the_next_message_ends_are_refused() -> None:
         template(GLM_4_UNSTOPPED)
 
 
-def _chat(example: Conversation) -> list[dict[str, object]]:
-    """The messages as transformers takes them."""
-    chat = []
-    for number, message in enumerate(example.messages):
-        given: dict[str, object] = {"role": message.role, "content": message.content}
-        if message.thought:
-            given |= {"reasoning_content": message.thought, "thinking": message.thought}
-        if message.tool_calls:
-            function = {"name": CALL.name, "arguments": json.loads(CALL.arguments)}
-            given["tool_calls"] = [{"id": "000000001", "type": "function", "function": function}]
-        if message.role == "tool":
-            given |= {"name": message.name, "tool_call_id": "000000001"}
-        chat.append(given)
-        assert number < len(example.messages)
-    return chat
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize(("family", "example"), CASES)
-def test_text_is_that_of_transformers(
-    family: Family, example: Conversation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
-    from transformers.utils import chat_template_utils
-
-    class Then(datetime.datetime):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
-            return NOW
-
-    monkeypatch.setattr(chat_template_utils, "datetime", Then)
-    peer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizers.Tokenizer(tokenizers.models.BPE()), **SPECIAL
-    )
-    peer.chat_template = family.source
-    tools = [json.loads(tool) for tool in example.tools] or None
-    chat = _chat(example)
-    if family is FAMILIES["DeepSeek-R1"] and any(m.tool_calls for m in example.messages):
-        chat[-3]["tool_calls"][0]["function"]["arguments"] = CALL.arguments  # type: ignore[index]
-    expected = peer.apply_chat_template(chat, tools=tools, tokenize=False)
-    assert template(family.source).render(example).text == expected
-    prompt = peer.apply_chat_template(chat[:-1], tools=tools, tokenize=False, add_generation_prompt=True)
-    assert template(family.source).prompt(example.messages[:-1], example.tools) == prompt
-
-
 @pytest.mark.parametrize(
-    ("family", "example"),
-    [case for case in CASES if case.values[0].trl],  # type: ignore[union-attr]
+    ("name", "needs", "case", "notes"),
+    [
+        ("Qwen3", "thoughts", "thoughts", ("the chat template leaves out thoughts of earlier turns",)),
+        (
+            "GPT-OSS",
+            "thought_calls",
+            "thoughts and a call",
+            ("the chat template leaves out thoughts of calls that an answer follows",),
+        ),
+        (
+            "DeepSeek-R1",
+            "",
+            "one turn",
+            ("the generation prompt goes on with '<think>\\n', which training texts lack",),
+        ),
+        (
+            "OLMo 3 Think",
+            "",
+            "one turn",
+            ("the generation prompt goes on with '<think>', which training texts lack",),
+        ),
+        ("OLMo 3 Think", "inside", "a thought inside", ()),
+        ("Nemotron-3", "inside", "a thought inside", ()),
+    ],
 )
-def test_templates_that_trl_carries_agree_too(
-    family: Family, example: Conversation, tokenizer: Tokenizer
+def test_what_a_template_leaves_out_or_adds_is_told(
+    name: str, needs: str, case: str, notes: tuple[str, ...]
 ) -> None:
-    pytest.importorskip("trl", reason="needs the extra `peers`")
-    folder = importlib.resources.files("trl") / "chat_templates"
-    source = (folder / f"{family.trl}.jinja").read_text(encoding="utf-8")
-    if family is FAMILIES["DeepSeek-R1"] and any(m.tool_calls for m in example.messages):
-        pytest.skip("TRL's template ends no single call")
-    theirs = Family(source, family.answer, family.has)
-    test_each_token_carries_loss_as_the_format_says(theirs, example, tokenizer)
+    assert template(FAMILIES[name].source).render(CONVERSATIONS[needs][case]).notes == notes
