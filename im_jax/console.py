@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import rich.console
 import rich.status
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, ProgressColumn, Task
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -97,6 +97,11 @@ def bar_column(console: Console) -> ProgressColumn:
 def count_column() -> ProgressColumn:
     """A column of a progress bar: how many are done, of how many."""
     return MofNCompleteColumn(table_column=Column(no_wrap=True))
+
+
+def size_column() -> ProgressColumn:
+    """A column of a progress bar that counts bytes: how many are done, of how many, as `1.2/3.4 GB`."""
+    return DownloadColumn(table_column=Column(no_wrap=True))
 
 
 def words(text: object, style: str = "") -> Text:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from im_jax import activity
+from im_jax.activity import Unit
 from im_jax.console import Console
 from im_jax.data.prepare import prepare
 from im_jax.data.tokenizers import make_tokenizer
@@ -26,6 +27,20 @@ def test_log_has_a_line_for_long_work_and_none_for_short(monkeypatch: pytest.Mon
     assert text.getvalue() == "encoding 7,473 examples, 1,200 of them so far (0 s)\n"
 
 
+def test_bytes_are_told_as_sizes_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "_FIRST_SECONDS", 0.2)
+    for options, said in (
+        ({}, "encoding examples, 25% so far (0 s)\n"),
+        ({"force_terminal": True}, "1.0/4.0 MB"),
+    ):
+        text = io.StringIO()
+        doing = activity.on_console(Console(file=text, width=80, **options))
+        with doing("encoding examples", 4_000_000, Unit.BYTES) as advance:
+            advance(1_000_000)
+            time.sleep(0.3)
+        assert said in text.getvalue()
+
+
 def test_terminal_shows_what_is_done_and_is_clean_afterwards() -> None:
     text = io.StringIO()
     doing = activity.on_console(Console(file=text, force_terminal=True, width=80))
@@ -39,9 +54,9 @@ def test_terminal_shows_what_is_done_and_is_clean_afterwards() -> None:
 def test_data_is_prepared_with_signs_of_life() -> None:
     config, seen = tiny_config(), []
 
-    def doing(what: str, total: int | None = None):  # type: ignore[no-untyped-def]
+    def doing(what: str, total: int | None = None, unit: Unit = Unit.THINGS):  # type: ignore[no-untyped-def]
         seen.append((what, total))
-        return activity.silent(what, total)
+        return activity.silent(what, total, unit)
 
     prepare(config, make_tokenizer("bytes"), make_policy(config.loss).table(), doing)
     assert seen == [("reading examples", None), ("encoding 64 examples", 64)]

@@ -240,9 +240,12 @@ class Encoder:
         if entry.data.source == "tfds":
             with self.doing("opening the data set"):
                 split = tfds_split(entry.data)
-            read = RecordFiles(split.paths, split.chunks, split.place, f"tfds, {split.place}", names)
+            said = f"tfds, {split.place}"
+            read = RecordFiles(split.paths, split.chunks, split.place, said, split.size, names)
             return alone._encode_records(read)
-        return alone.encode(make_source(entry.data))
+        with self.doing("reading examples"):
+            source: Source = make_source(entry.data)
+        return alone.encode(source)
 
     def encode_files(
         self,
@@ -267,7 +270,7 @@ class Encoder:
             else functools.partial(recipe_chunks, recipe, files, field)
         )
         paths = tuple(file.path for file in files)
-        return self._encode_records(RecordFiles(paths, read, ", ".join(paths), reading, names))
+        return self._encode_records(RecordFiles(paths, read, ", ".join(paths), reading, None, names))
 
     def _encode_records(self, files: RecordFiles) -> tuple[EncodedDataset, DataReport]:
         job = Job(self.data, self.tokenizer_path)

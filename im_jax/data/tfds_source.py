@@ -47,16 +47,19 @@ class TfdsSplit:
         """All files that decide what the records are."""
         splits = builder.info.splits.values()
         records, size = sum(each.num_examples for each in splits), sum(each.num_bytes for each in splits)
-        self._chunk = max(1, min(CHUNK, _CHUNK_BYTES * records // max(size, 1)))
+        self._each = max(1, size // max(records, 1))
+        self.size: int = self._each * self._count
+        """About how many bytes the records are."""
 
     def __len__(self) -> int:
         return self._count
 
     def chunks(self) -> Iterator["TfdsChunk"]:
         """All records, in order."""
-        for start in range(0, self._count, self._chunk):
-            numbers = range(start, min(start + self._chunk, self._count))
-            yield TfdsChunk(self._directory, self._split, self.place, numbers)
+        at_once = max(1, min(CHUNK, _CHUNK_BYTES // self._each))
+        for start in range(0, self._count, at_once):
+            numbers = range(start, min(start + at_once, self._count))
+            yield TfdsChunk(self._directory, self._split, self.place, numbers, self._each * len(numbers))
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class TfdsChunk:
     split: str
     place: str
     numbers: range
+    stored: int
+    """See `Chunk.stored`."""
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -36,6 +36,10 @@ AnyRecord = Record | BadRecord | LeftOutRecord
 class Chunk(Protocol):
     """Neighbouring records of one file, in order; can be pickled."""
 
+    @property
+    def stored(self) -> int:
+        """About how many bytes of the file, packed as it is, they are; of all its chunks, its size."""
+
     def __len__(self) -> int:
         """Records in the file, whatever becomes of them."""
 

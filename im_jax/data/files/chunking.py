@@ -60,12 +60,13 @@ def _chunks(source: Opened, size: int) -> Iterator[Chunk]:
 def _json_chunks(source: Opened, readable: Readable, size: int) -> Iterator[JsonChunk]:
     find = elements_of if readable.unit == "element" else lines_of
     texts: list[tuple[int, bytes]] = []
-    read = 0
+    read = before = 0
     for number, text in find(source, readable):
         texts.append((number, text))
         read += len(text)
         if len(texts) == size or read >= _CHUNK_BYTES:
-            yield JsonChunk(source.path, readable.unit, tuple(texts))
-            texts, read = [], 0
+            position = source.position
+            yield JsonChunk(source.path, readable.unit, tuple(texts), position - before)
+            texts, read, before = [], 0, position
     if texts:
-        yield JsonChunk(source.path, readable.unit, tuple(texts))
+        yield JsonChunk(source.path, readable.unit, tuple(texts), source.position - before)

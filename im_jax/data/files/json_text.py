@@ -17,6 +17,8 @@ class JsonChunk:
     """`line` or `element`."""
     texts: tuple[tuple[int, bytes], ...]
     """Number (from 1) and text of each."""
+    stored: int
+    """See `Chunk.stored`."""
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -44,6 +44,11 @@ class Opened:
         self.file = self._from_start()
         """What is in it, unpacked."""
 
+    @property
+    def position(self) -> int:
+        """Bytes of it, packed as it is, that were read so far, some of them ahead."""
+        return os.lseek(self._raw.fileno(), 0, os.SEEK_CUR)
+
     def head(self, size: int) -> bytes:
         """The first bytes; reading starts with them all the same."""
         found = self.file.read(size)

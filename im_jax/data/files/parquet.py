@@ -27,6 +27,8 @@ class ParquetChunk:
     rows: int
     batch: bytes
     """The rows as an Arrow stream, of which nothing is decoded yet."""
+    stored: int
+    """See `Chunk.stored`."""
 
     def __len__(self) -> int:
         return self.rows
@@ -61,6 +63,7 @@ def parquet_chunks(source: Opened, size: int) -> Iterator[ParquetChunk]:
     read = size_read = 0
     try:
         file = pyarrow.parquet.ParquetFile(source.file, buffer_size=_BUFFER)
+        all_rows = max(file.metadata.num_rows, 1)
         groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
         longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
         rows = max(1, min(size, int(_BATCH_BYTES / max(longest, 1))))
@@ -69,8 +72,10 @@ def parquet_chunks(source: Opened, size: int) -> Iterator[ParquetChunk]:
             if size_read > source.limit:
                 source.refuse_bomb(f"row {read + 1}")
             _refuse_long(batch, source.path, read)
-            yield ParquetChunk(source.path, read + 1, len(batch), _stream(batch))
-            read += len(batch)
+            until = read + len(batch)
+            stored = source.size * until // all_rows - source.size * read // all_rows
+            yield ParquetChunk(source.path, read + 1, len(batch), _stream(batch), stored)
+            read = until
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

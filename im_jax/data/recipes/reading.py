@@ -25,6 +25,11 @@ class ConvertedChunk:
     taken: bytes | None = None
     """1 for each record that is taken, 0 for the others; None: all are."""
 
+    @property
+    def stored(self) -> int:
+        """See `Chunk.stored`."""
+        return self.chunk.stored
+
     def __len__(self) -> int:
         return len(self.chunk)
 

@@ -34,6 +34,9 @@ class Conversations:
 
     items: tuple[Conversation, ...]
 
+    def __len__(self) -> int:
+        return len(self.items)
+
     def records(self) -> Iterator[Conversation]:
         """All of them."""
         return iter(self.items)
@@ -59,11 +62,6 @@ class EncodedChunk:
     """Records that could be read, whatever became of them."""
     names: NameCheck
     """What was found of the names that `data.fields` gives."""
-
-    @property
-    def records(self) -> int:
-        """All that were looked at."""
-        return self.usable + len(self.report.skipped) + self.report.left_out_by_recipe.total()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
 """A source encoded chunk by chunk, in this process or in several, into whatever takes the examples."""
 
+import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from im_jax.activity import Activity
+from im_jax.activity import Activity, Unit
 from im_jax.config import DataConfig
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.records import NameCheck
 from im_jax.data.records.bad_examples import BadExamples
 from im_jax.data.statistics import DataReport
-from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, EncodedChunk, Job
+from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Conversations, EncodedChunk, Job
 from im_jax.data.store.counts import add_counts
 from im_jax.data.store.processes import encoded_by_processes, usual_count
 from im_jax.errors import DataError
@@ -48,6 +49,7 @@ def encode_all(
     take: Callable[[EncodedDataset], None],
     doing: Activity,
     size: int | None = None,
+    unit: Unit = Unit.THINGS,
 ) -> Totals:
     """Encode all chunks.
 
@@ -57,7 +59,8 @@ def encode_all(
         job: for others; None: all is encoded here.
         take: is given the kept examples of each chunk, in order.
         doing: shows what takes long.
-        size: number of records, where it is known.
+        size: how much all chunks are, for a bar: conversations, or bytes as they are stored.
+        unit: which of the two.
 
     Raises:
         DataError: of the first record, in order, that cannot be used; or of a file.
@@ -65,13 +68,22 @@ def encode_all(
     """
     totals = Totals(encoder.data)
     count = encoder.data.encoders or usual_count()
-    what = "encoding examples" if size is None else f"encoding {counted(size, 'example')}"
-    with doing(what, size) as advance:
-        for encoded in _encoded(chunks, encoder, job, count):
+    what = "encoding examples"
+    if size is not None and unit is Unit.THINGS:
+        what = f"encoding {counted(size, 'example')}"
+    sizes: collections.deque[int] = collections.deque()  # of the chunks that are not done yet
+    with doing(what, size, unit) as advance:
+        for encoded in _encoded(_noted(chunks, sizes), encoder, job, count):
             take(encoded.dataset)
             totals.add(encoded)
-            advance(encoded.records)
+            advance(sizes.popleft())
     return totals
+
+
+def _noted(chunks: Iterable[AnyChunk], sizes: "collections.deque[int]") -> Iterator[AnyChunk]:
+    for chunk in chunks:
+        sizes.append(len(chunk) if isinstance(chunk, Conversations) else chunk.stored)
+        yield chunk
 
 
 def _encoded(

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from im_jax.activity import Activity
+from im_jax.activity import Activity, Unit
 from im_jax.config import DataConfig
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.files import Chunk
@@ -63,6 +63,8 @@ class RecordFiles:
     """What is read, for errors."""
     reading: str = ""
     """What decides, beside the files and `data`, what records become: changes with every such choice."""
+    size: int | None = None
+    """About how many bytes its chunks are, where that is not the size of all the files."""
     names: NameCheck | None = None
     """Gathers which names in `data.fields` any source of a mixture has; None: this is the only source."""
 
@@ -100,7 +102,8 @@ def encoded_set(
     def make(take: Take) -> Facts:
         nonlocal made_here
         made_here = True
-        totals = encode_all(chunks, encoder, job, take, doing)
+        size = sum(each.signature.size for each in contents) if files.size is None else files.size
+        totals = encode_all(chunks, encoder, job, take, doing, size, Unit.BYTES)
         totals.refuse_nothing(files.place)
         refuse_changed(contents)
         counts, names = counts_to_json(totals.report), totals.names.to_json()

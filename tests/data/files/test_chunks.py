@@ -3,10 +3,13 @@
 import gzip
 import json
 import pickle
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from im_jax.config import FieldNames
@@ -40,6 +43,32 @@ def test_every_record_is_in_one_chunk_with_its_place(tmp_path: Path) -> None:
 def test_long_records_make_short_chunks(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", ["a" * (5 << 20)] * 4)
     assert [len(part) for part in sent(chunks([File(str(path))], "data.path"))] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "gz", "zst", "parquet"])
+def test_chunks_say_how_much_of_their_file_they_are(kind: str, tmp_path: Path) -> None:
+    """Also of a packed one, whose own bytes count: together its size, and each its part, but for reading ahead."""
+    rows = [{"prompt": random.Random(at).randbytes(300).hex(), "completion": str(at)} for at in range(9000)]
+    text = "\n".join(map(json.dumps, rows)).encode()
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=2500)
+    else:
+        as_array = json.dumps(rows).encode()
+        packed = {"json": lambda: as_array, "gz": lambda: gzip.compress(text), "zst": lambda: zstd(text)}
+        path.write_bytes(packed.get(kind, lambda: text)())
+    sizes = [chunk.stored for chunk in chunks([File(str(path))], "data.path", size=1000)]
+    assert sum(sizes) == path.stat().st_size and min(sizes) >= 0
+    half = sum(sizes[: len(sizes) // 2]) / path.stat().st_size
+    assert abs(half - 4 / 9) < 0.25
+
+
+def zstd(text: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(text)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
 
 
 def test_what_cannot_be_decoded_keeps_its_place_among_the_others(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Encoded sets on disk: found again, made once, and never half there, whatever happens meanwhile."""
 
+import contextlib
 import datetime
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -10,12 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from im_jax.activity import Unit
 from im_jax.config import Config, DataConfig, EvalConfig, TokenizerConfig
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.store import contents, encoding, folder, key, sets, turns
@@ -184,6 +188,29 @@ def test_digests_of_files_just_written_are_not_remembered(path: Path) -> None:
     path.write_text(path.read_text())
     prepared(config(path))
     assert not (path.parent / "cache" / "digests").exists()
+
+
+def test_a_bar_counts_the_bytes_of_all_files(tmp_path: Path) -> None:
+    """A packed one counts as it is, and the bar ends where it should."""
+    text = "".join(json.dumps({"prompt": f"{n}?", "completion": "b"}) + "\n" for n in range(1200)).encode()
+    (tmp_path / "a.jsonl").write_bytes(text)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text))
+    seen: list[tuple[int | None, list[int]]] = []
+
+    @contextlib.contextmanager
+    def doing(what: str, total: int | None = None, unit: Unit = Unit.THINGS) -> Iterator[Any]:
+        advances: list[int] = []
+        if what.startswith("encoding"):
+            assert unit is Unit.BYTES
+            seen.append((total, advances))
+        yield advances.append
+
+    chosen = config(tmp_path / "a.jsonl", cache="none")
+    chosen.data.path = f"{tmp_path}/a.jsonl,{tmp_path}/b.jsonl.gz"
+    prepare(chosen, make_tokenizer("bytes"), policy_weights("im"), doing)
+    size = sum((tmp_path / name).stat().st_size for name in ("a.jsonl", "b.jsonl.gz"))
+    ((total, advances),) = seen
+    assert total == size == sum(advances) and len(advances) == 6
 
 
 def test_small_sets_are_not_kept(tmp_path: Path) -> None:
