@@ -61,6 +61,8 @@ def main(arguments: command_line.CommandLine) -> None:
         console.print(f"training would stop here: {in_one_line(error)}")
     for message in data.report.skipped:
         console.print(f"skipped {in_one_line(message)}")
+    if more := data.report.malformed - len(data.report.skipped):
+        console.print(f"... and {more:,} more skipped")
     if output is not None:
         were = "was" if len(examples) == 1 else "were"
         console.print(f"{counted(len(examples), 'example')} {were} written to {output}")

@@ -221,6 +221,7 @@ class Encoder:
         totals = encode_all(chunks_of(source), self._here(), None, joined.add, self.doing, len(source))
         dataset, report = joined.finish(), totals.report
         report.skipped[:0] = source.skipped
+        report.malformed += len(source.skipped)
         report.count_targets(dataset, self.class_weights)
         return dataset, report
 

@@ -15,6 +15,8 @@ from im_jax.errors import DataError
 from im_jax.text import counted, in_one_line
 from im_jax.token_classes import INSTRUCTION_CLASSES, MAIN_CLASSES, NUM_CLASSES, OUTPUT_CLASSES, TokenClass
 
+MESSAGES: Final = 1000
+"""Messages about malformed records that are kept, so that memory does not grow with a bad source."""
 _CHUNK: Final = 1 << 16
 _NAMED: Final = 8
 _NAME_SHOWN: Final = 60
@@ -24,8 +26,8 @@ _NAME_SHOWN: Final = 60
 class DataReport:
     """Counts over a source. Every example of the source is in exactly one of the first five counts."""
 
-    skipped: list[str] = field(default_factory=list)
-    """Messages about malformed records, under `data.on_bad_example=skip`."""
+    malformed: int = 0
+    """Records that were left out by `data.on_bad_example=skip`."""
     too_long: int = 0
     """Left out by `data.truncation=drop`."""
     without_output: int = 0
@@ -49,6 +51,8 @@ class DataReport:
     instruction_words: int = 0
     output_words: int = 0
     """Words between spaces, one more per message, as the paper counts them; of kept examples."""
+    skipped: list[str] = field(default_factory=list)
+    """Messages about malformed records, in order: no more than the first `MESSAGES`."""
     left_out: dict[str, Counter[int]] = field(default_factory=dict)
     """Examples that were too long or without output, by what they measured: see `measures`."""
 
@@ -63,7 +67,7 @@ class DataReport:
     @property
     def total(self) -> int:
         """Records in the source."""
-        return len(self.skipped) + self.too_long + self.without_output + self.kept
+        return self.malformed + self.too_long + self.without_output + self.kept
 
     def leave_out(self, measured: Mapping[str, int]) -> None:
         """Remember how long an example was that is not kept, which a reader of the data asks for first."""
@@ -109,7 +113,7 @@ class DataReport:
     def losses(self) -> str:
         """For a reader: how many examples are not trained on, and why; empty: none."""
         counts = {
-            "malformed": len(self.skipped),
+            "malformed": self.malformed,
             "too long": self.too_long,
             "without output": self.without_output,
             "without a token that carries loss": self.without_target,
@@ -132,8 +136,8 @@ class DataReport:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out_by_recipe.items())
             lines.append(f"  left out by the recipe: {reasons}")
         lines += [f"  skipped {message}" for message in self.skipped[:5]]
-        if len(self.skipped) > 5:
-            lines.append(f"  ... and {len(self.skipped) - 5:,} more skipped")
+        if self.malformed > 5:
+            lines.append(f"  ... and {self.malformed - 5:,} more skipped")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,7 +149,7 @@ class DataReport:
         return {
             "examples": self.kept,
             "in_source": self.total,
-            "malformed": len(self.skipped),
+            "malformed": self.malformed,
             "too_long": self.too_long,
             "without_output": self.without_output,
             "without_target": self.without_target,

@@ -11,6 +11,11 @@ import pytest
 from im_jax.config import Config, DataConfig, EvalConfig
 from im_jax.data.dataset import Dataset
 from im_jax.data.prepare import Prepared, prepare
+from im_jax.data.report.as_json import to_json
+from im_jax.data.report.as_text import to_lines
+from im_jax.data.report.build import Policy, build
+from im_jax.data.report.page import to_html
+from im_jax.data.statistics import MESSAGES
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
@@ -90,12 +95,42 @@ def test_examples_that_are_left_out_are_measured_all_the_same(
     }
 
 
+def test_of_many_malformed_records_all_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    """Also in a second start, of a mixture, and where the report shows them."""
+    bad = {"prompt": "", "completion": "x"}
+    paths = [
+        write(tmp_path / f"{name}.jsonl", [SHORT, *[bad] * count]) for name, count in (("a", 1300), ("b", 40))
+    ]
+    cache = str(tmp_path / "cache")
+    chosen = config_for(paths[0], on_bad_example="skip", cache=cache)
+    for data in (prepared(chosen), prepared(chosen)):
+        assert (data.report.malformed, data.report.total, len(data.report.skipped)) == (1300, 1301, MESSAGES)
+        assert data.report.skipped[-1].startswith(f"{paths[0]}:1001: ")
+        assert data.report.summary("data").splitlines()[-1] == "  ... and 1,295 more skipped"
+        assert data.report.as_dict()["malformed"] == 1300 and "1300 malformed" in data.report.losses()
+    both = config_for("", mixture=f"b={paths[1]}@all;a={paths[0]}@all", on_bad_example="skip", cache=cache)
+    mixed = prepared(both)
+    assert (mixed.report.malformed, len(mixed.report.skipped)) == (1340, MESSAGES)
+    assert [share.report.malformed for share in mixed.shares.values()] == [40, 1300]
+    report = build(both, mixed, [Policy("im", policy_weights("im"))])
+    assert "1,340 records of 1,342 cannot be used: see below." in to_json(report)["findings"]
+    assert to_json(report)["records"]["malformed"] == 1340
+    assert list(to_lines(report, 80))[-1].text == "... and 1,335 more"
+    assert "<p>... and 1,320 more</p>" in to_html(report)
+
+
+def test_where_nothing_is_usable_all_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", [{"prompt": "", "completion": "x"}] * 1200)
+    with pytest.raises(DataError, match="holds no usable example: all 1,200 were skipped, the first because"):
+        prepared(config_for(path, on_bad_example="skip"))
+
+
 def test_every_example_is_in_exactly_one_count(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     write(path, [SHORT, LONG_PROMPT, {"prompt": "", "completion": "x"}, LONG_OUTPUT])
     report = prepared(config_for(str(path), on_bad_example="skip")).report
     assert report.total == 4
-    assert len(report.skipped) == 1 and ":3:" in report.skipped[0]
+    assert report.malformed == len(report.skipped) == 1 and ":3:" in report.skipped[0]
     assert sum(report.as_dict()["tokens"].values()) == report.tokens.sum()
 
 

@@ -21,7 +21,9 @@ class BadExamples:
             raise ConfigError(f"{_FIELD} is {on_bad_example!r}; set one of {', '.join(CHOICES[_FIELD])}")
         self._stops = on_bad_example == "stop"
         self.skipped: list[str] = []
-        """One message for each that was left out."""
+        """A message for each that was left out."""
+        self.count = 0
+        """Those that were left out."""
 
     def meet(self, error: DataError) -> None:
         """An example is malformed.
@@ -32,6 +34,7 @@ class BadExamples:
         if self._stops:
             raise DataError(f"{error} (--config.{_FIELD}=skip leaves such out)") from None
         self.skipped.append(str(error))
+        self.count += 1
 
     def refuse_nothing(self, usable: int, place: str) -> None:
         """Stop where no usable example is left.
@@ -45,6 +48,6 @@ class BadExamples:
         """
         if not usable:
             reason = "it is empty"
-            if self.skipped:
-                reason = f"all {len(self.skipped)} were skipped, the first because {self.skipped[0]}"
+            if self.count:
+                reason = f"all {self.count:,} were skipped, the first because {self.skipped[0]}"
             raise DataError(f"{place}: holds no usable example: {reason}")

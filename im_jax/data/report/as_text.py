@@ -202,8 +202,8 @@ def _places(report: Report, width: int) -> Iterator[Line]:
 
 
 def _malformed(report: Report, width: int) -> Iterator[Line]:
-    messages = report.counts.skipped
-    for message in messages[:_SHOWN]:
+    messages = report.counts.skipped[:_SHOWN]
+    for message in messages:
         yield from _Wrapped(width)(in_one_line(message), "- ")
-    if len(messages) > _SHOWN:
-        yield Line(f"... and {len(messages) - _SHOWN:,} more")
+    if left := report.counts.malformed - len(messages):
+        yield Line(f"... and {left:,} more")

@@ -110,7 +110,7 @@ def fates(report: Report) -> list[tuple[str, str, int]]:
         ("without_output", "dropped: answer lost", counts.without_output),
         ("too_long", "dropped: too long", counts.too_long),
         ("unused", "kept, not used", report.unused),
-        ("malformed", "dropped: malformed", len(counts.skipped)),
+        ("malformed", "dropped: malformed", counts.malformed),
     ]
     return rows
 
@@ -174,8 +174,8 @@ def findings(report: Report) -> list[str]:
             f"{counted(report.too_long, 'example')} ({share(report.too_long, report.readable)}) of more than "
             f"max_length={report.max_length:,} tokens: {said}."
         )
-    if counts.skipped:
-        found.append(f"{counted(len(counts.skipped), 'record')} of {total:,} cannot be used: see below.")
+    if counts.malformed:
+        found.append(f"{counted(counts.malformed, 'record')} of {total:,} cannot be used: see below.")
     if repeated := report.same.twice.count + report.same.across.count:
         found.append(f"{counted(repeated, 'training example')} repeated, but for case and white space.")
     if leaks := report.same.leaks.count:

@@ -243,5 +243,6 @@ def _malformed(report: Report) -> str:
     if not messages:
         return ""
     items = "".join(f"<li>{as_html(message)}</li>" for message in messages[:_SHOWN])
-    more = f"<p>... and {len(messages) - _SHOWN:,} more</p>" if len(messages) > _SHOWN else ""
+    left = report.counts.malformed - len(messages[:_SHOWN])
+    more = f"<p>... and {left:,} more</p>" if left else ""
     return f"<h2>Malformed</h2><ul>{items}</ul>{more}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from im_jax.data.statistics import DataReport
+from im_jax.data.statistics import MESSAGES, DataReport
 
 
 def add_counts(total: DataReport, part: DataReport) -> None:
@@ -25,14 +25,14 @@ def joined_counts(reports: Iterable[DataReport]) -> DataReport:
 
 
 def _sum(total: Any, part: Any) -> Any:
-    """Two values of a field: numbers and arrays add up, messages follow each other."""
+    """Two values of a field: numbers and arrays add up, messages follow each other up to their limit."""
     if isinstance(total, dict):
         merged = type(total)(total)
         for key, value in part.items():
             merged[key] = _sum(merged[key], value) if key in total else value
         return merged
     if isinstance(total, list):
-        total += part
+        total += part[: MESSAGES - len(total)]
         return total
     return total + part
 

@@ -38,7 +38,7 @@ class Totals:
 
     def refuse_nothing(self, place: str) -> None:
         """Stop where no record of a source is usable. Raises `DataError`, naming the place."""
-        self._bad.skipped = self.report.skipped
+        self._bad.skipped, self._bad.count = self.report.skipped, self.report.malformed
         self._bad.refuse_nothing(self.usable, place)
 
 
