@@ -165,7 +165,7 @@ def encode_rendered(
         raise ConfigError(f"data.truncation={truncation}; set it to one of {choices}")
     encodings = tokenizer.encode_batch([text for text, *_ in rendered])
     classes, weights = _classify(rendered, encodings, tokenizer)
-    special = np.flatnonzero(_CONTENT[classes] & _is_special(encodings, tokenizer))
+    special = np.flatnonzero(_CONTENT[classes] & _is_one_of(encodings, tokenizer.special_ids, tokenizer))
     owners = np.searchsorted(encodings.bounds, special, side="right") - 1
     starts = encodings.starts[special].tolist()
     written = [_within(at, rendered[i].own) for i, at in zip(owners.tolist(), starts, strict=True)]
@@ -212,10 +212,11 @@ def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | N
     return None if written else tokenizer.bos_id
 
 
-def _is_special(encodings: Encodings, tokenizer: Tokenizer) -> jt.Bool[np.ndarray, " S"]:
-    is_special = np.zeros(tokenizer.vocab_size, bool)
-    is_special[sorted(tokenizer.special_ids)] = True
-    return is_special[encodings.ids]
+def _is_one_of(encodings: Encodings, ids: frozenset[int], tokenizer: Tokenizer) -> jt.Bool[np.ndarray, " S"]:
+    """Of each token, whether it has one of these ids."""
+    table = np.zeros(tokenizer.vocab_size, bool)
+    table[sorted(ids)] = True
+    return table[encodings.ids]
 
 
 def _within(at: int, parts: Sequence[tuple[int, int]]) -> bool:
@@ -247,16 +248,16 @@ def _classify(
 def _own_characters(
     rendered: Sequence[Rendered], encodings: Encodings, tokenizer: Tokenizer
 ) -> tuple[jt.Int32[np.ndarray, " S"], jt.Int32[np.ndarray, " S"]]:
-    """Where tokens start and end; special ones without the white space around them that they swallow.
+    """Where tokens start and end; those that swallow white space around them without it.
 
-    Some tokenizers take the spaces before or behind a special token as part of it. They may be of a content;
+    Some tokenizers take the spaces before or behind an added token as part of it. They may be of a content;
     the token is not.
     """
     starts, ends = encodings.starts, encodings.ends
-    special = np.flatnonzero(_is_special(encodings, tokenizer) & (ends - starts > 1))
+    trimming = np.flatnonzero(_is_one_of(encodings, tokenizer.trimming_ids, tokenizer))
     moved = []
-    texts = np.searchsorted(encodings.bounds, special, side="right") - 1
-    for token, index in zip(special.tolist(), texts.tolist(), strict=True):
+    texts = np.searchsorted(encodings.bounds, trimming, side="right") - 1
+    for token, index in zip(trimming.tolist(), texts.tolist(), strict=True):
         text = rendered[index].text[starts[token] : ends[token]]
         own = text.strip()
         if own and own != text:

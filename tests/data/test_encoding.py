@@ -215,25 +215,26 @@ def test_an_unknown_truncation_names_the_choices() -> None:
         encode(TWO_TURNS, truncation="left")
 
 
-def test_special_tokens_have_the_class_of_their_own_text(tmp_path: pathlib.Path) -> None:
-    """Phi-3's tokenizer takes the white space around a special token for a part of it."""
+@pytest.mark.parametrize("special", [True, False])
+def test_added_tokens_have_the_class_of_their_own_text(special: bool, tmp_path: pathlib.Path) -> None:
+    """Phi-3's tokenizer takes the white space around an added token for a part of it."""
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, show_progress=False, initial_alphabet=alphabet)
     made.train_from_iterator(["<|user|>"], trainer)
     names = ("<|im_start|>", "<|im_end|>")
-    made.add_special_tokens([tokenizers.AddedToken(n, special=True, lstrip=True, rstrip=True) for n in names])
+    made.add_tokens([tokenizers.AddedToken(n, special=special, lstrip=True, rstrip=True) for n in names])
     made.save(str(tmp_path / "tokenizer.json"))
     tokenizer = make_tokenizer(str(tmp_path))
     example = conversation(("user", "Hi \n"), ("assistant", " Yo. \n"))
     encoded = encode_conversation(example, make_template("chatml", tokenizer), tokenizer, max_length=100)
-    special = [
+    added = [
         (tokenizer.piece(token), C(c).label)
         for token, c in zip(encoded.tokens.tolist(), encoded.classes.tolist(), strict=True)
-        if token in tokenizer.special_ids
+        if token in tokenizer.trimming_ids
     ]
-    assert special == [
+    assert added == [
         ("<|im_start|>", "first_header"),
         ("<|im_end|>", "separator"),
         ("<|im_start|>", "header"),

@@ -14,7 +14,8 @@ from im_jax.errors import DataError
 
 LARGEST_ID: Final = 2**24
 """Of a token, a hundred times more than any tokenizer has: each id below it is a row of the embedding."""
-_FLAGS: Final = ("special", "lstrip", "rstrip", "single_word", "normalized")
+FLAGS: Final = ("special", "lstrip", "rstrip", "single_word", "normalized")
+"""Of a token, in the files."""
 
 
 class AddedToken(NamedTuple):
@@ -158,7 +159,7 @@ def _token(file: pathlib.Path, key: str, entry: object) -> AddedToken:
     if not content:
         raise DataError(f"{file}: added_tokens_decoder has no text for token {key!r}; repair the file")
     token_id = checked_id(file, content, int(key) if key.isdecimal() and len(key) < 20 else key)
-    flags = {name: entry[name] for name in _FLAGS if name in entry} if isinstance(entry, dict) else {}
+    flags = {name: entry[name] for name in FLAGS if name in entry} if isinstance(entry, dict) else {}
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise DataError(f"{file}: {name} of {content!r} is {value!r}, not true or false; repair the file")

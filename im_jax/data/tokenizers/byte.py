@@ -31,6 +31,7 @@ class ByteTokenizer:
     bos_text = "<s>"
     eos_text = "</s>"
     special_ids = frozenset(_SPECIAL_IDS.values())
+    trimming_ids: frozenset[int] = frozenset()
     adds_bos = True
 
     def encode(self, text: str) -> Encoding:

@@ -11,6 +11,7 @@ import tokenizers
 from im_jax.data.tokenizers.added import AddedToken, checked_id, read_beside, token_text
 from im_jax.data.tokenizers.boundaries import words_alone
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of
+from im_jax.data.tokenizers.named import with_named
 from im_jax.data.tokenizers.words import WordEncoder
 from im_jax.errors import DataError
 
@@ -40,15 +41,26 @@ def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
     for content, token_id in vocabulary.items():
         checked_id(file, content, token_id)
     config, added = read_beside(file)
-    _add(tokenizer, added, file)
+    own = [
+        AddedToken(
+            i, token.content, token.special, token.lstrip, token.rstrip, token.single_word, token.normalized
+        )
+        for i, token in tokenizer.get_added_tokens_decoder().items()
+    ]
+    ids = vocabulary | {token.content: token.id for token in added}
+    _add(tokenizer, with_named(config, added, own, ids), own, file)
     return HuggingFaceTokenizer(tokenizer, config)
 
 
-def _add(tokenizer: tokenizers.Tokenizer, added: Sequence[AddedToken], file: pathlib.Path) -> None:
-    """Add what stands in the files beside a tokenizer, and not in it. Its own flags count for what it has."""
-    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+def _add(
+    tokenizer: tokenizers.Tokenizer,
+    added: Sequence[AddedToken],
+    own: Sequence[AddedToken],
+    file: pathlib.Path,
+) -> None:
+    """Add what stands in the files beside a tokenizer; where both have a token, the flags of these count."""
     for token in added:
-        if token.content not in known:
+        if token not in own:
             flags = token._asdict()
             del flags["id"], flags["content"]
             tokenizer.add_tokens([tokenizers.AddedToken(token.content, **flags)])
@@ -79,6 +91,7 @@ class HuggingFaceTokenizer:
         self._words = None if words is None else WordEncoder(self._asked, words)
         self.vocab_size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        self.trimming_ids = frozenset(i for i, token in added.items() if token.lstrip or token.rstrip)
         self.bos_text = self._boundary_text(config, "bos_token", before[:1], _USUAL_BOS)
         self.eos_text = self._boundary_text(config, "eos_token", after[-1:], _USUAL_EOS)
         self.bos_id = self._id("bos_token", self.bos_text)

@@ -94,6 +94,10 @@ class Tokenizer(Protocol):
         """Ids of control tokens: ones that no ordinary text should contain."""
 
     @property
+    def trimming_ids(self) -> frozenset[int]:
+        """Ids of tokens that take white space beside their text for a part of it."""
+
+    @property
     def adds_bos(self) -> bool:
         """Whether it is this tokenizer's habit to put a BOS before every text."""
 

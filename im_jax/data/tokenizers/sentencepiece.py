@@ -11,6 +11,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec  # typ
 
 from im_jax.data.tokenizers.added import AddedToken, Cutter, Part, token_text
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of, byte_piece
+from im_jax.data.tokenizers.named import with_named
 from im_jax.data.tokenizers.pieces import PieceEncoder
 from im_jax.errors import DataError
 
@@ -54,6 +55,8 @@ class SentencePieceTokenizer:
             for i in [*control, *user_defined]
         ]
         _check_added(model, added, origin)
+        ids = {piece.piece: i for i, piece in enumerate(model.pieces)} | {t.content: t.id for t in added}
+        added = with_named(config or {}, added, own, ids)
         tokens = {token.content: token for token in [*own, *added]}
         self._cutter = Cutter(tokens.values())
         self._bytes = {i: _piece_bytes(piece) for i, piece in enumerate(model.pieces)}
@@ -62,7 +65,8 @@ class SentencePieceTokenizer:
 
         self.vocab_size = 1 + max(self._bytes)
         self.special_ids = frozenset([*control, *(token.id for token in added if token.special)])
-        known = {piece.piece: i for i, piece in enumerate(model.pieces)} | {t.content: t.id for t in added}
+        self.trimming_ids = frozenset(token.id for token in added if token.lstrip or token.rstrip)
+        known = ids | {token.content: token.id for token in added}
         bos, eos = self._processor.bos_id(), self._processor.eos_id()
         self.bos_text, self.bos_id = _boundary(config or {}, "bos_token", bos, model, known, origin)
         self.eos_text, self.eos_id = _boundary(config or {}, "eos_token", eos, model, known, origin)
