@@ -70,6 +70,7 @@ CONVERSATIONS: Final = {
     "": {
         "one turn": conversation(user(1), answer(1)),
         "two turns": conversation(user(1), answer(1), user(2), answer(2)),
+        "a last question": conversation(user(1), answer(1), user(2)),
     },
     "system": {"system": conversation(SYSTEM, user(1), answer(1), user(2), answer(2))},
     "thoughts": {
@@ -86,6 +87,9 @@ CONVERSATIONS: Final = {
         "a call": conversation(SYSTEM, user(1), calling(1), told(1), answer(1)),
         "a call after a turn": conversation(user(1), answer(1), user(2), calling(1), told(1), answer(2)),
         "a call at the end": conversation(user(1), calling(1)),
+        "calls one after the other": conversation(
+            user(1), calling(1), told(1), calling(2), told(2), answer(1), user(2), answer(2)
+        ),
     },
     "text_calls": {
         "text and a call": conversation(user(1), answer(1, tool_calls=(call(1),)), told(1), answer(2)),

@@ -4,6 +4,7 @@ Contents are words that occur nowhere else (`conversations`), so their character
 model writes is found by the published format (`Family.written`).
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
@@ -131,6 +132,27 @@ def test_parts_have_the_class_of_their_words(family: Family, example: Conversati
 def _thought_inside(message: Message) -> str:
     found = re.search(r"<think>\n(.*)\n</think>", message.content)
     return found[1] if found else ""
+
+
+@pytest.mark.parametrize(("family", "example"), cases(able=True))
+def test_contents_that_quote_their_family_stay_contents(family: Family, example: Conversation) -> None:
+    made = template(family.source)
+    marks = made.render(CONVERSATIONS[""]["two turns"]).text
+    quote = " ".join(re.sub(r'</?think>|"|/think|q[a-z]+\d q[a-z]+', "", marks).split())
+    quotes = {
+        m.content: f"{quote} {i}." for i, m in enumerate(example.messages) if "</think>" not in m.content
+    }
+    quotes.pop("", None)
+    messages = [dataclasses.replace(m, content=quotes.get(m.content, m.content)) for m in example.messages]
+    plain, quoting = (
+        [(rendered.text[s.start : s.end], s.token_class) for s in rendered.spans]
+        for rendered in (
+            made.render(example),
+            made.render(dataclasses.replace(example, messages=tuple(messages))),
+        )
+    )
+    words = re.compile("|".join(map(re.escape, quotes)) or r"(?!)")
+    assert quoting == [(words.sub(lambda found: quotes[found[0]], text), c) for text, c in plain]
 
 
 @pytest.mark.parametrize(("family", "example"), cases(able=False))

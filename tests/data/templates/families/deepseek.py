@@ -7,7 +7,7 @@ DEEPSEEK_R1 = """{% set ns = namespace(is_tool=false, is_first=true, system='') 
 FAMILIES = {
     "DeepSeek-R1": Family(
         DEEPSEEK_R1,
-        r"(?:<\uff5cAssistant\uff5c>(?:<think>\n)?|<\uff5ctool▁outputs▁end\uff5c>)(?P<written>.*?<\uff5cend▁of▁sentence\uff5c>)",
+        r"(?:<\uff5ctool▁output▁end\uff5c>(?=<\uff5cAssistant\uff5c>)|<\uff5cAssistant\uff5c>(?:<think>\n)?|<\uff5ctool▁outputs▁end\uff5c>)(?P<written>.*?<\uff5cend▁of▁sentence\uff5c>)",
         "system calls text_calls calls_at_once thought_calls",
         "deepseekv3",
     ),
