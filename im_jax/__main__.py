@@ -18,6 +18,7 @@ COMMANDS: Final = MappingProxyType(
         "generate": "im_jax.generate",
         "inspect_loss": "im_jax.inspect_loss",
         "data_report": "im_jax.data_report",
+        "cache": "im_jax.cache",
         "sweep": "im_jax.sweep",
         "markov": "im_jax.markov",
         "bench": "im_jax.bench.__main__",

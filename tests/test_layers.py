@@ -30,6 +30,7 @@ DOORS = (
     "generate",
     "inspect_loss",
     "data_report",
+    "cache",
     "sweep",
     "sweep_worker",
     "markov",

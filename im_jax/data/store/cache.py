@@ -1,6 +1,6 @@
 """Encoded sets on disk: found by their key, made by one process, and waited for by the others.
 
-    CACHE/sets/KEY/                  a whole set
+    CACHE/sets/KEY/                  a whole set; its manifest has the time of its last use
     CACHE/sets/KEY.HOST-PID.part/    one that is being written, renamed at the end
     CACHE/sets/KEY.lock.1            who writes it
     CACHE/plans/, CACHE/digests/     packing plans, and digests of files
@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from im_jax.activity import Activity
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.store.contents import NOT_WRITABLE
-from im_jax.data.store.folder import FolderWriter, open_folder, sync_folder
+from im_jax.data.store.folder import MANIFEST, FolderWriter, open_folder, sync_folder
 from im_jax.data.store.turns import Held, Waiting
 from im_jax.errors import DataError, StorageError
 
@@ -86,8 +86,10 @@ class KeptSet:
             return None
         except DataError as error:
             self._notes.append(f"{error}; encoded anew")
-            self._remove(self._place)
+            remove_set(self._place)
             return None
+        with contextlib.suppress(OSError):  # the cache may be only to read
+            os.utime(self._place / MANIFEST)
         return Found(dataset, facts, tuple(self._notes), self._place)
 
     def find_or_make(self, make: Make, doing: Activity) -> Found:
@@ -145,7 +147,7 @@ class KeptSet:
             ) from None
         finally:
             writer.close()
-            self._remove(writer.folder)
+            remove_set(writer.folder)
         held.done()
 
     def _put(self, folder: pathlib.Path) -> None:
@@ -164,18 +166,19 @@ class KeptSet:
             with contextlib.suppress(OSError):
                 changed = max((file.stat().st_mtime for file in [left, *left.iterdir()]), default=now)
                 if left.name.startswith(f"{self._key}.") or now - changed > _OLD_SECONDS:
-                    self._remove(left)
+                    remove_set(left)
 
-    def _remove(self, folder: pathlib.Path) -> None:
-        """Remove a folder, so that it is never half there under the name of a set."""
-        if not folder.exists():
-            return
-        doomed = folder
-        if not folder.name.endswith(".part"):
-            doomed = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
-            with contextlib.suppress(OSError):
-                folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+
+def remove_set(folder: pathlib.Path) -> None:
+    """Remove a folder, so that it is never half there under the name of a set."""
+    if not folder.exists():
+        return
+    doomed = folder
+    if not folder.name.endswith(".part"):
+        doomed = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
+        with contextlib.suppress(OSError):
+            folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 @contextlib.contextmanager

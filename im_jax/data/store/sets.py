@@ -107,7 +107,12 @@ def encoded_set(
         totals.refuse_nothing(files.place)
         refuse_changed(contents)
         counts, names = counts_to_json(totals.report), totals.names.to_json()
-        return {"counts": counts, "names": names, "paths": files.paths}
+        asked = {
+            "template": job.data.template,
+            "tokenizer": job.tokenizer_path,
+            "max_length": job.data.max_length,
+        }
+        return {"counts": counts, "names": names, "paths": files.paths, "asked": asked}
 
     if kept is None or is_small:
         found = _in_memory(make)

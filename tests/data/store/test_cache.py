@@ -22,7 +22,7 @@ import pytest
 from im_jax.activity import Unit
 from im_jax.config import Config, DataConfig, EvalConfig, TokenizerConfig
 from im_jax.data.prepare import Prepared, prepare
-from im_jax.data.store import contents, encoding, folder, key, sets, turns
+from im_jax.data.store import contents, encoding, folder, key, listing, sets, turns
 from im_jax.data.store.cache import cache_folder
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import DataError, StorageError
@@ -218,6 +218,17 @@ def test_small_sets_are_not_kept(tmp_path: Path) -> None:
     small.write_text('{"prompt": "a", "completion": "b"}\n' * 400)
     prepared(config(small))
     assert not (tmp_path / "cache" / "sets").exists()
+
+
+def test_opening_a_set_is_its_last_use(path: Path) -> None:
+    prepared(config(path))
+    (place,) = kept(config(path))
+    os.utime(place, (1e9, 1e9))
+    os.utime(place / "manifest.json", (1e9, 1e9))
+    cache = Path(config(path).data.cache)
+    assert [each.used for each in listing.cached_sets(cache)] == [1e9]
+    prepared(config(path))
+    assert time.time() - listing.cached_sets(cache)[0].used < 60
 
 
 @pytest.mark.parametrize("harm", ["truncate", "remove", "manifest"])
