@@ -84,7 +84,7 @@ class Answers:
             common = len(_OPEN_MARK.sub("", written[:common]))
         more, missing = prompted[common:], header[common:]
         notes = []
-        if more.strip():
+        if more:
             notes.append(f"the generation prompt goes on with {_shown(more)}, which training texts lack")
         if missing.strip():
             notes.append(

@@ -214,6 +214,15 @@ def test_answers_that_only_the_next_message_ends_are_refused() -> None:
             "one turn",
             ("the generation prompt goes on with '<think>', which training texts lack",),
         ),
+        (
+            "Nemotron-3",
+            "",
+            "one turn",
+            (
+                "the generation prompt goes on with '\\n', which training texts lack; "
+                "answers begin with '</think>', which the generation prompt lacks: it is trained",
+            ),
+        ),
         ("OLMo 3 Think", "inside", "a thought inside", ()),
         ("Nemotron-3", "inside", "a thought inside", ()),
     ],
