@@ -90,10 +90,18 @@ def _records() -> dict[str, str]:
     }
     lines = {f"{name}.jsonl": json.dumps(record) for name, record in bad.items()}
     empty = json.dumps(_TURN | {"completion": ""})
+    answer = {"role": "assistant", "content": "5"}
+    talks = [
+        [other, answer],
+        [other, {**answer, "content": ""}],
+        [other, other, answer],
+        [other, answer, other],
+    ]
     return lines | {
         "even.jsonl": greeting[0].replace(', "weight": 0.5', ""),
         "chat.jsonl": f'{greeting[0][:-1]}, "id": "greeting"}}\n{json.dumps(_TURN)}\n',
         "bad1.jsonl": '{"prompt": "What is 2 + 3? Say." "completion": "5"}',
+        "turns.jsonl": "".join(json.dumps({"messages": talk}) + "\n" for talk in talks),
         "bad2.jsonl": f"{json.dumps(_TURN)}\n{empty}\n",
         "bad8.json": json.dumps([_TURN, _TURN])[:-20],
         "ultrachat/test_sft-00000-of-00001.jsonl": json.dumps(_TURN),

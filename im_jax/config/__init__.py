@@ -11,7 +11,7 @@ Field types must be real types (no postponed annotations): `ml_collections.confi
 from typing import Final
 
 from im_jax.config.checkpoint import CheckpointConfig
-from im_jax.config.data import TEMPLATES, DataConfig, FieldNames, SubsetConfig
+from im_jax.config.data import TEMPLATES, DataConfig, FieldNames, SubsetConfig, TurnsConfig
 from im_jax.config.eval import EvalConfig
 from im_jax.config.fields import (
     as_flag,
@@ -63,6 +63,7 @@ __all__ = [
     "SubsetConfig",
     "TokenizerConfig",
     "TrainConfig",
+    "TurnsConfig",
     "When",
     "as_flag",
     "at_least",

@@ -49,6 +49,38 @@ class SubsetConfig:
 
 
 @dataclass
+class TurnsConfig:
+    """What becomes of turns that many conversations have and not everybody wants to train on."""
+
+    empty: str = setting(
+        "stop",
+        "A turn of user or assistant without text: `stop`, `skip` the record, `drop_turn`, or `keep` it.",
+        choices=("stop", "skip", "drop_turn", "keep"),
+        see="data.md#turns",
+    )
+    first_assistant: str = setting(
+        "stop",
+        "The assistant opens: `stop`, `skip` the record, or `drop_turn`: all before the user's first.",
+        choices=("stop", "skip", "drop_turn"),
+        see="data.md#turns",
+    )
+    repeated: str = setting(
+        "keep",
+        "Several turns of user or assistant in a row: `keep` them, `stop`, `skip` the record, `merge` their "
+        "texts, or `drop_turn`: all but the last.",
+        choices=("keep", "stop", "skip", "merge", "drop_turn"),
+        see="data.md#turns",
+    )
+    last_user: str = setting(
+        "keep",
+        "The user speaks last: `keep` it as text of the instruction, `stop`, `skip` the record, or "
+        "`drop_turn`: all behind the last answer.",
+        choices=("keep", "stop", "skip", "drop_turn"),
+        see="data.md#turns",
+    )
+
+
+@dataclass
 class DataConfig:
     """Which examples are trained on, and how they become rows of tokens."""
 
@@ -94,6 +126,7 @@ class DataConfig:
     name: str = setting("", "Name of the data set, with config and version if wanted.", when=_TFDS)
     split: str = setting("train", "Split of a TFDS data set, or of a folder.", when=_FILES)
     fields: FieldNames = group(FieldNames, when=_FILES)
+    turns: TurnsConfig = group(TurnsConfig, when=_FILES)
     num_generated: int = setting(2000, "Number of examples.", bounds=at_least(1), when=_GENERATED)
     rewrites: RewritesConfig = group(RewritesConfig, when=_REWRITES)
     seed: int = setting(

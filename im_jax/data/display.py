@@ -112,10 +112,12 @@ def totals(report: DataReport) -> list[tuple[str, str]]:
         ("dropped: too long", f"{counts['too_long']:,}"),
         ("dropped: without output", f"{counts['without_output']:,}"),
         ("dropped: malformed", f"{counts['malformed']:,}"),
+        *((f"dropped: {reason}", f"{count:,}") for reason, count in report.left_out_by_turns.items()),
         ("kept, but nothing carries loss", f"{counts['without_target']:,}"),
         ("special tokens inside messages", f"{counts['special_in_content']:,}"),
         ("text that nothing reads", report.unread_text() or "none"),
     ]
+    rows += [("turns", report.turns_text())] if report.turn_choices else []
     rows += [("note", text) for text in report.notes_text()]
     return rows
 

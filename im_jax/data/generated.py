@@ -7,7 +7,8 @@ have two or three turns.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, SupportsIndex
 
 from im_jax.data.records.conversation import Conversation, Message
@@ -225,6 +226,7 @@ class GeneratedSource:
     """Conversation `i` depends on the seed and `i` alone, so a larger set begins with the smaller one."""
 
     skipped: Sequence[str] = ()
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, num_examples: int, seed: int = 0):
         self._indices = range(num_examples)

@@ -222,6 +222,7 @@ class Encoder:
         dataset, report = joined.finish(), totals.report
         report.skipped[:0] = source.skipped
         report.malformed += len(source.skipped)
+        report.left_out_by_turns.update(source.left_out)
         report.count_targets(dataset, self.class_weights)
         return dataset, report
 

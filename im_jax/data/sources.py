@@ -1,6 +1,6 @@
 """Where conversations come from: one interface, and the choice that `data.source` makes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, SupportsIndex, runtime_checkable
 
 from im_jax.config import DataConfig
@@ -23,7 +23,11 @@ class Source(Protocol):
 
     @property
     def skipped(self) -> Sequence[str]:
-        """One message for each record that was left out; it has no index."""
+        """One message for each malformed record; it has no index."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Number of records that `data.turns` left out, by reason; they have none either."""
 
     def __len__(self) -> int: ...
 
@@ -45,11 +49,11 @@ def make_source(data: DataConfig) -> Source:
             raise ConfigError(f"data.num_generated is {data.num_generated}; set it to 1 or more")
         return GeneratedSource(data.num_generated, data.seed)
     if data.source == "jsonl":
-        return JsonlSource(jsonl_files(data), data.fields, data.on_bad_example)
+        return JsonlSource(jsonl_files(data), data.fields, data.on_bad_example, data.turns)
     if data.source != "tfds":
         raise ConfigError(f"data.source is {data.source!r}; set one of {', '.join(READ_HERE)}")
     split = tfds_split(data)
-    return CheckedRecords(split.chunks(), split.place, data.fields, data.on_bad_example)
+    return CheckedRecords(split.chunks(), split.place, data.fields, data.on_bad_example, data.turns)
 
 
 def tfds_split(data: DataConfig) -> "TfdsSplit":

@@ -24,10 +24,12 @@ _NAME_SHOWN: Final = 60
 
 @dataclass
 class DataReport:
-    """Counts over a source. Every example of the source is in exactly one of the first five counts."""
+    """Counts over a source. Every example of the source is in exactly one of the first six counts."""
 
     malformed: int = 0
     """Records that were left out by `data.on_bad_example=skip`."""
+    left_out_by_turns: Counter[str] = field(default_factory=Counter)
+    """Records that a choice of `data.turns` leaves out, by reason."""
     too_long: int = 0
     """Left out by `data.truncation=drop`."""
     without_output: int = 0
@@ -44,6 +46,8 @@ class DataReport:
     """Special tokens, such as `</s>`, written inside messages."""
     unread: Counter[str] = field(default_factory=Counter)
     """Records by field whose text nothing reads; all records but malformed ones."""
+    turn_choices: Counter[str] = field(default_factory=Counter)
+    """Usable records by what choices of `data.turns` did with them: see `records.turns.DONE`."""
     notes: Counter[str] = field(default_factory=Counter)
     """Examples by what the chat template does that a user should know: see `templates.Rendered.notes`."""
     tokens: jt.Int64[np.ndarray, " C"] = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
@@ -67,7 +71,8 @@ class DataReport:
     @property
     def total(self) -> int:
         """Records in the source."""
-        return self.malformed + self.too_long + self.without_output + self.kept
+        left_out = self.left_out_by_turns.total() + self.too_long + self.without_output
+        return self.malformed + left_out + self.kept
 
     def leave_out(self, measured: Mapping[str, int]) -> None:
         """Remember how long an example was that is not kept, which a reader of the data asks for first."""
@@ -114,6 +119,7 @@ class DataReport:
         """For a reader: how many examples are not trained on, and why; empty: none."""
         counts = {
             "malformed": self.malformed,
+            **{f"{reason} (data.turns)": n for reason, n in self.left_out_by_turns.items()},
             "too long": self.too_long,
             "without output": self.without_output,
             "without a token that carries loss": self.without_target,
@@ -131,6 +137,8 @@ class DataReport:
             lines.append(f"  special tokens written inside messages: {self.special_in_content:,}")
         if self.unread:
             lines.append(f"  text that nothing reads: {self.unread_text()}")
+        if self.turn_choices:
+            lines.append(f"  turns: {self.turns_text()}")
         lines += [f"  note: {text}" for text in self.notes_text()]
         if self.left_out_by_recipe:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out_by_recipe.items())
@@ -150,12 +158,14 @@ class DataReport:
             "examples": self.kept,
             "in_source": self.total,
             "malformed": self.malformed,
+            "left_out_by_turns": dict(self.left_out_by_turns),
             "too_long": self.too_long,
             "without_output": self.without_output,
             "without_target": self.without_target,
             "truncated": self.truncated,
             "special_in_content": self.special_in_content,
             "unread": dict(self.unread),
+            "turn_choices": dict(self.turn_choices),
             "notes": dict(self.notes),
             "left_out_by_recipe": dict(self.left_out_by_recipe),
             "tokens": by_class,
@@ -171,6 +181,10 @@ class DataReport:
             for name, count in self.unread.most_common(_NAMED)
         ]
         return ", ".join([*named, *(["..."] if len(self.unread) > _NAMED else [])])
+
+    def turns_text(self) -> str:
+        """What choices of `data.turns` did, the most frequent first, each with its number of examples."""
+        return ", ".join(f"{done} in {count:,}" for done, count in self.turn_choices.most_common())
 
     def notes_text(self) -> list[str]:
         """What the chat template does, the most frequent first, each with its number of examples."""

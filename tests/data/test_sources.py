@@ -123,7 +123,7 @@ def test_a_bad_line_stops_with_file_line_and_field(tmp_path: Path, bad: bytes) -
     message = refusal(path)
     assert message.startswith(f"{path}:3: ")
     assert BAD_LINES[bad] in message
-    assert message.endswith("(--config.data.on_bad_example=skip leaves such out)")
+    assert message.endswith("--config.data.on_bad_example=skip leaves such out)")
     assert "\n" not in message
 
 

@@ -238,6 +238,34 @@ def test_the_command_prepares_and_says_how_to_train_on_it(files: dict[str, str],
     assert len(tfds_source("instruction_jsonl", str(tmp_path), "test")) == 1
 
 
+def test_the_command_chooses_what_becomes_of_turns_and_says_what_reads_them(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        [
+            {"prompt": "a", "completion": ""},
+            {"messages": [{"role": role, "content": "x"} for role in ("assistant", "user", "assistant")]},
+            {"messages": [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]},
+        ],
+    )
+    flags = (f"--path={path}", f"--data_dir={tmp_path}", "--turns.first_assistant=drop_turn")
+    refused = run_command(*flags)
+    assert refused.returncode == 2 and "(--turns.empty=skip, drop_turn or keep decides it; " in refused.stderr
+    result = run_command(*flags, "--turns.empty=keep", "--turns.last_user=skip")
+    assert "  turns: an empty turn kept in 1, turns before the user's first left out in 1\n" in result.stdout
+    assert "  left out: 1 that end with the user\n" in result.stdout
+    assert f"--config.data.path={tmp_path} --config.data.turns.empty=keep\n" in result.stdout
+    data = DataConfig(source="tfds", name="instruction_jsonl", path=str(tmp_path))
+    with pytest.raises(DataError, match=r"train:0: field `messages\[1\]\.content` is empty: ''"):
+        make_source(data)
+    for empty, count in (("keep", 2), ("skip", 1)):
+        data.turns.empty = empty
+        source = make_source(data)
+        assert len(source) == count and sum(source.left_out.values()) == 2 - count
+    kept = contents(make_source(data))
+    expected = (Message("user", "x"), Message("assistant", "x"))
+    assert [each[1] for each in kept] == [expected]
+
+
 def test_the_command_shows_a_mistake_in_one_line_with_its_own_flags(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"query": "a", "solution": "b"}])
     result = run_command(f"--path={path}", f"--data_dir={tmp_path}")

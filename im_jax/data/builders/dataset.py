@@ -12,11 +12,10 @@ from typing import Any, Final
 import numpy as np
 import tensorflow_datasets as tfds
 
-from im_jax.config import FieldNames
+from im_jax.config import FieldNames, TurnsConfig
 from im_jax.data.files import located
 from im_jax.data.jsonl import JsonlSource
-from im_jax.data.records import Conversation, Message
-from im_jax.data.records.formats import DEFAULT_FIELDS
+from im_jax.data.records import DEFAULT_FIELDS, DEFAULT_TURNS, Conversation, Message
 from im_jax.errors import DataError
 
 NAME: Final = "instruction_jsonl"
@@ -98,6 +97,7 @@ def prepare(
     data_dir: str | os.PathLike[str],
     fields: FieldNames = DEFAULT_FIELDS,
     on_bad_example: str = "stop",
+    turns: TurnsConfig = DEFAULT_TURNS,
 ) -> InstructionJsonl:
     """Writes files to `data_dir/instruction_jsonl`, or finds that they are written there already.
 
@@ -106,6 +106,7 @@ def prepare(
         data_dir: where TFDS data sets live.
         fields: what the fields of a record are called in the files.
         on_bad_example: `stop` or `skip`.
+        turns: what becomes of turns that are not as most are.
 
     Returns:
         The builder, whose `info` counts the examples and whose `sources` hold what was skipped.
@@ -115,7 +116,7 @@ def prepare(
     """
     by_split = {"train": paths} if isinstance(paths, str) else paths
     sources = {
-        split: JsonlSource(located(path, "path", (split,)), fields, on_bad_example, field="path")
+        split: JsonlSource(located(path, "path", (split,)), fields, on_bad_example, turns, "path")
         for split, path in by_split.items()
     }
     builder = InstructionJsonl(sources=sources, data_dir=os.fspath(data_dir))

@@ -2,18 +2,19 @@
 
     python -m im_jax.data.builders.instruction_jsonl --path=train.jsonl.gz --data_dir=/data
         [--split=NAME=FILE ...] [--on_bad_example=stop|skip] [--fields.FIELD=NAME ...]
+        [--turns.FIELD=CHOICE ...]
 
 Flags are called as the fields of `config.data`. The order is that of the files, so training on either gives
 the same run. The files written are ArrayRecord; TensorFlow is not needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from absl import flags
 
 from im_jax.command_line import PlainCommand, read_flags
-from im_jax.config import Config, FieldNames, records
+from im_jax.config import Config, FieldNames, TurnsConfig, records
 from im_jax.console import print_text
 from im_jax.errors import ConfigError, DataError
 from im_jax.text import counted, in_one_line
@@ -21,7 +22,6 @@ from im_jax.text import counted, in_one_line
 if TYPE_CHECKING:
     from im_jax.data.builders.dataset import InstructionJsonl
 
-_PREFIX: Final = "data.fields."
 _MISSING: Final = {
     "path": "set --path=FILE, or several joined by commas",
     "data_dir": "set --data_dir=DIR, where TFDS data sets live",
@@ -36,14 +36,14 @@ def main(argv: Sequence[str]) -> None:
         if not given[name]:
             raise ConfigError(f"--{name} is not given; {_MISSING[name]}")
     paths = split_files(given["path"], given["split"])
-    fields = FieldNames(**{name: given[f"fields.{name}"] for name in _field_names()})
+    fields, turns = FieldNames(**_of_group(given, "fields")), TurnsConfig(**_of_group(given, "turns"))
     from im_jax.data.builders.dataset import prepare  # only now: flags have been read, and TFDS is slow
 
     try:
-        builder = prepare(paths, given["data_dir"], fields, given["on_bad_example"])
+        builder = prepare(paths, given["data_dir"], fields, given["on_bad_example"], turns)
     except DataError as error:
         raise DataError(str(error).replace("--config.data.", "--")) from error
-    report(builder, given["data_dir"])
+    report(builder, given["data_dir"], turns)
 
 
 def split_files(train: str, others: Sequence[str]) -> dict[str, str]:
@@ -63,7 +63,7 @@ def split_files(train: str, others: Sequence[str]) -> dict[str, str]:
     return paths
 
 
-def report(builder: "InstructionJsonl", data_dir: str) -> None:
+def report(builder: "InstructionJsonl", data_dir: str, turns: TurnsConfig) -> None:
     """Say what was written, and how to train on it."""
     from im_jax.data.statistics import DataReport  # with `dataset`, which is imported by now
 
@@ -72,12 +72,20 @@ def report(builder: "InstructionJsonl", data_dir: str) -> None:
         counts = DataReport()
         for i in range(len(source)):
             counts.unread.update(source[i].unread)
+            counts.turn_choices.update(source[i].turn_choices)
         if counts.unread:
             print_text(f"  text that nothing reads: {counts.unread_text()}")
+        if counts.turn_choices:
+            print_text(f"  turns: {counts.turns_text()}")
+        for reason, count in source.left_out.items():
+            print_text(f"  left out: {count:,} {reason}")
         for message in source.skipped:
             print_text(f"  skipped {in_one_line(message)}")
     print_text(f"Written to {builder.data_path}. Train on it with:")
-    print_text(f"  --config.data.source=tfds --config.data.name={builder.name} --config.data.path={data_dir}")
+    kept = " --config.data.turns.empty=keep" if turns.empty == "keep" else ""
+    print_text(
+        f"  --config.data.source=tfds --config.data.name={builder.name} --config.data.path={data_dir}{kept}"
+    )
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -87,13 +95,17 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string("split", [], "One more split, as NAME=FILE.", flag_values=values)
     bad: Any = known["data.on_bad_example"]
     flags.DEFINE_enum("on_bad_example", bad.default, bad.choices, bad.help, flag_values=values)
-    for name in _field_names():
-        field = known[_PREFIX + name]
-        flags.DEFINE_string(f"fields.{name}", field.default, field.help, flag_values=values)
+    for name, field in known.items():
+        flag = name.removeprefix("data.")
+        if name.startswith("data.fields."):
+            flags.DEFINE_string(flag, field.default, field.help, flag_values=values)
+        if name.startswith("data.turns."):
+            flags.DEFINE_enum(flag, field.default, field.choices, field.help, flag_values=values)
 
 
-def _field_names() -> list[str]:
-    return [name.removeprefix(_PREFIX) for name in records(Config) if name.startswith(_PREFIX)]
+def _of_group(given: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """The flags `--GROUP.FIELD`, by field."""
+    return {name.partition(".")[2]: value for name, value in given.items() if name.startswith(f"{group}.")}
 
 
 run = PlainCommand(__doc__ or "", main, define_flags)

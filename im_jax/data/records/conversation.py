@@ -26,7 +26,8 @@ class Message:
     role: str
     """One of `ROLES`."""
     content: str
-    """Empty only where the assistant thinks or calls tools and says nothing, or a tool answers nothing."""
+    """Empty only where the assistant thinks or calls tools and says nothing, a tool answers nothing, or with
+    `data.turns.empty=keep`."""
     weight: float = 1.0
     """Multiplies the loss weight of the message's tokens; a float32 value, as in `Batch`."""
     input: str = ""
@@ -63,3 +64,5 @@ class Conversation:
     """Fields of the record whose text is no part of the conversation."""
     tools: tuple[str, ...] = ()
     """JSON text of each tool that the assistant may call, as the record describes it."""
+    turn_choices: tuple[str, ...] = ()
+    """What choices of `data.turns` did with it: see `turns.DONE`."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from im_jax.config import FieldNames
+from im_jax.config import FieldNames, TurnsConfig
 from im_jax.data.files import BadRecord, Record
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.records.formats import DEFAULT_FIELDS, OPTIONAL, format_of
@@ -26,30 +26,34 @@ from im_jax.data.records.naming import as_messages
 from im_jax.data.records.refusals import described, fail
 from im_jax.data.records.texts import optional_text
 from im_jax.data.records.tools import TOOLS, tool_descriptions
-from im_jax.data.records.turns import Turn, checked
+from im_jax.data.records.turns import DEFAULT_TURNS, Turn, settle
 from im_jax.data.records.unread import refuse_parts, said_again, unread_fields
 from im_jax.data.records.values import holds_something
 from im_jax.errors import DataError
 
 
-def conversation_of(record: Record | BadRecord, fields: FieldNames = DEFAULT_FIELDS) -> Conversation:
+def conversation_of(
+    record: Record | BadRecord, fields: FieldNames = DEFAULT_FIELDS, turns: TurnsConfig = DEFAULT_TURNS
+) -> Conversation:
     """The conversation of a record of a file.
 
     Raises:
         DataError: it could not be decoded, or is malformed.
+        LeftOutByTurns: `turns` leaves it out.
     """
     if isinstance(record, BadRecord):
         raise DataError(record.message)
-    return conversation_from_record(record.value, record.origin, fields)
+    return conversation_from_record(record.value, record.origin, fields, turns)
 
 
 def conversation_from_record(
-    record: object, origin: str, fields: FieldNames = DEFAULT_FIELDS
+    record: object, origin: str, fields: FieldNames = DEFAULT_FIELDS, turns: TurnsConfig = DEFAULT_TURNS
 ) -> Conversation:
     """Turns a decoded record into a conversation; the id is the record's own or else its origin.
 
     Raises:
         DataError: for a malformed record, naming origin, field and value.
+        LeftOutByTurns: `turns` leaves it out.
     """
     if not isinstance(record, dict):
         raise DataError(f"{origin}: is {described(record)}; each record must be a JSON object")
@@ -59,11 +63,12 @@ def conversation_from_record(
     read = {getattr(fields, name) for name in (*required, *OPTIONAL[required])} | {"id"}
     refuse_parts(record, read, origin)
     refuse_record_weights(record, read, origin)
-    messages = checked(_FORMATS[required](record, origin, fields), origin, getattr(fields, required[-1]))
+    found = _FORMATS[required](record, origin, fields)
+    settled = settle(found, origin, getattr(fields, required[-1]), turns)
     tools = tool_descriptions(record, read, origin)
-    read |= {*TOOLS, *said_again(record, fields.prompt, messages)}
+    read |= {*TOOLS, *said_again(record, fields.prompt, [turn.message for turn in found])}
     unread = unread_fields(record, read, lists)
-    return Conversation(_identity(record, origin), messages, origin, unread, tools)
+    return Conversation(_identity(record, origin), settled.messages, origin, unread, tools, settled.done)
 
 
 def _lists(record: dict[str, Any], required: tuple[str, ...], fields: FieldNames) -> list[str]:

@@ -18,9 +18,14 @@ def required_text(record: dict[str, Any], key: str, where: str, origin: str) -> 
 
 def refuse_empty(record: Mapping[str, Any], key: str, where: str, origin: str) -> NoReturn:
     """Stop at a field that has no text. Raises `DataError`, which says whether it is there."""
+    fail(origin, where, empty_text(record, key))
+
+
+def empty_text(record: Mapping[str, Any], key: str) -> str:
+    """What is wrong with a field that has no text, and what to do."""
     problem = "is missing" if key not in record else "is null"
     problem = problem if record.get(key) is None else f"is empty: {shown(record[key])}"
-    fail(origin, where, f"{problem}; give it some text or remove the record")
+    return f"{problem}; give it some text or remove the record"
 
 
 def optional_text(record: dict[str, Any], key: str, where: str, origin: str) -> str:

@@ -26,6 +26,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "same": _same(report),
         "special_in_content": counts.special_in_content,
         "unread": dict(counts.unread),
+        "turn_choices": dict(counts.turn_choices),
+        "left_out_by_turns": dict(counts.left_out_by_turns),
         "left_out_by_recipe": dict(counts.left_out_by_recipe),
         "malformed": list(counts.skipped),
         "fits": _fits(report),

@@ -1,6 +1,6 @@
 """Figures as a reader sees them, and the rows of the tables that both text and page have."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from im_jax.data.report.build import Report
@@ -111,6 +111,7 @@ def fates(report: Report) -> list[tuple[str, str, int]]:
         ("too_long", "dropped: too long", counts.too_long),
         ("unused", "kept, not used", report.unused),
         ("malformed", "dropped: malformed", counts.malformed),
+        ("by_turns", "dropped: by data.turns", counts.left_out_by_turns.total()),
     ]
     return rows
 
@@ -176,6 +177,10 @@ def findings(report: Report) -> list[str]:
         )
     if counts.malformed:
         found.append(f"{counted(counts.malformed, 'record')} of {total:,} cannot be used: see below.")
+    if counts.left_out_by_turns:
+        found.append(f"Records left out by data.turns: {_listed(counts.left_out_by_turns)}.")
+    if counts.turn_choices:
+        found.append(f"Turns (data.turns): {counts.turns_text()}.")
     if repeated := report.same.twice.count + report.same.across.count:
         found.append(f"{counted(repeated, 'training example')} repeated, but for case and white space.")
     if leaks := report.same.leaks.count:
@@ -193,12 +198,15 @@ def findings(report: Report) -> list[str]:
             f"{counted(counts.special_in_content, 'special token')} written inside messages, read as such."
         )
     if counts.left_out_by_recipe:
-        named = counts.left_out_by_recipe.items()
-        reasons = ", ".join(f"{n:,} {in_one_line(reason)}" for reason, n in named)
+        reasons = _listed(counts.left_out_by_recipe)
         found.append(f"Records that are no part of the set by its recipe: {reasons}.")
     if counts.unread:
         found.append(f"Text that nothing reads: {counts.unread_text()}.")
     return found
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {in_one_line(reason)}" for reason, count in counts.items())
 
 
 def trained_by(report: Report, measured: Measured) -> list[tuple[str, int, str]]:

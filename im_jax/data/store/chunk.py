@@ -10,10 +10,9 @@ from im_jax.config import DataConfig
 from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, dataset_of
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedTexts, encode_rendered
-from im_jax.data.files import CHUNK, BadRecord, Chunk, LeftOutRecord, Record
+from im_jax.data.files import CHUNK, Chunk, LeftOutRecord
 from im_jax.data.ids import Ids
-from im_jax.data.records import Conversation, NameCheck, conversation_of
-from im_jax.data.records.bad_examples import BadExamples
+from im_jax.data.records import Conversation, NameCheck, RecordReader
 from im_jax.data.sources import Source
 from im_jax.data.statistics import DataReport, measures
 from im_jax.data.templates import Rendered, Template, make_template
@@ -154,9 +153,9 @@ class _Reading:
 
     def __init__(self, data: DataConfig, template: Template) -> None:
         self._data, self._template = data, template
-        self._bad = BadExamples(data.on_bad_example)
-        self.names = NameCheck(data.fields)
-        self.report = DataReport(skipped=self._bad.skipped)
+        self._reader = RecordReader(data.fields, data.turns, data.on_bad_example)
+        self.names = self._reader.names
+        self.report = DataReport(skipped=self._reader.skipped, left_out_by_turns=self._reader.left_out)
         self.usable = 0
 
     def read(self, chunk: AnyChunk) -> Iterator[tuple[Conversation, Rendered]]:
@@ -165,11 +164,12 @@ class _Reading:
             if isinstance(record, LeftOutRecord):
                 self.report.left_out_by_recipe[record.reason] += 1
                 continue
-            conversation = self._conversation(record)
+            conversation = record if isinstance(record, Conversation) else self._reader.read(record)
             if conversation is None:
                 continue
             self.usable += 1
             self.report.unread.update(conversation.unread)
+            self.report.turn_choices.update(conversation.turn_choices)
             try:
                 rendered = self._template.render(conversation)
             except DataError as error:
@@ -179,15 +179,3 @@ class _Reading:
             else:
                 self.report.notes.update(rendered.notes)
                 yield conversation, rendered
-
-    def _conversation(self, record: Record | BadRecord | Conversation) -> Conversation | None:
-        if isinstance(record, Conversation):
-            return record
-        try:
-            conversation = conversation_of(record, self._data.fields)
-        except DataError as error:
-            self._bad.meet(error)
-            return None
-        assert isinstance(record, Record)
-        self.names.see(record.value)
-        return conversation

@@ -9,7 +9,7 @@ from im_jax.activity import Activity, Unit
 from im_jax.config import DataConfig
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.records import NameCheck
-from im_jax.data.records.bad_examples import BadExamples
+from im_jax.data.records.bad_examples import refuse_nothing
 from im_jax.data.statistics import DataReport
 from im_jax.data.store.chunk import AnyChunk, ChunkEncoder, Conversations, EncodedChunk, Job
 from im_jax.data.store.counts import add_counts
@@ -25,7 +25,6 @@ class Totals:
     """What is known of a source when all of it is encoded."""
 
     def __init__(self, data: DataConfig) -> None:
-        self._bad = BadExamples(data.on_bad_example)
         self.names = NameCheck(data.fields)
         self.report = DataReport()
         self.usable = 0
@@ -38,8 +37,8 @@ class Totals:
 
     def refuse_nothing(self, place: str) -> None:
         """Stop where no record of a source is usable. Raises `DataError`, naming the place."""
-        self._bad.skipped, self._bad.count = self.report.skipped, self.report.malformed
-        self._bad.refuse_nothing(self.usable, place)
+        report = self.report
+        refuse_nothing(self.usable, report.malformed, report.skipped, report.left_out_by_turns, place)
 
 
 def encode_all(

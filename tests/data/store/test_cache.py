@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from im_jax.activity import Unit
-from im_jax.config import Config, DataConfig, EvalConfig, TokenizerConfig
+from im_jax.config import Config, DataConfig, EvalConfig, TokenizerConfig, TurnsConfig
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.store import contents, encoding, folder, key, listing, sets, turns
 from im_jax.data.store.cache import cache_folder
@@ -109,6 +109,7 @@ def test_a_second_start_encodes_nothing_and_is_the_same(path: Path, encoded: lis
         {"template": "chatml"},
         {"truncation": "keep_output"},
         {"drop_without_output": False},
+        *({"turns": TurnsConfig(**{rule: "skip"})} for rule in vars(TurnsConfig())),
     ],
 )
 def test_what_decides_the_examples_is_another_set(other: Any, path: Path, encoded: list[int]) -> None:

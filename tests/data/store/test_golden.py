@@ -3,12 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from im_jax.config import DataConfig
+from im_jax.config import DataConfig, TurnsConfig
 from im_jax.data.files import File, chunks
+from im_jax.data.statistics import DataReport
 from im_jax.data.store.chunk import CODE, Job
 from im_jax.data.store.folder import FolderWriter
 
@@ -28,6 +30,15 @@ RECORDS = [
     {"prompt": "Count.", "completion": "one two three " * 12},
     {"prompt": "", "completion": "malformed"},
 ]
+TURNS = [
+    {"messages": [{"role": role, "content": text} for role, text in turns]}
+    for turns in (
+        [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")],
+        [("user", "a"), ("assistant", " "), ("user", "c"), ("assistant", "d")],
+        [("assistant", "a"), ("user", "b"), ("user", "c"), ("assistant", "d")],
+        [("user", "a"), ("assistant", "b"), ("assistant", "c"), ("user", "d")],
+    )
+]
 JINJA = "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{{ eos_token }}\n{% endfor %}"
 EXPECTED = {
     8: {
@@ -43,28 +54,21 @@ EXPECTED = {
         "jinja, right": "16a90df11a66fb68",
         "jinja, keep_output": "8533217180139ba8",
         "jinja, drop": "e3f770ce16763ab3",
+        "turns, default": "1029b190f336f41c",
+        "turns, skip": "dfc0596d7a9c721c",
+        "turns, drop_turn": "c520cc8a93a7634e",
+        "turns, others": "9dcee0dffc31152d",
     },
 }
 
 
 def encoded_digest(folder: Path, template: str, truncation: str) -> str:
     """Of all arrays as they are written, and of all counts."""
-    path = folder / "d.jsonl"  # read by its name alone, which is in the ids and messages
-    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     (folder / "t.jinja").write_text(JINJA)
     if template == "jinja":
         template = str(folder / "t.jinja")
     data = DataConfig(max_length=150, template=template, truncation=truncation, on_bad_example="skip")
-    encoder = Job(data, "bytes").encoder()
-    (chunk,) = chunks([File(path.name)], "data.path")
-    encoded = encoder.encode(chunk)
-    writer = FolderWriter(folder / "set")
-    writer.add(encoded.dataset)
-    writer.finish({})
-    digest = hashlib.sha256()
-    for file in sorted((folder / "set").glob("*.bin")):
-        digest.update(file.name.encode() + file.read_bytes())
-    report = encoded.report
+    digest, report = _digest(folder, RECORDS, data)
     counts = [
         report.skipped,
         report.without_output,
@@ -76,7 +80,36 @@ def encoded_digest(folder: Path, template: str, truncation: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def turns_digest(folder: Path, turns: TurnsConfig) -> str:
+    """The same of what choices on turns make of conversations."""
+    digest, report = _digest(folder, TURNS, DataConfig(turns=turns, on_bad_example="skip"))
+    counts = [report.skipped, dict(report.left_out_by_turns), dict(report.turn_choices)]
+    digest.update(json.dumps(counts).encode())
+    return digest.hexdigest()[:16]
+
+
+def _digest(folder: Path, records: list[Any], data: DataConfig) -> tuple[Any, DataReport]:
+    path = folder / "d.jsonl"  # read by its name alone, which is in the ids and messages
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    (chunk,) = chunks([File(path.name)], "data.path")
+    encoded = Job(data, "bytes").encoder().encode(chunk)
+    writer = FolderWriter(folder / "set")
+    writer.add(encoded.dataset)
+    writer.finish({})
+    digest = hashlib.sha256()
+    for file in sorted((folder / "set").glob("*.bin")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest, encoded.report
+
+
 CASES = [(t, c) for t in ("tulu", "alpaca", "llama2", "jinja") for c in ("right", "keep_output", "drop")]
+
+CHOICES = {
+    "default": TurnsConfig(),
+    "skip": TurnsConfig("skip", "skip", "skip", "skip"),
+    "drop_turn": TurnsConfig("drop_turn", "drop_turn", "drop_turn", "drop_turn"),
+    "others": TurnsConfig("keep", "drop_turn", "merge", "stop"),
+}
 
 
 @pytest.mark.parametrize(("template", "truncation"), CASES)
@@ -91,6 +124,19 @@ def test_examples_are_encoded_as_they_were(
     )
 
 
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_on_turns_are_as_they_were(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = turns_digest(tmp_path, CHOICES[name])
+    assert found == EXPECTED[CODE][f"turns, {name}"], (
+        f"{name} does otherwise: raise CODE in im_jax/data/store/chunk.py, and expect {found!r} under it here"
+    )
+
+
 def test_the_golden_cases_are_of_this_code() -> None:
     assert max(EXPECTED) == CODE
-    assert np.array([len(value) for value in EXPECTED[CODE].values()]).tolist() == [16] * len(CASES)
+    assert np.array([len(value) for value in EXPECTED[CODE].values()]).tolist() == [16] * (
+        len(CASES) + len(CHOICES)
+    )

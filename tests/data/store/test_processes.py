@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from im_jax.config import DataConfig
+from im_jax.config import DataConfig, TurnsConfig
 from im_jax.data.files import File, chunks
 from im_jax.data.prepare import Encoder
 from im_jax.data.store import processes
@@ -72,6 +72,21 @@ def test_any_number_of_processes_gives_the_same_arrays(tmp_path: Path, small_bpe
                 ours, theirs = getattr(dataset, name), getattr(one, name)
                 assert ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes(), name
         assert counts.as_dict() == report.as_dict() and counts.skipped == report.skipped
+
+
+def test_choices_on_turns_are_the_same_in_any_process(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    changed = {number: {"messages": said[1:] + said} for number in range(50, COUNT, 500)}
+    changed |= {number: {"messages": said[:1] + said} for number in range(60, COUNT, 500)}
+    changed |= {number: {"messages": said + said[:1]} for number in range(70, COUNT, 500)}
+    path = write(tmp_path / "d.jsonl", {number: json.dumps(record) for number, record in changed.items()})
+    turns = TurnsConfig(first_assistant="drop_turn", repeated="merge", last_user="skip")
+    (one, report), (two, counts) = (
+        encoder(encoders=count, turns=turns).encode_files([File(str(path))], "data.path") for count in (1, 2)
+    )
+    assert one.fingerprint() == two.fingerprint() and counts.as_dict() == report.as_dict()
+    assert sorted(report.turn_choices.values()) == [6, 6] and report.left_out_by_turns.total() == 6
+    assert report.total == COUNT
 
 
 @pytest.mark.parametrize("count", [1, 2])

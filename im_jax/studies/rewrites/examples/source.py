@@ -1,6 +1,7 @@
 """Examples of a rewrite task as conversations, for every tokenizer and template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import SupportsIndex
 
 import numpy as np
@@ -14,6 +15,7 @@ class RewriteSource:
     """A task's examples by number: an instruction in the words of `data.rewrites.prompt`, and the answer."""
 
     skipped: Sequence[str] = ()
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, task: RewriteTask, prompt: str, name: str, count: int | None = None) -> None:
         """Args: the task, how it is written, what to call it in ids, and how many of its first examples."""
