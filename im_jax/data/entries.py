@@ -115,6 +115,7 @@ def _only(data: DataConfig, path: str, recipe: str = "") -> DataConfig:
         alone.split = type(data)().split  # of other sources
     if recipe:
         alone.fields = type(data.fields)()
+        alone.turns = registry.find(recipe).turns_for(data.turns)
     return alone
 
 

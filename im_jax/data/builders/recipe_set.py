@@ -25,7 +25,7 @@ from im_jax.data.recipes import registry
 from im_jax.data.recipes.places import how_to_fetch, paths_of
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe, RemoteFile
-from im_jax.data.records import conversation_of
+from im_jax.data.records import DEFAULT_TURNS, conversation_of
 from im_jax.errors import ConfigError, DataError
 
 _HUB: Final = "https://huggingface.co"
@@ -73,11 +73,11 @@ class RecipeSet(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples(files)}
 
     def _generate_examples(self, files: list[File]) -> Iterator[tuple[int, dict[str, Any]]]:
-        number = 0
+        number, turns = 0, self._recipe.turns_for(DEFAULT_TURNS)
         for chunk in recipe_chunks(self._recipe, files, "path"):
             for record in chunk.records():
                 if not isinstance(record, LeftOutRecord):
-                    yield number, example_of(conversation_of(record))
+                    yield number, example_of(conversation_of(record, turns=turns))
                     number += 1
 
 

@@ -6,7 +6,7 @@ reader of records then says what is wrong, and where.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from im_jax.data.recipes.recipe import Conversion, Fields, LeftOut
 from im_jax.data.recipes.wrappers import wrapped
@@ -36,16 +36,18 @@ class Instruction:
     input: str = "input"
     output: str = "output"
     wrap: bool = True
+    with_empty: bool = False
+    """Whether answers without text are of the set; published sets have some, which others leave out."""
 
     def __call__(self, record: Fields, number: int) -> Fields | LeftOut:
-        """An answer without text leaves a record out: published sets have some."""
+        """An answer without text leaves a record out, unless the set is one with them."""
         if "messages" in record:
-            return _ready(record, number)
+            return _MESSAGES(record, number) if self.with_empty else _ready(record, number)
         texts = [record.get(name) for name in (self.instruction, self.input, self.output)]
         instruction, given, output = ("" if text is None else text for text in texts)
         if not all(isinstance(text, str) for text in (instruction, given, output)):
             return record
-        if not output.strip():
+        if not output.strip() and not self.with_empty:
             return LeftOut("without an answer")
         if not instruction.strip():
             return LeftOut("without an instruction")
@@ -247,7 +249,10 @@ def _ready(record: Fields, number: int) -> Fields | LeftOut:
     last = turns[-1] if isinstance(turns, list) and turns else None
     if isinstance(last, dict) and isinstance(last.get("content"), str) and not last["content"].strip():
         return LeftOut("without an answer")
-    return Columns({"messages": "messages", "id": "id"})(record, number)
+    return _MESSAGES(record, number)
+
+
+_MESSAGES: Final = Columns({"messages": "messages", "id": "id"})
 
 
 def _quality(reply: Fields) -> float:

@@ -21,6 +21,7 @@ def described(recipe: Recipe) -> dict[str, Any]:
         "amount": recipe.amount if recipe.share is None else f"the first {recipe.share:.0%} of each source",
         "columns": list(recipe.columns),
         "wrapped": recipe.wraps,
+        "turns": dict(recipe.turns),
         "files": [file.__dict__ for file in recipe.files],
         "or": [file.__dict__ for file in recipe.also],
         "parts": [part.__dict__ for part in recipe.parts],
@@ -52,6 +53,7 @@ def text_of(recipe: Recipe) -> str:
         lines.append("  gated: accept its licence on its page first")
     if recipe.wraps:
         lines.append("  user text: instruction and input in wrappers; plain with data.wrapping=plain")
+    lines += [f"  turns: data.turns.{rule}={choice}" for rule, choice in recipe.turns.items()]
     if (paper := recipe.paper) is not None:
         lines.append(
             f"  paper's Table 5: {paper.examples:,} examples, output {paper.output_words:.2f} words, "

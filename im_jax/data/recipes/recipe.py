@@ -1,8 +1,11 @@
 """What a recipe says of a training set."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from im_jax.config import TurnsConfig
 
 Fields = dict[str, Any]
 """A decoded record."""
@@ -83,6 +86,8 @@ class Recipe:
     """Raised with every change of what comes out, so that what was encoded before is not used."""
     amount: str = "all"
     """How much of it is used, as in `data.mixture`, unless the user says otherwise."""
+    turns: Mapping[str, str] = field(default_factory=dict)
+    """Choices of `data.turns` by which it is the set that is meant, unless the user says otherwise."""
     share: float | None = None
     """Of each of its own sources, the first this many: `recipes.first_come`. None: all."""
     share_by: str = ""
@@ -96,6 +101,12 @@ class Recipe:
     paper: PaperFigures | None = None
     notes: str = ""
     """What a user should know: how it differs from what the paper used, what is unknown."""
+
+    def turns_for(self, turns: TurnsConfig) -> TurnsConfig:
+        """The choices of a user, those of the recipe where the user's are the default ones."""
+        usual = TurnsConfig()
+        own = {name: to for name, to in self.turns.items() if getattr(turns, name) == getattr(usual, name)}
+        return dataclasses.replace(turns, **own)
 
 
 IM_REPOSITORY: Final = "https://raw.githubusercontent.com/ZhengxiangShi/InstructionModelling/main/data/"

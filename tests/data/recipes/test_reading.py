@@ -11,11 +11,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from im_jax.config import Config, DataConfig, EvalConfig
+from im_jax.config import Config, DataConfig, EvalConfig, TurnsConfig
 from im_jax.data.entries import source_entries
 from im_jax.data.files import located
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.recipes import registry
+from im_jax.data.recipes.conversions import messages
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.sets import tulu_v2_parts
 from im_jax.data.recipes.wrappers import wrapped
@@ -256,8 +257,7 @@ def test_arrays_and_shards_are_read_under_their_published_names(tmp_path: pathli
         ("alpagasus_dolly_3k", "alpagasus", 2996, None),
         ("alpagasus_alpaca_5k", "alpagasus", 5305, None),
         ("alpagasus_dolly_3k", "instruction_modelling", 2996, (68.08, 43.83)),
-        # Four of its answers are empty, which Table 5 counts as one word each: it has 30.81.
-        ("alpagasus_alpaca_5k", "instruction_modelling", 5305, (30.83, 17.48)),
+        ("alpagasus_alpaca_5k", "instruction_modelling", 5305, (30.81, 17.48)),
     ],
 )
 def test_recipes_run_whole_on_the_files_that_are_here(
@@ -269,6 +269,28 @@ def test_recipes_run_whole_on_the_files_that_are_here(
     if figures is not None:
         words = [np.asarray(getattr(data.train, name)) for name in ("output_words", "instruction_words")]
         assert tuple(round(float(each.mean()), 2) for each in words) == figures
+
+
+ALPACA = [{"instruction": f"Do {n}.", "input": "", "output": "" if n == 3 else f"did {n}"} for n in range(6)]
+
+
+@pytest.mark.parametrize("name", ["claude_t45.json", "alpagasus_claude_t45_alpaca.jsonl"])
+def test_empty_answers_of_alpaca_5k_are_kept_unless_the_user_says_otherwise(
+    name: str, tmp_path: pathlib.Path
+) -> None:
+    if name.endswith(".json"):
+        (tmp_path / name).write_text(json.dumps(ALPACA))
+    else:
+        asked = [((record["instruction"], record["output"]), n) for n, record in enumerate(ALPACA)]
+        write(tmp_path / name, [messages(texts) | {"id": f"a{n}", "dataset": "d"} for texts, n in asked])
+    recipe = {"recipe": "alpagasus_alpaca_5k", "path": str(tmp_path)}
+    data = prepared(**recipe)
+    assert [text.strip() for text in spoken(data, TokenClass.ASSISTANT)] == [r["output"] for r in ALPACA]
+    assert data.report.turn_choices == {"an empty turn kept": 1} and not data.report.left_out_by_recipe
+    mixed = prepared(mixture=f"m=recipe:alpagasus_alpaca_5k:{tmp_path}@all")
+    assert mixed.report.turn_choices == data.report.turn_choices
+    left = prepared(**recipe, turns=TurnsConfig(empty="skip")).report
+    assert (left.kept, left.total, left.left_out_by_turns) == (5, 6, {"with an empty turn": 1})
 
 
 def test_what_decides_a_reading_is_in_its_name(tmp_path: pathlib.Path) -> None:

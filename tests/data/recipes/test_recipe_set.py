@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import tensorflow_datasets as tfds
 
-from im_jax.config import Config, DataConfig, EvalConfig
+from im_jax.config import Config, DataConfig, EvalConfig, TurnsConfig
 from im_jax.data.builders.recipe_set import RecipeSet, fetched
 from im_jax.data.prepare import Prepared, prepare
 from im_jax.data.recipes import registry
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
-from tests.data.recipes.test_reading import DOLLY, write
+from tests.data.recipes.test_reading import ALPACA, DOLLY, write
 
 
 def prepared(**data: Any) -> Prepared:
@@ -31,6 +31,18 @@ def test_a_prepared_recipe_is_its_files(tmp_path: pathlib.Path) -> None:
     stored = prepared(source="tfds", name="recipe_set/dolly_15k", path=str(tmp_path / "tfds"))
     files = prepared(source="jsonl", recipe="dolly_15k", path=str(tmp_path / "files"))
     assert stored.train.fingerprint() == files.train.fingerprint()
+
+
+def test_a_prepared_recipe_keeps_the_empty_answers_that_are_of_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "claude_t45.json").write_text(json.dumps(ALPACA))
+    recipe, data_dir = "alpagasus_alpaca_5k", str(tmp_path / "tfds")
+    RecipeSet(recipe=recipe, path=str(tmp_path / "files"), data_dir=data_dir).download_and_prepare()
+    turns = TurnsConfig(empty="keep")
+    stored = prepared(source="tfds", name=f"recipe_set/{recipe}", path=data_dir, turns=turns)
+    files = prepared(source="jsonl", recipe=recipe, path=str(tmp_path / "files"))
+    assert stored.train.fingerprint() == files.train.fingerprint() and len(stored.train) == len(ALPACA)
+    assert stored.report.turn_choices == files.report.turn_choices
 
 
 class Played(tfds.download.DownloadManager):

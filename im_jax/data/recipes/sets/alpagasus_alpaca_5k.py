@@ -24,11 +24,13 @@ RECIPE = Recipe(
     ),
     records=5305,
     columns=("input", "instruction", "output"),
-    convert=Instruction(),
+    convert=Instruction(with_empty=True),
     wraps=True,
+    version=2,
+    turns={"empty": "keep"},
     licence="CC BY-NC 4.0, as Stanford Alpaca; the repository states none",
     citation="Chen et al., AlpaGasus: Training a Better Alpaca with Fewer Data, ICLR 2024, arXiv 2307.08701",
     paper=PaperFigures(5305, 30.81, 17.48, 0.5672),
     notes="Table 5 counts the words of alpagasus_claude_t45_alpaca.jsonl, whose wrappers have words of "
-    "their own.",
+    "their own. Four answers are empty and are kept, as there; data.turns.empty=skip leaves them out.",
 )
