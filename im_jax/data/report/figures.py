@@ -115,7 +115,7 @@ class Dot(NamedTuple):
     y: float
     style: str
     side: str = "above"
-    """Where its name stands."""
+    """Where its name stands; `marked`: at the top, on a line through the dot."""
 
 
 class Curve(NamedTuple):
@@ -158,11 +158,7 @@ def curve(line: Curve, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
         f"<u>{_percent(y)}</u></b>"
         for y in levels
     )
-    points = "".join(
-        f'<b class="dot {dot.style} {dot.side}" style="left:{along(dot.x):.2f}%;bottom:{up(dot.y):.2f}%" '
-        f'title="{as_html(f"{dot.name}: {dot.x:g}, {dot.y:.1f} %")}"><u>{as_html(dot.name)}</u></b>'
-        for dot in dots
-    )
+    points = "".join(_dot(dot, along(dot.x), up(dot.y)) for dot in dots)
     ticks = "".join(
         f'<span class="tick{" minor" if minor else ""}" style="left:{along(x):.2f}%">{short(x)}</span>'
         for x, minor in _log_ticks(left, right)
@@ -172,6 +168,19 @@ def curve(line: Curve, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
         f'<p class="{style}">{as_html(text)}</p>' for style, text in (("title", y_title), ("x", x_title))
     ]
     return f'{titles[0]}<div class="plot tall">{drawn}</div>{titles[1]}'
+
+
+def _dot(dot: Dot, left: float, bottom: float) -> str:
+    """A dot with its name beside it, or on a mark above all others, so that no dot hides it."""
+    name, tip = as_html(dot.name), as_html(f"{dot.name}: {dot.x:g}, {dot.y:.1f} %")
+    marked = dot.side == "marked"
+    beside = "" if marked else f"<u>{name}</u>"
+    side = "left" if left > 60 else "right"
+    mark = f'<b class="mark {side} limit" style="left:{left:.2f}%"><u>{name}</u></b>' if marked else ""
+    return (
+        f'{mark}<b class="dot {dot.style} {dot.side}" style="left:{left:.2f}%;bottom:{bottom:.2f}%" '
+        f'title="{tip}">{beside}</b>'
+    )
 
 
 def _log_ticks(left: float, right: float) -> Iterator[tuple[float, bool]]:

@@ -62,15 +62,16 @@ def _head(report: Report) -> str:
         for name, _, percent in numbers.trained_by(report, measured)
     )
     above = f"longer than max_length {report.max_length:,}"
+    used = "examples" if not report.unused else "examples used"
     tiles = (
-        _tile(f"{counts.kept:,}", f"examples of {counted(counts.total, 'record')}")
+        _tile(f"{counts.kept - report.unused:,}", f"{used} of {counted(counts.total, 'record')}")
         + _tile(ratio(measured.ratio_in_words), "instruction / output, mean words")
         + trained
         + _tile(share(report.too_long, report.readable), above)
     )
     found = "".join(f"<li>{as_html(finding)}</li>" for finding in numbers.findings(report))
     return (
-        f"<h1>{as_html(report.title)}</h1>"
+        f"<h1>{as_html(report.title).replace('/', '/<wbr>')}</h1>"
         f'<p class="quiet">Template <code>{as_html(report.template)}</code>, tokenizer '
         f"<code>{as_html(report.tokenizer)}</code>, max_length {report.max_length:,} "
         f"({as_html(report.truncation)}), policy <code>{as_html(report.policies[0].name)}</code></p>"
@@ -225,7 +226,7 @@ def _fits(report: Report) -> str:
             if fit is fits.RATIO
         ]
         usable = "" if not place.extrapolated else " not"
-        dots.append(Dot("this set", place.x, place.gain, f"ours{usable}", "right" if place.x < 5 else "left"))
+        dots.append(Dot("this set", place.x, place.gain, f"ours{usable}", "marked"))
         drawn = curve(Curve(fit.slope, fit.intercept, fit.fitted), dots, fit.name, fits.GAIN)
         said = f"{place.gain:.0f} % at {place.x_text}. {place.reading}"
         figures.append(f'<div>{drawn}<p class="quiet">{as_html(said)}</p></div>')

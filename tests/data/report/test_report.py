@@ -169,6 +169,18 @@ def test_a_mixture_is_measured_by_source(tmp_path: Path) -> None:
     lines = [line.text.split() for line in to_lines(report)]
     assert ["b", "20", "61.0", "2.0", "30.50"] in [line[:5] for line in lines]
     assert "By source" in to_html(report)
+    config.data.mixture = config.data.mixture.replace("b.jsonl@all", "b.jsonl@5")
+    assert "<b>65</b><span>examples used of 80 records</span>" in to_html(report_on(config))
+
+
+def test_the_set_is_named_above_the_figure_of_a_fit_so_that_no_dot_hides_it(tmp_path: Path) -> None:
+    drawn = to_html(
+        report_on(config_for(written(tmp_path / "d.jsonl", [{"prompt": "a b", "completion": "c"}] * 3)))
+    )
+    assert re.search(
+        r'<b class="mark (left|right) limit" style="[^"]*"><u>this set</u></b><b class="dot ours', drawn
+    )
+    assert drawn.count(">this set<") == drawn.count('class="dot ours')
 
 
 @pytest.mark.parametrize("name", sorted(TABLE_5))
@@ -222,7 +234,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in ("meta", "line"):
+        if tag not in ("meta", "line", "wbr"):
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
