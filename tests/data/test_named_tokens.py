@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import tokenizers
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from im_jax.data.tokenizers import make_tokenizer
+from tests.data import synthetic
 from tests.data.test_added_tokens import sentencepiece_folder
 
 PLAIN = {"special": True, "lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
@@ -84,6 +86,33 @@ def test_ids_are_those_of_transformers(case: str, kind: Any, tmp_path: pathlib.P
     for text in TEXTS:
         assert ours.encode(text).ids.tolist() == peer.encode(text, add_special_tokens=False), text
     assert ours.special_ids >= set(peer.all_special_ids)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"eos_token": "WORD"},
+        {"additional_special_tokens": ["<z>", "WORD"]},
+        {"pad_token": "<pad>", "extra_special_tokens": ["<z>"]},
+        {"added_tokens_decoder": {"NEXT": entry("<x>", rstrip=True)}, "eos_token": "<x>"},
+        {"added_tokens_decoder": {"NEXT": entry("<x>", lstrip=True, special=False)}},
+        {"added_tokens_decoder": {"2": entry("</s>", rstrip=True, special=False)}},
+    ],
+)
+def test_ids_of_a_sentencepiece_model_are_those_of_transformers(
+    config: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
+    model = synthetic.sentencepiece_model(tmp_path)
+    pieces = [piece.piece for piece in ModelProto.FromString(model.read_bytes()).pieces]
+    word = next(piece for piece in pieces[300:] if len(piece) > 2 and piece.isalpha())
+    text = json.dumps(config | {"tokenizer_class": "LlamaTokenizer"})
+    named = text.replace("WORD", word).replace("NEXT", str(len(pieces)))
+    (tmp_path / "tokenizer_config.json").write_text(named)
+    ours, peer = make_tokenizer(str(tmp_path)), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in (f"add {word} the", f"<z>{word}<x> the</s> \n a", f"the <x> <z>\n{word}", "</s> a<pad>b"):
+        assert ours.encode(text).ids.tolist() == peer.encode(text, add_special_tokens=False), text
 
 
 def test_an_eos_that_only_the_vocabulary_has_is_one_token(tmp_path: pathlib.Path) -> None:
