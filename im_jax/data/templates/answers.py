@@ -33,15 +33,14 @@ _OPEN_MARK: Final = re.compile(r"[<\[][^<>\[\]]*\Z")
 """The beginning of a mark such as `<think>`, which two texts may share without sharing the mark."""
 _MARK: Final = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")
 
-Prompt = Callable[[Sequence[Message], Sequence[str]], str | None]
-"""Of messages and tools: what a prompt has behind their last part; None: there is no such prompt."""
+Prompt = Callable[[], str | None]
+"""What a prompt has behind the last part of its messages; None: there is no such prompt."""
 
 
 class Answers:
     """What is known of the answers of one template."""
 
-    def __init__(self, prompt: Prompt, special: Iterable[str]) -> None:
-        self._prompt = prompt
+    def __init__(self, special: Iterable[str]) -> None:
         self._special = tuple(special)
         self._stops: set[str] = set()
         self._begins: dict[tuple[str, str, str, str], tuple[int, str]] = {}
@@ -51,29 +50,26 @@ class Answers:
         self._stops |= {piece.text.strip() for piece in pieces if piece.token_class is TokenClass.STOP} - {""}
 
     def begin(
-        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str, mark: str
+        self, before: Sequence[Message], closing: str, header: str, mark: str, prompt: Prompt
     ) -> tuple[int, str]:
         """Characters of a header and a mark that the generation prompt has too, and a note where it differs.
 
         Args:
             before: the messages before the answer.
-            tools: of the conversation.
             closing: what stands between the last part of these messages and the header.
             header: what stands before the first part of the answer.
             mark: what the content has before a thought; empty where it has none.
+            prompt: of these messages.
         """
         role = before[-1].role if before else ""
         key = role, closing, header, mark
         if key not in self._begins:
             if len(self._begins) >= _REMEMBERED:
                 self._begins.clear()
-            self._begins[key] = self._begin(before, tools, closing, header, mark)
+            self._begins[key] = self._begin(prompt(), closing, header, mark)
         return self._begins[key]
 
-    def _begin(
-        self, before: Sequence[Message], tools: Sequence[str], closing: str, header: str, mark: str
-    ) -> tuple[int, str]:
-        tail = self._prompt(before, tools)
+    def _begin(self, tail: str | None, closing: str, header: str, mark: str) -> tuple[int, str]:
         if tail is None or not tail.startswith(closing):
             return len(header), ""
         prompted, written = tail[len(closing) :], header + mark

@@ -124,7 +124,7 @@ class Attribution:
         made: list[Piece] = []
         for number, (turn, group) in enumerate(groups):
             if turn is not None or any(s.part for s in group):
-                made += self._group(turn, group, made)
+                made += self._group(turn, group)
             elif number + 1 < len(groups):
                 following = groups[number + 1]
                 first = next((s.part.message for s in following[1] if s.part), following[0])
@@ -134,11 +134,11 @@ class Attribution:
         self._check_stops(made)
         return made
 
-    def _group(self, turn: int | None, group: list[Stretch], before: list[Piece]) -> Iterator[Piece]:
+    def _group(self, turn: int | None, group: list[Stretch]) -> Iterator[Piece]:
         parts = [s for s in group if s.part]
         if not parts:
             assert turn is not None
-            yield from self._without_parts(turn, _text(self.text, group), before)
+            yield from self._without_parts(turn, _text(self.text, group), group[0].start)
             return
         last: Part | None = None
         prompted = 0
@@ -152,7 +152,7 @@ class Attribution:
             elif last is None:
                 following = next(s.part for s in group[i:] if s.part)
                 mark = self._mark(group[i + 1 : i + 3])
-                prompted = yield from self._header(turn, following, text, mark, before)
+                prompted = yield from self._header(turn, following, text, mark, start)
             elif (nearest := next((s.part for s in group[i:] if s.part), None)) is None:
                 yield from self._closing(last, text)
             else:
@@ -167,16 +167,19 @@ class Attribution:
         return _text(self.text, group[:1])
 
     def _header(
-        self, turn: int | None, part: Part, text: str, mark: str, before: list[Piece]
+        self, turn: int | None, part: Part, text: str, mark: str, start: int
     ) -> Generator[Piece, None, int]:
-        """What stands before the first part of a turn; returns how much of the mark behind it is prompted."""
+        """What stands, from `start`, before the first part of a turn.
+
+        Returns how much of the mark behind it is prompted.
+        """
         message, kind = part.message, part.kind
         if self.messages[message].role != "assistant":
             yield from self._opening(text, message)
             return 0
         if turn != message:
             self._refuse_outside(message)
-        kept = self.begin(message, _closing_before(before), text, kind is Kind.CONTENT, mark)
+        kept = self.begin(message, self._closing_before(start), text, kind is Kind.CONTENT, mark)
         yield from self._opening(text[:kept], message)
         yield Piece(text[kept:], TokenClass.ASSISTANT, message, own=True)
         return max(kept - len(text), 0)
@@ -227,14 +230,18 @@ class Attribution:
         yield Piece(text[start:end], TokenClass.STOP, message)
         yield Piece(text[end:], TokenClass.SEPARATOR, message)
 
-    def _without_parts(self, turn: int, text: str, before: list[Piece]) -> Iterator[Piece]:
+    def _without_parts(self, turn: int, text: str, start: int) -> Iterator[Piece]:
         """A turn in which nothing of a message is written: it is empty, or stands elsewhere."""
         if self.messages[turn].role != "assistant":
             yield from self._opening(text, turn)
             return
-        kept = self.begin(turn, _closing_before(before), text, False, "")
+        kept = self.begin(turn, self._closing_before(start), text, False, "")
         yield from self._opening(text[:kept], turn)
         yield from self._stopped(turn, text[kept:], False)
+
+    def _closing_before(self, start: int) -> str:
+        """Template text from the last part before `start`, as `begin` sees it in the prompt."""
+        return self.text[max((s.end for s in self.cut if s.part and s.end <= start), default=0) : start]
 
     def _tail(self, text: str, made: list[Piece]) -> None:
         """Text behind the last turn: the stop of an answer that has none yet, else a separator."""
@@ -265,14 +272,3 @@ class Attribution:
 
 def _text(text: str, group: Sequence[Stretch]) -> str:
     return text[group[0].start : group[-1].end]
-
-
-def _closing_before(pieces: Sequence[Piece]) -> str:
-    """Template text since the last part, in pieces of the turns before."""
-    closing = itertools.takewhile(
-        lambda piece: piece.token_class in _TEMPLATE or not piece.text, reversed(pieces)
-    )
-    return "".join(piece.text for piece in reversed(list(closing)))
-
-
-_TEMPLATE: Final = (TokenClass.BOS, TokenClass.HEADER, TokenClass.SEPARATOR, TokenClass.STOP)

@@ -15,6 +15,11 @@ _MARKS: Final = ("<think>", "</think>")
 """What a template may take out of a content, as it writes them, or leaves them out, itself."""
 HIDDEN: Final = "the chat template leaves out thoughts of earlier turns"
 HIDDEN_OF_CALLS: Final = "the chat template leaves out thoughts of calls that an answer follows"
+HIDDEN_NOTES: Final = frozenset([HIDDEN, HIDDEN_OF_CALLS])
+
+
+class LeftOutError(AttributionError):
+    """A template leaves out text, or a tool."""
 
 
 def check_coverage(
@@ -79,7 +84,7 @@ def check_tools(text: str, cut: Sequence[Stretch], tools: Sequence[Any], message
     for tool in tools:
         name = _name(tool)
         if name not in offering and json.dumps(name)[1:-1] not in offering:
-            raise AttributionError(
+            raise LeftOutError(
                 f"leaves out the tool {in_one_line(name)!r} of the conversation's list",
                 "remove `tools` from the data, or use a template that writes them",
             )
@@ -118,7 +123,7 @@ def _refuse_missing(part: Part, messages: Sequence[Message]) -> None:
         advice = "remove it from the data, or use a template that writes every message once"
     else:
         advice = "remove it from the data, or use a template that writes it"
-    raise AttributionError(f"leaves out the {part.kind.value} of {whose}", advice)
+    raise LeftOutError(f"leaves out the {part.kind.value} of {whose}", advice)
 
 
 def _check_order(cut: Sequence[Stretch], messages: Sequence[Message]) -> None:

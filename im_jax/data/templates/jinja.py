@@ -6,16 +6,17 @@ order (`coverage`). Where an answer begins follows from the generation prompt (`
 """
 
 import datetime
+import functools
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NoReturn, TypeVar
 
 import jinja2
 
-from im_jax.data.records.conversation import Conversation, Message
+from im_jax.data.records.conversation import Conversation, Message, ToolCall
 from im_jax.data.templates.answers import Answers
-from im_jax.data.templates.attribution import Attribution, AttributionError, runs_of, stretches
-from im_jax.data.templates.coverage import check_coverage, check_tools
+from im_jax.data.templates.attribution import Attribution, AttributionError, Stretch, runs_of, stretches
+from im_jax.data.templates.coverage import HIDDEN_NOTES, LeftOutError, check_coverage, check_tools
 from im_jax.data.templates.given import FORMS, Form, Given, give, matters
 from im_jax.data.templates.limits import LimitError, bounded
 from im_jax.data.templates.rendering import Piece, Rendered, assemble
@@ -26,11 +27,20 @@ from im_jax.data.tokenizers.added import read_object, token_text
 from im_jax.errors import DataError
 from im_jax.text import in_one_line
 
+_T = TypeVar("_T")
 _MAX_SOURCE: Final = 1 << 20
 _REASON_SHOWN: Final = 300
 _ROLES_SHOWN: Final = 10
 _QUESTION: Final = (Message("user", "Hello?"), Message("assistant", "Hello."))
 """A conversation that every template must be able to write."""
+_THOUGHT: Final = (Message("user", "Hello?"), Message("assistant", "Hello.", thought="Hmm."))
+_CALL: Final = (
+    Message("user", "Hello?"),
+    Message("assistant", "", tool_calls=(ToolCall("greet", '{"whom": "Ann"}', as_text=False),)),
+    Message("tool", "Greeted.", name="greet"),
+    Message("assistant", "Hello."),
+)
+"""Conversations that tell how a template wants thoughts and calls."""
 
 
 class _FailureError(Exception):
@@ -115,7 +125,6 @@ class JinjaTemplate:
         """
         self.name = name
         self._special_tokens = dict(special_tokens)
-        self._form = FORMS[0]
         if len(source) > _MAX_SOURCE:
             self._refuse(f"is of more than {_MAX_SOURCE:,} characters", "it is no chat template")
         try:
@@ -125,7 +134,7 @@ class JinjaTemplate:
             self._refuse(f"is not valid Jinja: line {error.lineno}: {_reason(error.message)}", "correct it")
         except Exception as error:  # Python's own compiler has limits, of nested blocks and brackets
             self._refuse(f"cannot be compiled: {_reason(error)}", "make it simpler")
-        self._answers = Answers(self._prompt_of, (*special_tokens.values(), *marks))
+        self._answers = Answers((*special_tokens.values(), *marks))
         try:
             self._answers.learn(self._attributed(_QUESTION, ())[0])
         except (AttributionError, _FailureError) as error:
@@ -146,40 +155,87 @@ class JinjaTemplate:
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> str:
         """See `Template.prompt`."""
-        failure: _FailureError | None = None
-        for form in self._forms(messages):
+        answered = (*messages, Message("assistant", ""))
+
+        def written(form: Form) -> tuple[str, tuple[str, ...]]:
+            given = give(messages, tools, form)
+            text = self._write(given, add_generation_prompt=True)
             try:
-                return str.__str__(self._write(give(messages, tools, form), add_generation_prompt=True))
-            except _FailureError as error:
-                failure = failure or error
-        assert failure is not None
-        self._refuse(failure.problem, failure.advice)
+                notes = tuple(_notes(text, given, stretches(text, given.parts), answered, form))
+            except LeftOutError:
+                raise
+            except AttributionError:
+                notes = ()  # whose the text of a prompt is does not matter
+            return str.__str__(text), notes
+
+        try:
+            return self._in_a_form(messages, written)[0]
+        except (AttributionError, _FailureError) as error:
+            self._refuse(error.problem, error.advice)
 
     def _forms(self, messages: Sequence[Message]) -> Iterator[Form]:
-        """How these messages can be given, the way that served last before the others."""
+        """How these messages can be given."""
         if any(message.thought or message.tool_calls for message in messages):
-            yield from dict.fromkeys(matters(form, messages) for form in (self._form, *FORMS))
+            yield from dict.fromkeys(matters(form, messages) for form in self._wanted)
         else:
             yield FORMS[0]
 
-    def _attributed(
-        self, messages: Sequence[Message], tools: Sequence[str]
-    ) -> tuple[list[Piece], tuple[str, ...]]:
-        """Pieces and notes."""
+    @functools.cached_property
+    def _thought_form(self) -> Form | None:
+        """How this template wants thoughts; None: it does not write that of a plain answer in any way.
+
+        Found out once, by a conversation that is always the same: no example depends on those before it.
+        """
+        return next((form for form in FORMS if self._writes(_THOUGHT, form)), None)
+
+    @functools.cached_property
+    def _wanted(self) -> tuple[Form, ...]:
+        """How this template wants thoughts and calls, found out once: the first form, then what may serve.
+
+        One that writes thoughts in one place is not asked for another, where it might leave them out.
+        """
+        thought = self._thought_form
+        forms = [f for f in FORMS if thought is None or f.thought_in_content == thought.thought_in_content]
+        calls = next((form for form in forms if self._writes(_CALL, form)), forms[0])
+        return (calls, *(form for form in forms if form != calls))
+
+    def _writes(self, messages: Sequence[Message], form: Form) -> bool:
+        try:
+            self._attributed_as(form, messages, ())
+        except (AttributionError, _FailureError):
+            return False
+        return True
+
+    def _in_a_form(
+        self, messages: Sequence[Message], write: Callable[[Form], tuple[_T, tuple[str, ...]]]
+    ) -> tuple[_T, tuple[str, ...]]:
+        """What the first form that serves gives, with notes. Raises the error that says most.
+
+        Where a template has no place for thoughts, a form that leaves none out goes before one that does.
+        """
         failure: AttributionError | _FailureError | None = None
+        second: tuple[_T, tuple[str, ...]] | None = None
         for form in self._forms(messages):
             try:
-                made = self._attributed_as(form, messages, tools)
+                made = write(form)
             except (AttributionError, _FailureError) as error:
                 # What a template wrote and cannot be attributed says more than that it took another form.
                 told = isinstance(failure, AttributionError) or not isinstance(error, AttributionError)
                 failure = failure if failure and told else error
                 continue
-            if failure is not None:
-                self._form = form
-            return made
+            if not HIDDEN_NOTES.intersection(made[1]) or self._thought_form is not None:
+                return made
+            second = second or made
+        if second is not None:
+            return second
         assert failure is not None
         raise failure
+
+    def _attributed(
+        self, messages: Sequence[Message], tools: Sequence[str]
+    ) -> tuple[list[Piece], tuple[str, ...]]:
+        """Pieces and notes."""
+        return self._in_a_form(messages, lambda form: self._attributed_as(form, messages, tools))
 
     def _attributed_as(
         self, form: Form, messages: Sequence[Message], tools: Sequence[str]
@@ -187,12 +243,12 @@ class JinjaTemplate:
         given = give(messages, tools, form)
         text = self._write(given)
         cut = stretches(text, given.parts)
-        beside = not form.thought_in_content
-        notes = list(check_coverage(runs_of(text), cut, given.parts, messages, beside))
-        check_tools(str.__str__(text), cut, given.tools or (), messages)
+        notes = list(_notes(text, given, cut, messages, form))
 
         def begin(message: int, closing: str, header: str, before_content: bool, mark: str) -> int:
-            kept, note = self._answers.begin(messages[:message], tools, closing, header, mark)
+            before = messages[:message]
+            prompt = functools.partial(self._prompt_of, before, tools, form)
+            kept, note = self._answers.begin(before, closing, header, mark, prompt)
             notes.extend([note] if note and before_content else [])
             return kept
 
@@ -200,16 +256,14 @@ class JinjaTemplate:
         attribution = Attribution(str.__str__(text), cut, messages, begin, self._answers.stop, bos)
         return attribution.pieces(), tuple(dict.fromkeys(notes))
 
-    def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str]) -> str | None:
+    def _prompt_of(self, messages: Sequence[Message], tools: Sequence[str], form: Form) -> str | None:
         """What a prompt has behind the last part of these messages; None: there is no such prompt."""
-        for form in self._forms(messages):
-            given = give(messages, tools, form)
-            try:
-                text = self._write(given, add_generation_prompt=True)
-                return text[max((s.end for s in stretches(text, given.parts) if s.part), default=0) :]
-            except (AttributionError, _FailureError):
-                continue
-        return None
+        given = give(messages, tools, form)
+        try:
+            text = self._write(given, add_generation_prompt=True)
+            return text[max((s.end for s in stretches(text, given.parts) if s.part), default=0) :]
+        except (AttributionError, _FailureError):
+            return None
 
     def _write(self, given: Given, add_generation_prompt: bool = False) -> str:
         roles = ", ".join(message["role"] for message in given.messages[:_ROLES_SHOWN])
@@ -232,6 +286,14 @@ class JinjaTemplate:
 
     def _refuse(self, problem: str, advice: str, where: str = "") -> NoReturn:
         raise DataError(f"{where}the chat template {self.name} {problem}; {advice}") from None
+
+
+def _notes(
+    text: str, given: Given, cut: Sequence[Stretch], messages: Sequence[Message], form: Form
+) -> Iterator[str]:
+    """Notes on what a text leaves out on purpose. Raises `AttributionError` where it leaves out more."""
+    yield from check_coverage(runs_of(text), cut, given.parts, messages, not form.thought_in_content)
+    check_tools(str.__str__(text), cut, given.tools or (), messages)
 
 
 def _reason(error: object) -> str:

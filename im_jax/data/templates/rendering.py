@@ -49,6 +49,9 @@ class Template(Protocol):
         Args:
             messages: the conversation so far.
             tools: JSON text of each tool that may be called, as in `Conversation.tools`.
+
+        Raises:
+            DataError: they cannot be written.
         """
 
 

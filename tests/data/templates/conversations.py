@@ -15,6 +15,8 @@ from im_jax.data.templates.jinja import JinjaTemplate
 from tests.data.templates.families import FAMILIES, Family
 
 SPECIAL: Final = {"bos_token": "<s>", "eos_token": "</s>"}
+MARKS: Final = ("<|observation|>", "<|call|>")
+"""Special tokens that may end an answer."""
 NOW: Final = datetime.datetime(2026, 2, 3, 4, 5)
 TOOL: Final = json.dumps(
     {
@@ -77,6 +79,7 @@ CONVERSATIONS: Final = {
         "a thought": conversation(user(1), thinking(1)),
         "thoughts": conversation(user(1), thinking(1), user(2), thinking(2)),
         "one with a thought": conversation(user(1), answer(1), user(2), thinking(2)),
+        "a thought alone": conversation(user(1), Message("assistant", "", thought="qthought1 qmuses")),
     },
     "inside": {
         "a thought inside": conversation(user(1), inside(1)),
@@ -89,6 +92,9 @@ CONVERSATIONS: Final = {
         "a call at the end": conversation(user(1), calling(1)),
         "calls one after the other": conversation(
             user(1), calling(1), told(1), calling(2), told(2), answer(1), user(2), answer(2)
+        ),
+        "a tool that says nothing": conversation(
+            user(1), calling(1), Message("tool", "", name="tide"), answer(1)
         ),
     },
     "text_calls": {
@@ -132,7 +138,7 @@ def cases(able: bool) -> list[Any]:
 def template(source: str) -> JinjaTemplate:
     """The template of a source, with a date and special tokens of ours."""
     if source not in _TEMPLATES:
-        _TEMPLATES[source] = JinjaTemplate("family", source, SPECIAL, NOW, ["<|observation|>", "<|call|>"])
+        _TEMPLATES[source] = JinjaTemplate("family", source, SPECIAL, NOW, MARKS)
     return _TEMPLATES[source]
 
 

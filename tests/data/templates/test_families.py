@@ -14,11 +14,25 @@ import tokenizers
 
 from im_jax.data.encoding import encode_conversation
 from im_jax.data.records.conversation import Conversation, Message
+from im_jax.data.templates.jinja import JinjaTemplate
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import DataError
 from im_jax.losses.policy import policy_weights
 from tests.data.synthetic import sentencepiece_model
-from tests.data.templates.conversations import CONVERSATIONS, TOOL, cases, conversation, template
+from tests.data.templates.conversations import (
+    CONVERSATIONS,
+    MARKS,
+    NOW,
+    SPECIAL,
+    TOOL,
+    answer,
+    cases,
+    conversation,
+    examples,
+    template,
+    thinking,
+    user,
+)
 from tests.data.templates.families import FAMILIES, Family
 from tests.data.templates.families.glm import GLM_4_UNSTOPPED
 
@@ -231,3 +245,21 @@ def test_what_a_template_leaves_out_or_adds_is_told(
     name: str, needs: str, case: str, notes: tuple[str, ...]
 ) -> None:
     assert template(FAMILIES[name].source).render(CONVERSATIONS[needs][case]).notes == notes
+
+
+def test_a_template_that_knows_no_thoughts_writes_those_of_all_turns_in_the_contents() -> None:
+    """Where only an earlier turn thinks, its thought would be missed otherwise."""
+    example = conversation(user(1), thinking(1), user(2), answer(2))
+    rendered = template(FAMILIES["ChatML"].source).render(example)
+    assert "<|im_start|>assistant\n<think>\nqthought1 qmuses\n</think>\n\nqanswer1" in rendered.text
+    assert rendered.notes == ()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_template_writes_does_not_depend_on_the_examples_before(name: str) -> None:
+    """Examples are encoded by several processes, in chunks of any size."""
+    family = FAMILIES[name]
+    written = [example for _, example, able in examples(family) if able]
+    forwards, backwards = (JinjaTemplate("family", family.source, SPECIAL, NOW, MARKS) for _ in range(2))
+    expected = [forwards.render(example) for example in written]
+    assert [backwards.render(example) for example in reversed(written)][::-1] == expected
