@@ -186,22 +186,23 @@ def encode_rendered(
 
 
 def encode_prompt(
-    messages: Sequence[Message], template: Template, tokenizer: Tokenizer
+    messages: Sequence[Message], template: Template, tokenizer: Tokenizer, tools: Sequence[str] = ()
 ) -> jt.Int32[np.ndarray, " T"]:
-    """Tokens after which the model answers, with the BOS that training examples have."""
-    text = template.prompt(messages)
+    """Tokens after which the model answers, with the BOS that training examples have.
+
+    Args:
+        messages: the conversation so far.
+        template: writes it as text.
+        tokenizer: makes tokens of the text.
+        tools: JSON text of each tool that may be called.
+
+    Raises:
+        DataError: the template cannot write the messages.
+    """
+    text = template.prompt(messages, tools)
     tokens = tokenizer.encode(text).ids
     bos_id = _missing_bos(text, template, tokenizer)
     return tokens if bos_id is None else np.insert(tokens, 0, bos_id)
-
-
-def stop_tokens(template: Template, tokenizer: Tokenizer) -> list[int]:
-    """Tokens that end an answer: one, unless the tokenizer has no token for the template's stop text."""
-    messages = (Message("user", "a"), Message("assistant", "a"))
-    rendered = template.render(Conversation("", messages, "stop_tokens"))
-    encodings = tokenizer.encode_batch([rendered.text])
-    classes, _ = _classify([rendered], encodings, tokenizer)
-    return [int(token) for token in encodings.ids[classes == TokenClass.LAST_STOP]]
 
 
 def _missing_bos(text: str, template: Template, tokenizer: Tokenizer) -> int | None:

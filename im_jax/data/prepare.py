@@ -14,7 +14,6 @@ from im_jax.activity import Activity, silent
 from im_jax.config import Config, DataConfig
 from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.duplicates.finding import DuplicateReport
-from im_jax.data.encoding import stop_tokens
 from im_jax.data.entries import SourceEntry, source_entries
 from im_jax.data.files import File, chunks
 from im_jax.data.mixed import MixedDataset
@@ -25,6 +24,7 @@ from im_jax.data.records import NameCheck
 from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source, tfds_split
 from im_jax.data.statistics import DataReport
+from im_jax.data.stops import stop_tokens
 from im_jax.data.store.cache import cache_folder
 from im_jax.data.store.chunk import ChunkEncoder, Job, chunks_of
 from im_jax.data.store.counts import joined_counts

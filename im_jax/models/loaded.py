@@ -12,8 +12,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from im_jax.config import ModelConfig
-from im_jax.data.encoding import encode_prompt, stop_tokens
+from im_jax.data.encoding import encode_prompt
 from im_jax.data.records.conversation import Message
+from im_jax.data.stops import stop_sequences
 from im_jax.data.templates import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError
@@ -58,19 +59,24 @@ class Model:
         return dataclasses.replace(self, params=params)
 
     @functools.cached_property
-    def stop(self) -> list[int]:
-        """Tokens that end an answer, in a row; none without a template."""
-        return [] if self.template is None else stop_tokens(self.template, self.tokenizer)
+    def stops(self) -> list[list[int]]:
+        """The tokens, in a row, of each stop that ends an answer: see `stop_sequences`."""
+        return [] if self.template is None else stop_sequences(self.template, self.tokenizer)
 
-    def prompt(self, messages: Sequence[Message]) -> jt.Int32[np.ndarray, " T"]:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> jt.Int32[np.ndarray, " T"]:
         """Tokens of a conversation after which the model answers.
+
+        Args:
+            messages: so far.
+            tools: JSON text of each tool that it may call.
 
         Raises:
             ConfigError: there is no template to write it in.
+            DataError: the template cannot write it.
         """
         if self.template is None:
             raise ConfigError("this model has no template to write conversations in; give it plain text")
-        return encode_prompt(messages, self.template, self.tokenizer)
+        return encode_prompt(messages, self.template, self.tokenizer, tools)
 
     def text(self, text: str) -> jt.Int32[np.ndarray, " T"]:
         """Tokens of a plain text to go on with, behind a BOS where the tokenizer writes one.
@@ -128,9 +134,9 @@ class Model:
 
     def read(self, tokens: list[int]) -> Answer:
         """An answer out of decoded tokens: what stands before the stop, or all of it if there is none."""
-        stop, eos = self.stop, self.tokenizer.eos_id
-        for at in range(len(tokens) - len(stop) + 1 if stop else 0):
-            if tokens[at : at + len(stop)] == stop:
+        eos = self.tokenizer.eos_id
+        for at in range(len(tokens)):
+            if any(tokens[at : at + len(stop)] == stop for stop in self.stops):
                 return Answer(self.tokenizer.decode(tokens[:at]), tokens[:at], ended=True)
         ended = eos is not None and tokens[-1:] == [eos]
         return Answer(self.tokenizer.decode(tokens), tokens[:-1] if ended else tokens, ended)
@@ -147,7 +153,7 @@ class Model:
         """Prompts with their continuations, and how long each is, on every process."""
         eos = [] if self.tokenizer.eos_id is None else [self.tokenizer.eos_id]
         # A stop of several tokens cannot end decoding; the answer is cut at it afterwards.
-        ends = list(dict.fromkeys(eos + (self.stop if len(self.stop) == 1 else [])))
+        ends = list(dict.fromkeys(eos + [stop[0] for stop in self.stops if len(stop) == 1]))
         sharding = batch_sharding(self.mesh)
         with jax.set_mesh(self.mesh):
             rows, sizes = (

@@ -11,13 +11,13 @@ import numpy as np
 from im_jax.config import Config
 from im_jax.data.dataset import MEASURES, Dataset
 from im_jax.data.duplicates.finding import DuplicateReport
-from im_jax.data.encoding import stop_tokens
 from im_jax.data.mixed import MixedDataset
 from im_jax.data.prepare import Prepared
 from im_jax.data.report.counts import Counts
 from im_jax.data.report.fits import Place, places
 from im_jax.data.report.measure import Measured, measure
 from im_jax.data.statistics import DataReport
+from im_jax.data.stops import stop_tokens
 from im_jax.errors import DataError
 
 

@@ -110,7 +110,8 @@ def encode_prompts(task: RewriteTask, examples: Examples, prompt: str, model: Mo
 def answers_of(model: Model, asked: Asked, config: Config) -> list[str]:
     """What the model answers. One that did not end, even with room to spare, has a mark for that."""
     room = model.config.max_positions - max(map(len, asked.prompts))
-    new = min(asked.longest_answer + len(model.stop) + _SPARE, room)
+    longest_stop = max(map(len, model.stops), default=0)
+    new = min(asked.longest_answer + longest_stop + _SPARE, room)
     at_a_time = config.data.rewrites.eval_batch_size
     return [text_of(a) for a in model.answer(asked.prompts, max_new_tokens=new, at_a_time=at_a_time)]
 
