@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.data.templates.families import FAMILIES
 
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
@@ -103,3 +104,34 @@ def test_unwritable_output_is_one_line(tmp_path: Path) -> None:
     done = inspect(tmp_path, f"--output={tmp_path}/no/where.txt")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --output=") and len(done.stderr.splitlines()) == 1
+
+
+def test_thoughts_and_calls_of_a_real_looking_record_are_told_apart(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "tide", "arguments": '{"port": "Hull"}'}}
+    record = {
+        "messages": [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Tide at Hull?"}]},
+            {"role": "assistant", "content": None, "reasoning_content": "Ask.", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "high"},
+            {"role": "assistant", "content": "It is high."},
+        ],
+        "tools": [{"type": "function", "function": {"name": "tide"}}],
+    }
+    path, template = tmp_path / "tools.jsonl", tmp_path / "qwen3.jinja"
+    path.write_text(json.dumps(record))
+    template.write_text(FAMILIES["Qwen3"].source)
+    flags = (f"--config.data.path={path}", f"--config.data.template={template}", "--format=jsonl")
+    done = inspect(tmp_path, *flags, "--config.data.max_length=1024", "--config.tokenizer.path=bytes")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    texts: dict[str, str] = {}
+    for piece, token_class in zip(shown["pieces"], shown["classes"], strict=True):
+        texts[token_class] = texts.get(token_class, "") + piece
+    assert texts["system"] == "Be brief." and texts["user"] == "Tide at Hull?" and texts["tool"] == "high"
+    assert texts["thought"] == "Ask." and texts["tool_call"] == 'tide", "arguments": {"port": "Hull"}'
+    assert texts["stop"] == "<|im_end|>" * 2
+    assert texts["assistant"].endswith("<think>\n\n</think>\n\nIt is high.")
+    assert '"name": "tide"' in texts["header"] + texts["separator"]
+    page = inspect(tmp_path, *flags[:2], "--format=html", "--config.data.max_length=1024").stdout
+    assert all(f"{name}</span> 1</li>" in page for name in ("thought", "tool_call", "assistant"))

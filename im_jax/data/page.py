@@ -1,7 +1,7 @@
 """Examples as a page that needs nothing else: each token by its class, and shaded by its weight."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Final
 
 import jaxtyping as jt
@@ -27,11 +27,12 @@ def to_html(
 ) -> str:
     """A page of examples, with what each class weighs; hover over a token for its id, class and weight."""
     colours = "\n".join(f".{c.label} {{ --colour: {colour}; }}" for c, colour in COLOURS.items())
-    body = "\n".join(_example(example, tokenizer) for example in examples)
+    shown = list(examples)
+    body = "\n".join(_example(example, tokenizer) for example in shown)
     rows = "\n".join(
         f"<tr><td>{as_html(name)}</td><td>{as_html(value)}</td></tr>" for name, value in totals(report)
     )
-    legend = "\n".join(_legend(class_weights))
+    legend = "\n".join(_legend(class_weights, {c for example in shown for c in example.classes}))
     return _PAGE.format(title=as_html(title), colours=colours, legend=legend, body=body, rows=rows)
 
 
@@ -98,12 +99,13 @@ def _span(example: MaskedExample, begin: int, end: int, text: str) -> str:
     return f'<span {marks} title="{as_html(tip)}">{shown}</span>'
 
 
-def _legend(class_weights: jt.Float32[np.ndarray, " C"]) -> Iterator[str]:
-    """A row for each class with its weight, and for sub-classes that weigh otherwise."""
+def _legend(class_weights: jt.Float32[np.ndarray, " C"], seen: Set[TokenClass]) -> Iterator[str]:
+    """A row for each class with its weight, and for sub-classes that weigh otherwise or are seen as such."""
     for token_class in TokenClass:
         weight = float(class_weights[token_class])
         coarser = float(class_weights[token_class.part_of])
-        if token_class is TokenClass.PAD or (token_class not in MAIN_CLASSES and weight == coarser):
+        told = token_class in MAIN_CLASSES or token_class in seen or weight != coarser
+        if token_class is TokenClass.PAD or not told:
             continue
         chip = f'<span class="{_class(token_class.shown, weight)}"{_style(weight)}>{token_class.label}</span>'
         yield f"<li>{chip} {weight:g}</li>"

@@ -201,12 +201,15 @@ def measures(conversation: Conversation, full_length: int) -> dict[str, int]:
     """How long a whole example is, before it is truncated, whatever becomes of it.
 
     `instruction_words` and `output_words`: words between white space and one more for each message, as
-    Shi et al. (2024) count them in their Table 5. `turns`: messages of the assistant. `full_length`: tokens.
+    Shi et al. (2024) count them in their Table 5, whose sets have text alone; thoughts, and names and
+    arguments of calls, are output too. `turns`: messages of the assistant. `full_length`: tokens.
     """
     words = Counter(full_length=full_length, instruction_words=0, output_words=0, turns=0)
     for message in conversation.messages:
         is_output = message.role == "assistant"
-        words["output_words" if is_output else "instruction_words"] += len(message.text.split()) + 1
+        calls = [text for call in message.tool_calls for text in (call.name, call.arguments)]
+        count = sum(len(text.split()) for text in (message.text, message.thought, *calls))
+        words["output_words" if is_output else "instruction_words"] += count + 1
         words["turns"] += is_output
     return dict(words)
 

@@ -19,7 +19,7 @@ from im_jax.data.statistics import MESSAGES
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import policy_weights
-from im_jax.token_classes import TokenClass
+from im_jax.token_classes import OUTPUT_CLASSES, TokenClass
 from tests.data.synthetic import chats
 
 SHORT = {"prompt": "Say hi.", "completion": "Hi!"}
@@ -228,6 +228,24 @@ def test_words_are_counted_between_spaces_and_one_more_per_message(tmp_path: Pat
             words[message["role"] == "assistant"] += len(message["content"].split()) + 1
     assert (report.output_words, report.instruction_words) == (words[True], words[False])
     assert report.as_dict()["instruction_output_ratio_words"] == round(words[False] / words[True], 4)
+
+
+def test_thoughts_and_calls_are_words_of_the_output(tmp_path: Path) -> None:
+    call = {"name": "tide", "arguments": '{"port": "Hull", "at": "noon"}'}
+    messages = [
+        {"role": "user", "content": "Which tide?"},
+        {"role": "assistant", "reasoning": "I have to look.", "tool_calls": [call]},
+        {"role": "tool", "content": "It is high."},
+        {"role": "assistant", "content": "High."},
+    ]
+    record = {"messages": messages, "tools": [{"name": "tide", "description": "tells the tide"}]}
+    path = write(tmp_path / "d.jsonl", [record])
+    report = prepared(config_for(path, template="chatml", max_length=10_000)).report
+    assert (report.output_words, report.instruction_words) == (4 + 1 + 4 + 1 + 1 + 1, 2 + 1 + 3 + 1)
+    outputs = [report.class_tokens(c) for c in (TokenClass.ASSISTANT, TokenClass.STOP)]
+    assert report.tokens[list(OUTPUT_CLASSES)].sum() == sum(outputs)
+    kinds = [TokenClass.THOUGHT, TokenClass.TOOL_CALL]
+    assert report.tokens[kinds].tolist() == [15, len('tide", "arguments": ' + call["arguments"])]
 
 
 def test_packing_loses_no_token(tmp_path: Path) -> None:

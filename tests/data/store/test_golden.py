@@ -41,7 +41,7 @@ TURNS = [
 ]
 JINJA = "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{{ eos_token }}\n{% endfor %}"
 EXPECTED = {
-    9: {
+    10: {
         "tulu, right": "f4d55382cd3b3c38",
         "tulu, keep_output": "e4257fd7912ea385",
         "tulu, drop": "b4562289097d9dc9",
