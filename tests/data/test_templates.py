@@ -218,6 +218,8 @@ def test_what_a_template_would_leave_out_is_refused(
     messages = (Message("user", "2+2?"), answer, Message("assistant", "4"))
     with pytest.raises(DataError, match=rf"^a\.jsonl:4: the chat template tulu cannot write {part}; use "):
         make_template("tulu", TOKENIZER).render(Conversation("c", messages, "a.jsonl:4", tools=tools))
+    with pytest.raises(DataError, match=rf"^the prompt: the chat template tulu cannot write {part}; use "):
+        make_template("tulu", TOKENIZER).prompt(messages[:2], tools)
 
 
 TOOL = '{"type": "function", "function": {"name": "tide"}}'

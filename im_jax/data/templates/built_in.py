@@ -173,6 +173,8 @@ class BuiltInTemplate:
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> str:
         """See `Template.prompt`."""
+        if not BUILT_INS[self.name].writes_tools:
+            refuse_unwritten(Conversation("", tuple(messages), "the prompt", tools=tuple(tools)), self.name)
         opening = itertools.takewhile(
             lambda piece: piece.token_class is not TokenClass.ASSISTANT or piece.message < len(messages),
             self._pieces([*messages, Message("assistant", "")], tools),

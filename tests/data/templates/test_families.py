@@ -263,3 +263,17 @@ def test_what_a_template_writes_does_not_depend_on_the_examples_before(name: str
     forwards, backwards = (JinjaTemplate("family", family.source, SPECIAL, NOW, MARKS) for _ in range(2))
     expected = [forwards.render(example) for example in written]
     assert [backwards.render(example) for example in reversed(written)][::-1] == expected
+
+
+def test_a_prompt_that_would_lack_a_part_is_refused_and_how_its_text_is_attributed_does_not_matter() -> None:
+    question, tools = [Message("user", "Tide?")], [TOOL]
+    with pytest.raises(DataError, match="family leaves out the tool 'tide' of the conversation's list"):
+        template(FAMILIES["ChatML"].source).prompt(question, tools)
+    with pytest.raises(DataError, match="family leaves out the name of a tool of an assistant message"):
+        template(FAMILIES["Zephyr"].source).prompt(
+            [*question, *CONVERSATIONS["calls"]["a call"].messages[2:4]]
+        )
+    upper = template(
+        "{% for m in messages %}{{ m.content if m.role != 'tool' else m.content | upper }}</s>{% endfor %}"
+    )
+    assert upper.prompt([*question, Message("assistant", "a"), Message("tool", "b")]) == "Tide?</s>a</s>B</s>"
