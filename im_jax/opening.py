@@ -78,6 +78,7 @@ def _without_params(config: Config, *, chat: bool) -> Model:
     tokenizer = make_tokenizer(config.tokenizer.path)
     template = make_template(config.data.template, tokenizer, config.data.date) if chat else None
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
+    validation.choose_rope(config)
     return Model({}, config.model, tokenizer, template, make_mesh(config.mesh), ShardingRules())
 
 

@@ -42,6 +42,16 @@ def check_length(config: Config) -> None:
         )
 
 
+def choose_rope(config: Config) -> None:
+    """Take the long factors of longrope where rows are longer than the old context.
+
+    transformers takes them for a whole batch if any row of it is; here all rows count as `data.max_length`.
+    """
+    scaling = config.model.rope_scaling
+    if scaling.kind == "longrope":
+        scaling.use_long = config.data.max_length > scaling.original_max_positions
+
+
 def check_model(model: ModelConfig) -> None:
     """Check sizes that must fit each other."""
     if model.num_heads % model.num_kv_heads:

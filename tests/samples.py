@@ -39,9 +39,9 @@ def make_place(path: Path) -> None:
         (path / name).write_text(text, encoding="utf-8")
     (path / "bad7.jsonl").write_bytes('{"prompt": "café", "completion": "b"}'.encode("latin-1"))
     changes: dict[str, dict[str, Any]] = {
-        "m1": {"architectures": ["Qwen2ForCausalLM"]},
-        "m2": {"rope_scaling": {"type": "yarn", "factor": 2.0}},
-        "m3": {"attention_bias": True},
+        "m1": {"architectures": ["MixtralForCausalLM"]},
+        "m2": {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        "m3": {"mlp_bias": True},
         "m4": {"hidden_size": "16"},
     }
     for name, changed in changes.items():

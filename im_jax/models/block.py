@@ -7,12 +7,13 @@ import jax
 import jaxtyping as jt
 from flax import nnx
 
-from im_jax.config import ModelConfig
+from im_jax.config import CHOICES, ModelConfig
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
 from im_jax.models.attention.layer import Attention, Context
 from im_jax.models.cache import MaybeCache
-from im_jax.models.layers import make_norm
+from im_jax.models.kinds import Kind
+from im_jax.models.layers import LayerNorm, RMSNorm, make_norm
 from im_jax.models.mlp import make_mlp
 from im_jax.models.projections import PRODUCT
 from im_jax.models.sharding import ShardingRules, constrain
@@ -25,23 +26,42 @@ _MOST_UNROLLED: Final = 8  # layers; compiling takes as much longer as there are
 
 
 class Block(nnx.Module):
-    """One layer: attention, then feed-forward, each behind a norm and added to the residual stream."""
+    """One layer: attention, then feed-forward, each added to the residual stream; norms where they belong."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        self.attention_norm = make_norm(config)
+        if config.norm_places not in CHOICES["model.norm_places"]:
+            known = ", ".join(CHOICES["model.norm_places"])
+            raise ConfigError(f"model.norm_places is {config.norm_places!r}; it can be {known}")
+        before = config.norm_places in ("before", "both")
+        after = config.norm_places in ("after", "both")
+        self.after_sum = config.norm_places == "after_sum"
+        self.parallel = config.parallel
+        if config.parallel and self.after_sum:
+            raise ConfigError("model.parallel needs norms that are not after_sum; set model.norm_places")
+        if before:
+            self.attention_norm = make_norm(config)
         self.attention = Attention(config, rules, rngs=rngs)
-        self.mlp_norm = make_norm(config)
+        if after or self.after_sum:
+            self.attention_norm_after = make_norm(config)
+        if before:
+            self.mlp_norm = make_norm(config)
         self.mlp = make_mlp(config, rules, rngs=rngs)
+        if after or self.after_sum:
+            self.mlp_norm_after = make_norm(config)
         self.rules = rules
 
     def __call__(
-        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, kind: Kind, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         if self.rules.parts("kept_length") > 1:
             # Whole here alone: it is kept in parts.
             x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
-        mixed, cache = self.attention(self.attention_norm(x), context, cache)
+        mixed, cache = self.attention(self.attention_input(x), context, kind, cache)
         return constrain(self._fed_forward(x, mixed), self._kept_axes(x), self.rules), cache
+
+    def attention_input(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
+        """What queries, keys and values are made of."""
+        return self._normed("attention_norm", x)
 
     def after_attention(
         self, x: jt.Float[jax.Array, "B L D"], mixed: jt.Float[jax.Array, "B L H K"]
@@ -51,8 +71,18 @@ class Block(nnx.Module):
         return constrain(x, HIDDEN_AXES, self.rules)
 
     def _fed_forward(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
-        x = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        return x + self.mlp(self.mlp_norm(x))
+        if self.after_sum:
+            x = self.attention_norm_after(constrain(x + mixed, HIDDEN_AXES, self.rules))
+            return self.mlp_norm_after(x + self.mlp(x))
+        mixed = self._normed("attention_norm_after", mixed)
+        summed = constrain(x + mixed, HIDDEN_AXES, self.rules)
+        inner = self.mlp(self._normed("mlp_norm", x if self.parallel else summed))
+        return summed + self._normed("mlp_norm_after", inner)
+
+    def _normed(self, name: str, x: jax.Array) -> jax.Array:
+        """Through the norm of that name, where there is one."""
+        norm: RMSNorm | LayerNorm | None = getattr(self, name, None)
+        return x if norm is None else norm(x)
 
     def _kept_axes(self, x: jax.Array) -> tuple[str, ...]:
         return HIDDEN_AXES if x.shape[1] % self.rules.parts("kept_length") else _KEPT_AXES

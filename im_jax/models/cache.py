@@ -22,11 +22,20 @@ class Cache(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """Where further tokens go, and what they see there; the same for all layers."""
+    """Where further tokens go, and what they see there."""
 
     first: jt.Int[jax.Array, ""]
     """Slot of the first of them."""
-    mask: jt.Bool[jax.Array, "B 1 L S"]
+    in_all: jt.Bool[jax.Array, "B 1 L S"]
+    """What they see in layers without a window."""
+    in_window: jt.Bool[jax.Array, "B 1 L S"]
+    """What they see in layers with one."""
+
+    def mask(self, windowed: bool | jt.Bool[jax.Array, ""]) -> jt.Bool[jax.Array, "B 1 L S"]:
+        """What they see in a layer."""
+        if isinstance(windowed, bool):
+            return self.in_window if windowed else self.in_all
+        return jnp.where(windowed, self.in_window, self.in_all)
 
 
 class LayerCache(NamedTuple):
@@ -75,5 +84,6 @@ def make_slots(
     """
     queries, keys = first + jnp.arange(tokens), jnp.arange(slots)
     same = (queries >= starts[:, None])[:, :, None] == (keys >= starts[:, None])[:, None, :]
-    reach = in_reach(queries[:, None] - keys, window)
-    return Slots(first, (same & reach)[:, None])
+    age = queries[:, None] - keys
+    in_all, in_window = ((same & in_reach(age, limit))[:, None] for limit in (None, window))
+    return Slots(first, in_all, in_window)

@@ -1,10 +1,10 @@
-"""The decoder (Llama family or GPT-2): flax.nnx modules inside, functions of a plain pytree at the edge.
+"""The decoder, of all families: flax.nnx modules inside, functions of a plain pytree at the edge.
 
 Parameters are a nested dict of arrays; those of the blocks are stacked along a leading `layers` axis and
 scanned over. Everything below `class Decoder` is what the rest of the package uses:
 
     params = jax.jit(functools.partial(init_params, config))(jax.random.key(0))
-    hidden = hidden_states(params, config, tokens, segments, positions)   # [B, L, D]
+    hidden = hidden_states(params, config, tokens, segments, positions)   # [B, L, E]
     logits = hidden @ head_matrix(params, config)                         # [B, L, V]
 """
 
@@ -22,17 +22,20 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
-from im_jax.models.attention.layer import Context, head_dim
+from im_jax.models.attention.layer import Context
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import look_up
+from im_jax.models.finish import Finish, WidthMaps
+from im_jax.models.kinds import Kind, kinds_of
 from im_jax.models.last_block import LastBlock, large_enough
 from im_jax.models.layers import make_norm, matrix
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
+from im_jax.models.sizes import head_dim
 
 Params = dict[str, Any]
-"""Nested dict of arrays: `embedding` [V, D], `layers`, `final_norm`, `head` [D, V] if untied, and
-`position_embedding` [max_positions, D] if positions are learned."""
+"""Nested dict of arrays: `embedding` [V, E], `layers`, `final_norm`, `head` [E, V] if untied,
+`position_embedding` [max_positions + offset, D] if positions are learned, and `width_maps` if E is not D."""
 
 DEFAULT_RULES: Final = ShardingRules()
 
@@ -45,20 +48,22 @@ class Decoder(nnx.Module):
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
         if config.vocab_size is None:
             raise ConfigError("model.vocab_size is not resolved; set it, or take the tokenizer's size")
-        shape = (config.vocab_size, config.embed_dim)
+        shape = (config.vocab_size, config.embedding_width or config.embed_dim)
         self.embedding = matrix(shape, ("vocab", "embed"), config, rngs)
         self.layers = stacked_blocks(config, rules, rngs)
-        self.final_norm = make_norm(config)
+        if config.norm_places != "after_sum":
+            self.final_norm = make_norm(config)
+        if config.embedding_width is not None:
+            self.width_maps = WidthMaps(config, rules, rngs=rngs)
         if not config.tie_embeddings:
             self.head = matrix(shape[::-1], ("embed", "vocab"), config, rngs)
-        self.frequencies: tuple[float, ...] | None = None
+        self.kinds = kinds_of(config)
+        self.turnings: tuple[rotary.Turning, ...] = ()
         match config.positions:
             case "rotary":
-                self.frequencies = tuple(
-                    rotary.frequencies(head_dim(config), config.rope_theta, config.rope_scaling).tolist()
-                )
+                self.turnings = tuple(rotary.turning(config, table) for table in self.kinds.tables)
             case "learned":
-                shape = (config.max_positions, config.embed_dim)
+                shape = (config.max_positions + config.position_offset, config.embed_dim)
                 self.position_embedding = matrix(shape, ("positions", "embed"), config, rngs)
             case _:
                 raise ConfigError(f"model.positions is {config.positions!r}; it can be rotary or learned")
@@ -66,6 +71,9 @@ class Decoder(nnx.Module):
         self.compute_dtype = config.compute_dtype
         self.remat = config.remat
         self.sliding_window = config.sliding_window
+        self.position_offset = config.position_offset
+        self.embedding_scale = math.sqrt(config.embed_dim) if config.scale_embedding else None
+        self.logit_cap = config.logit_cap
         self.rules = rules
 
     def __call__(
@@ -74,27 +82,29 @@ class Decoder(nnx.Module):
         segments: jt.Int[jax.Array, "B L"],
         positions: jt.Int[jax.Array, "B L"],
         needed: jt.Bool[jax.Array, "B L"] | None = None,
-    ) -> jt.Float[jax.Array, "B L D"]:
-        """Hidden states after the final norm, of all tokens or of those needed; see `hidden_states`."""
-        context = Context(self._rotation(positions), segments)
+    ) -> jt.Float[jax.Array, "B L E"]:
+        """Hidden states as the head reads them, of all tokens or of those needed; see `hidden_states`."""
+        context = Context(self._rotations(positions), segments)
         graph, stacked = nnx.split(self.layers)
         x = self._embed(tokens, positions)
 
-        def layer(x: jax.Array, params: Any) -> tuple[jax.Array, None]:
-            return nnx.merge(graph, params)(x, context, None)[0], None
+        def layer(x: jax.Array, inputs: tuple[Any, Kind | None]) -> tuple[jax.Array, None]:
+            params, kind = inputs
+            return nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), None)[0], None
 
         def layers(stacked: Any, num_layers: int) -> jax.Array:
+            inputs = stacked, self._scanned_kinds(num_layers)
             repeated = rematerialised(layer, self.remat)
-            return jax.lax.scan(repeated, x, stacked, num_layers, unroll=unroll(num_layers))[0]
+            return jax.lax.scan(repeated, x, inputs, num_layers, unroll=unroll(num_layers))[0]
 
         if (
             needed is None
             or not large_enough(stacked, self.num_layers)
             or not self.layers.attention.in_blocks(segments, self.compute_dtype)
         ):
-            return self.final_norm(layers(stacked, self.num_layers))
+            return self._finish(layers(stacked, self.num_layers))
         last, others = (jax.tree.map(operator.itemgetter(part), stacked) for part in (-1, slice(-1)))
-        last_block = LastBlock(nnx.merge(graph, last), self.final_norm)
+        last_block = LastBlock(nnx.merge(graph, last), self._finish, self.kinds.of(-1))
         return last_block(layers(others, self.num_layers - 1), context, needed, self.remat)
 
     def decode(
@@ -103,7 +113,7 @@ class Decoder(nnx.Module):
         slot: jt.Int[jax.Array, ""],
         starts: jt.Int[jax.Array, " B"],
         cache: Cache,
-    ) -> tuple[jt.Float[jax.Array, "B L D"], Cache]:
+    ) -> tuple[jt.Float[jax.Array, "B L E"], Cache]:
         """Hidden states of further tokens of one sequence a row, and the cache with them added.
 
         Args:
@@ -116,27 +126,29 @@ class Decoder(nnx.Module):
         batch, length = tokens.shape
         positions = jnp.maximum(slot + jnp.arange(length) - starts[:, None], 0)
         slots = make_slots(slot, length, starts, cache.key.shape[2], self.sliding_window)
-        context = Context(self._rotation(positions), jnp.ones((batch, length), jnp.int32))
+        context = Context(self._rotations(positions), jnp.ones((batch, length), jnp.int32))
         graph, stacked = nnx.split(self.layers)
 
-        def layer(carry: tuple[jax.Array, Cache], inputs: tuple[Any, jax.Array]) -> tuple[Any, None]:
+        def layer(carry: tuple[jax.Array, Cache], inputs: tuple[Any, ...]) -> tuple[Any, None]:
             x, cache = carry
-            params, number = inputs
-            x, used = nnx.merge(graph, params)(x, context, LayerCache(cache, number, slots))
+            params, number, kind = inputs
+            here = LayerCache(cache, number, slots)
+            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), here)
             return (x, used.cache), None
 
-        numbers = jnp.arange(self.num_layers)
-        (x, cache), _ = jax.lax.scan(layer, (self._embed(tokens, positions), cache), (stacked, numbers))
-        return self.final_norm(x), cache
+        inputs = stacked, jnp.arange(self.num_layers), self._scanned_kinds(self.num_layers)
+        (x, cache), _ = jax.lax.scan(layer, (self._embed(tokens, positions), cache), inputs)
+        return self._finish(x), cache
 
-    def head_matrix(self) -> jt.Float[jax.Array, "D V"]:
+    def head_matrix(self) -> jt.Float[jax.Array, "E V"]:
         """The output head as it is kept; with tied embeddings, the embedding transposed."""
         return self.head[...] if hasattr(self, "head") else self.embedding[...].T
 
-    def logits(self, hidden: jt.Float[jax.Array, "*batch D"]) -> jt.Float32[jax.Array, "*batch V"]:
+    def logits(self, hidden: jt.Float[jax.Array, "*batch E"]) -> jt.Float32[jax.Array, "*batch V"]:
         """All logits of hidden states, multiplied in the compute type."""
         head = self.head_matrix().astype(hidden.dtype)
-        return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
+        logits = jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
+        return logits if self.logit_cap is None else self.logit_cap * jnp.tanh(logits / self.logit_cap)
 
     def new_cache(self, batch: int, slots: int) -> Cache:
         """An empty cache for `slots` tokens a row, in the compute type."""
@@ -144,15 +156,27 @@ class Decoder(nnx.Module):
         empty = jnp.zeros((layers, batch, slots, groups, size), self.compute_dtype)
         return Cache(empty, empty)
 
-    def _rotation(self, positions: jax.Array) -> rotary.Tables | None:
-        return None if self.frequencies is None else rotary.tables(positions, self.frequencies)
+    @property
+    def _finish(self) -> Finish:
+        return Finish(getattr(self, "final_norm", None), getattr(self, "width_maps", None))
+
+    def _scanned_kinds(self, num_layers: int) -> Kind | None:
+        """What layers differ in; None where they do not."""
+        return None if self.kinds.alike else self.kinds.scanned(num_layers)
+
+    def _rotations(self, positions: jax.Array) -> tuple[rotary.Tables, ...]:
+        return tuple(rotary.tables(positions, turning) for turning in self.turnings)
 
     def _embed(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
         x = look_up(self.embedding[...], tokens, self.compute_dtype, self.rules)
+        if self.embedding_scale is not None:
+            x = x * jnp.asarray(self.embedding_scale, x.dtype)
+        if hasattr(self, "width_maps"):
+            x = self.width_maps.project("into", x)
         if hasattr(self, "position_embedding"):
             # Looked up in the parameters' type, in which the gradients of all segments are then added up.
             table = constrain(self.position_embedding[...], ("positions", "act_embed"), self.rules)
-            x = (x + table[positions]).astype(self.compute_dtype)
+            x = (x + table[positions + self.position_offset]).astype(self.compute_dtype)
         return constrain(x, HIDDEN_AXES, self.rules)
 
 
@@ -212,8 +236,8 @@ def hidden_states(
     positions: jt.Int[jax.Array, "B L"],
     rules: ShardingRules = DEFAULT_RULES,
     needed: jt.Bool[jax.Array, "B L"] | None = None,
-) -> jt.Float[jax.Array, "B L D"]:
-    """Hidden states after the final norm, in the compute type.
+) -> jt.Float[jax.Array, "B L E"]:
+    """Hidden states after the final norm, as the head reads them, in the compute type.
 
     Tokens attend to their own segment only, so a packed row gives what its examples give alone. States
     of padding (segment 0) mean nothing but are finite.
@@ -232,7 +256,7 @@ def hidden_states(
     return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed)
 
 
-def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "D V"]:
+def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "E V"]:
     """The output head in the type of the parameters; with tied embeddings, the embedding transposed."""
     return nnx.merge(decoder_graph(config), params).head_matrix()
 

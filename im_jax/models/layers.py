@@ -30,25 +30,33 @@ def matrix(
 def make_norm(config: ModelConfig) -> "RMSNorm | LayerNorm":
     """The norm that the model asks for."""
     match config.norm:
-        case "rms":
-            return RMSNorm(config)
+        case "rms" | "rms_plus_one":
+            return RMSNorm(config, {"norm": config.embed_dim})
         case "layer":
             return LayerNorm(config)
         case _:
-            raise ConfigError(f"model.norm is {config.norm!r}; it can be rms or layer")
+            raise ConfigError(f"model.norm is {config.norm!r}; it can be rms, rms_plus_one or layer")
 
 
 class RMSNorm(nnx.Module):
-    """Root-mean-square normalisation (arXiv:1910.07467), float32 inside."""
+    """Root-mean-square normalisation (arXiv:1910.07467) over the last dimensions, float32 inside.
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.scale = nnx.Param(jnp.ones(config.embed_dim, config.param_dtype), logical_axes=("norm",))
+    The scale is the parameter, or 1 more than it, which then starts at 0 (Gemma).
+    """
+
+    def __init__(self, config: ModelConfig, axes: dict[str, int]) -> None:
+        """`axes`: size of each dimension that it is over, by logical axis."""
+        self.plus = 1.0 if config.norm == "rms_plus_one" else 0.0
+        value = jnp.full(tuple(axes.values()), 1 - self.plus, config.param_dtype)
+        self.scale = nnx.Param(value, logical_axes=tuple(axes))
         self.eps = config.norm_eps
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        over = tuple(range(-self.scale[...].ndim, 0))
         wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
-        return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
+        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=over, keepdims=True) + self.eps)
+        scale = self.scale[...].astype(jnp.float32)
+        return (wide * (scale + self.plus if self.plus else scale)).astype(x.dtype)
 
 
 class LayerNorm(nnx.Module):

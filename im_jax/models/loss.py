@@ -66,6 +66,7 @@ def weighted_loss(
         decoder.head_matrix(params, model),
         targets.labels.reshape(-1),
         targets.weights.reshape(-1),
+        softcap=model.logit_cap,
         z_loss=loss.z_loss,
         label_smoothing=loss.label_smoothing,
         axes=LossAxes(

@@ -1,6 +1,8 @@
-"""The feed-forward of a block: gated (SwiGLU), or GPT-2's."""
+"""The feed-forward of a block: gated, or two matrices with something between them."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, Final
 
 import jax
 import jaxtyping as jt
@@ -15,13 +17,11 @@ from im_jax.models.sharding import ShardingRules, constrain
 
 def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "FeedForward":
     """The feed-forward that the model asks for."""
-    match config.mlp:
-        case "swiglu":
-            return SwiGLU(config, rules, rngs=rngs)
-        case "gelu":
-            return GELU(config, rules, rngs=rngs)
-        case _:
-            raise ConfigError(f"model.mlp is {config.mlp!r}; it can be swiglu or gelu")
+    if config.mlp in _GATES:
+        return Gated(config, rules, rngs=rngs)
+    if config.mlp in _BETWEEN:
+        return Plain(config, rules, rngs=rngs)
+    raise ConfigError(f"model.mlp is {config.mlp!r}; it can be {', '.join([*_GATES, *_BETWEEN])}")
 
 
 class FeedForward(Projections):
@@ -70,33 +70,45 @@ def _is_cut(path: Any, weight: Any) -> bool:
     return CUT in weight.get_metadata("logical_axes")
 
 
-class SwiGLU(FeedForward):
+class Gated(FeedForward):
     """Gated feed-forward (arXiv:2002.05202)."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
         super().__init__(("gate", "up"), config, rules, rngs)
+        self.kind = config.mlp
 
     def inner(self, x: jax.Array) -> jax.Array:
-        return _gated(*self.project_each(("gate", "up"), x))
+        return _gated(self.kind, *self.project_each(("gate", "up"), x))
 
 
-@jax.checkpoint
-def _gated(gate: jax.Array, up: jax.Array) -> jax.Array:
-    """SwiGLU's product; the backward pass computes the sigmoid again, which is cheaper than keeping it."""
-    return jax.nn.silu(gate) * up
+@functools.partial(jax.checkpoint, static_argnums=0)
+def _gated(kind: str, gate: jax.Array, up: jax.Array) -> jax.Array:
+    """The gate's product; the backward pass computes the gate again, which is cheaper than keeping it."""
+    return _GATES[kind](gate) * up
 
 
-class GELU(FeedForward):
-    """GPT-2's feed-forward: two matrices, with GELU (arXiv:1606.08415) in its tanh form between them."""
+class Plain(FeedForward):
+    """GPT-2's feed-forward and its like: two matrices."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
         super().__init__(("up",), config, rules, rngs)
+        self.kind = config.mlp
 
     def inner(self, x: jax.Array) -> jax.Array:
-        return _activated(self.project("up", x))
+        return _activated(self.kind, self.project("up", x))
 
 
-@jax.checkpoint
-def _activated(up: jax.Array) -> jax.Array:
-    """GELU; the backward pass computes it again, so that only its input is kept."""
-    return jax.nn.gelu(up, approximate=True)
+@functools.partial(jax.checkpoint, static_argnums=0)
+def _activated(kind: str, up: jax.Array) -> jax.Array:
+    """What is between the matrices; computed again by the backward pass, so that only its input is kept."""
+    return _BETWEEN[kind](up)
+
+
+_gelu: Final = functools.partial(jax.nn.gelu, approximate=True)
+_GATES: Final[dict[str, Callable[[jax.Array], jax.Array]]] = {"swiglu": jax.nn.silu, "geglu": _gelu}
+_BETWEEN: Final[dict[str, Callable[[jax.Array], jax.Array]]] = {
+    "gelu": _gelu,
+    "gelu_exact": functools.partial(jax.nn.gelu, approximate=False),
+    "relu": jax.nn.relu,
+}
+"""Choices of `model.mlp`; GELU is arXiv:1606.08415, in its tanh form or exact."""

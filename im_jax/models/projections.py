@@ -22,6 +22,14 @@ from im_jax.models.weight_layout import WeightLayout, weight_layout
 Axes = dict[str, int]
 """Size of each logical axis, in the order of an array's dimensions."""
 
+_QKV: Final = ("query", "key", "value")
+_WITH_BIAS: Final[dict[str, tuple[str, ...]]] = {
+    "none": (),
+    "qkv": _QKV,
+    "attention": (*_QKV, "output"),
+    "all": (*_QKV, "output", "gate", "up", "down"),
+}
+"""Choices of `model.biases`, and the maps that then have one."""
 PRODUCT: Final = "product with weights"
 """Name of their results, for policies of recomputation."""
 
@@ -45,7 +53,7 @@ class Projections(nnx.Module):
         *,
         stddev: float = INIT_STDDEV,
     ) -> None:
-        """Makes the parameters of a map: a normal matrix, and a bias of 0.
+        """Makes the parameters of a map: a normal matrix, and a bias of 0 if `model.biases` has it.
 
         Raises:
             ConfigError: `model.biases` is not one of its choices.
@@ -54,16 +62,13 @@ class Projections(nnx.Module):
         weight = matrix(shape, axes, config, rngs, stddev)
         weight.set_metadata(num_inputs=len(inputs))
         setattr(self, name, weight)
-        match config.biases:
-            case "none":
-                pass
-            case "all":
-                zeros = jnp.zeros(tuple(outputs.values()), config.param_dtype)
-                # Vectors of the model dimension are not split, as matrices are.
-                axes = tuple("norm" if axis == "embed" else axis for axis in outputs)
-                setattr(self, f"{name}_bias", nnx.Param(zeros, logical_axes=axes))
-            case _:
-                raise ConfigError(f"model.biases is {config.biases!r}; it can be none or all")
+        if config.biases not in _WITH_BIAS:
+            raise ConfigError(f"model.biases is {config.biases!r}; it can be {', '.join(_WITH_BIAS)}")
+        if name in _WITH_BIAS[config.biases]:
+            zeros = jnp.zeros(tuple(outputs.values()), config.param_dtype)
+            # Vectors of the model dimension are not split, as matrices are.
+            axes = tuple("norm" if axis == "embed" else axis for axis in outputs)
+            setattr(self, f"{name}_bias", nnx.Param(zeros, logical_axes=axes))
 
     def project(
         self, name: str, x: jt.Float[jax.Array, "*batch_and_inputs"]

@@ -41,6 +41,7 @@ class ShardingRules:
 
     # Parameters. ZeRO-3: the model dimension is spread over `fsdp` and gathered when used.
     embed: MeshAxes = "fsdp"
+    embedding_width: MeshAxes = None  # of embeddings that are mapped to the model dimension
     norm: MeshAxes = None  # vectors of the model dimension: too small to be worth gathering
     layers: MeshAxes = None  # scanned over
     positions: MeshAxes = None  # rows of the table of learned positions, which every device looks up

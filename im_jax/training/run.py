@@ -153,6 +153,7 @@ def resolve(config: Config) -> Resolved:
     meshes.check_batch(config, mesh)
     config.model = resolve_model(config.model)
     validation.check_length(config)
+    validation.choose_rope(config)
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
     validation.resolve_vocabulary(config, tokenizer.vocab_size)

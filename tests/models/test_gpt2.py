@@ -274,7 +274,7 @@ def test_what_cannot_work_is_refused_before_any_work(
         validation.check(config)
 
 
-@pytest.mark.parametrize("name", ["layer_norm", "gelu", "learned", "biases"])
+@pytest.mark.parametrize("name", ["layer_norm", "gelu", "learned"])
 def test_a_mixture_that_no_architecture_has_is_not_written(name: str, tmp_path: Path) -> None:
     config = variant(name)
     field, value = next(iter(GPT2_VARIANTS[name].items()))
@@ -340,7 +340,7 @@ def test_what_is_written_is_read_again_with_masks_passed_over(tmp_path: Path) ->
     safetensors.numpy.save_file(tensors, file)
     config, same = load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, same, params)
-    assert dataclasses.replace(config, path="") == GPT2
+    assert dataclasses.replace(config, path="", family="") == GPT2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Grouped-query attention that stays within a segment, or reads a cache of earlier tokens."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,17 +16,26 @@ from im_jax.models.attention import full
 from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.cache import MaybeCache
+from im_jax.models.kinds import Kind
+from im_jax.models.layers import RMSNorm
 from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
+from im_jax.models.sizes import head_dim
 
 
 class Context(NamedTuple):
     """What all layers share about the tokens: computed once, outside the scan."""
 
-    rotation: rotary.Tables | None
-    """None where positions are not rotary."""
+    rotations: tuple[rotary.Tables, ...]
+    """One for each of `Kinds.tables`; none where positions are not rotary."""
     segments: jt.Int[jax.Array, "B L"]
     """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
+
+    def rotation(self, kind: Kind) -> rotary.Tables | None:
+        """What a layer's heads are turned by."""
+        if not self.rotations or isinstance(kind.table, int):
+            return self.rotations[kind.table] if self.rotations else None
+        return jax.tree.map(lambda *tables: jax.lax.select_n(kind.table, *tables), *self.rotations)
 
 
 class Attention(Projections):
@@ -44,21 +56,39 @@ class Attention(Projections):
         self.add_map("key", embed, groups, config, rngs)
         self.add_map("value", embed, groups, config, rngs)
         self.add_map("output", heads, embed, config, rngs, stddev=residual_stddev(config))
-        self.spec = AttentionSpec(window=config.sliding_window)
+        match config.head_norm:
+            case "none":
+                pass
+            case "head":
+                self.query_norm, self.key_norm = (
+                    RMSNorm(config, {"head_norm": head_dim(config)}) for _ in range(2)
+                )
+            case "heads":
+                self.query_norm, self.key_norm = RMSNorm(config, heads), RMSNorm(config, groups)
+            case _:
+                raise ConfigError(f"model.head_norm is {config.head_norm!r}; it can be none, head or heads")
+        self.window = config.sliding_window
+        self.whole = AttentionSpec(scale=config.attention_scale, softcap=config.score_cap)
         self.implementation = config.attention
         self.rules = rules
 
     def __call__(
-        self, x: jt.Float[jax.Array, "B L D"], context: Context, cache: MaybeCache
+        self, x: jt.Float[jax.Array, "B L D"], context: Context, kind: Kind, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         """Attends within segments; with a cache, stores keys and values there and reads it."""
-        query, (key, value) = self.queries(x, context.rotation), self.keys_and_values(x, context.rotation)
+        rotation = context.rotation(kind)
+        query, (key, value) = self.queries(x, rotation), self.keys_and_values(x, rotation)
         if cache is None:
-            mixed = self.attend(query, key, value, context.segments)
+            mixed = self.attend(query, key, value, context.segments, kind)
         else:
             cache = cache.store(key, value)
-            mixed = full.attend_where(query, *cache.read(), cache.slots.mask, spec=self.spec)
+            mask = cache.slots.mask(kind.windowed)
+            mixed = full.attend_where(query, *cache.read(), mask, spec=self.whole)
         return self.project("output", mixed), cache
+
+    def spec(self, windowed: bool) -> AttentionSpec:
+        """What attention computes in layers with a window, or without."""
+        return dataclasses.replace(self.whole, window=self.window if windowed else None)
 
     def in_blocks(self, segments: jt.Int[jax.Array, "B L"], dtype: str) -> bool:
         """Whether queries of this type attend within these segments by the implementation `blocks`."""
@@ -67,21 +97,21 @@ class Attention(Projections):
             for param in (self.query, self.key)
         )
         return in_blocks(
-            query, key, segments, spec=self.spec, implementation=self.implementation, rules=self.rules
+            query, key, segments, spec=self.whole, implementation=self.implementation, rules=self.rules
         )
 
     def queries(
         self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
     ) -> jt.Float[jax.Array, "B L H K"]:
         """Queries, with the positions in them."""
-        return self._rotated(self._heads("query", x, "heads"), rotation)
+        return self._turned(self._heads("query", x, "heads"), rotation, getattr(self, "query_norm", None))
 
     def keys_and_values(
         self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
     ) -> tuple[jt.Float[jax.Array, "B L G K"], jt.Float[jax.Array, "B L G K"]]:
         """Keys, with the positions in them, and values."""
         key, value = (self._heads(name, x, "kv_heads") for name in ("key", "value"))
-        return self._rotated(key, rotation), value
+        return self._turned(key, rotation, getattr(self, "key_norm", None)), value
 
     def attend(
         self,
@@ -89,36 +119,29 @@ class Attention(Projections):
         key: jt.Float[jax.Array, "B L G K"],
         value: jt.Float[jax.Array, "B L G K"],
         segments: jt.Int[jax.Array, "B L"],
+        kind: Kind,
     ) -> jt.Float[jax.Array, "B L H K"]:
         """The mix of values of every query, within segments."""
-        return segment_attention(
-            query,
-            key,
-            value,
-            segments,
-            spec=self.spec,
-            implementation=self.implementation,
-            rules=self.rules,
+
+        def attend(windowed: bool) -> Callable[..., jax.Array]:
+            return functools.partial(
+                segment_attention,
+                spec=self.spec(windowed),
+                implementation=self.implementation,
+                rules=self.rules,
+            )
+
+        if isinstance(kind.windowed, bool):
+            return attend(kind.windowed)(query, key, value, segments)
+        mixed: jax.Array = jax.lax.cond(
+            kind.windowed, attend(True), attend(False), query, key, value, segments
         )
+        return mixed
 
     def _heads(self, name: str, x: jax.Array, axis: str) -> jax.Array:
         return constrain(self.project(name, x), ("batch", "length", axis, "head_dim"), self.rules)
 
     @staticmethod
-    def _rotated(heads: jax.Array, rotation: rotary.Tables | None) -> jax.Array:
-        return heads if rotation is None else rotary.rotate(heads, *rotation)
-
-
-def head_dim(config: ModelConfig) -> int:
-    """Size of one head: as configured, else the model dimension shared out; even if positions are rotary."""
-    size = config.head_dim
-    if size is None:
-        if config.embed_dim % config.num_heads:
-            raise ConfigError(
-                f"model.embed_dim {config.embed_dim} is not a multiple of model.num_heads "
-                f"{config.num_heads}; change one of them or set model.head_dim"
-            )
-        size = config.embed_dim // config.num_heads
-    if size % 2 and config.positions == "rotary":
-        raise ConfigError(f"model.head_dim {size} is odd; rotary positions turn pairs, so make it even")
-    return size
+    def _turned(heads: jax.Array, rotation: rotary.Tables | None, norm: RMSNorm | None) -> jax.Array:
+        heads = heads if norm is None else norm(heads)
+        return heads if rotation is None else rotary.rotate(heads, rotation)

@@ -5,15 +5,33 @@ from pathlib import Path
 from im_jax.config import ModelConfig
 from im_jax.errors import CheckpointError
 from im_jax.models.families.family import Family
+from im_jax.models.families.gemma import GEMMA, GEMMA2, GEMMA3
 from im_jax.models.families.gpt2 import GPT2
 from im_jax.models.families.llama import LLAMA
 from im_jax.models.families.mistral import MISTRAL
+from im_jax.models.families.neox import NEOX
+from im_jax.models.families.olmo import OLMO2, OLMO3
+from im_jax.models.families.opt import OPT
+from im_jax.models.families.phi3 import PHI3
+from im_jax.models.families.qwen import QWEN2, QWEN3
+from im_jax.models.families.smollm3 import SMOLLM3
 from im_jax.models.files.json_keys import Keys
 
 FAMILIES: tuple[Family, ...] = (
     LLAMA,
     MISTRAL,
+    SMOLLM3,
+    QWEN2,
+    QWEN3,
+    GEMMA,
+    GEMMA2,
+    GEMMA3,
+    PHI3,
+    OLMO2,
+    OLMO3,
     GPT2,
+    OPT,
+    NEOX,
 )
 """All of them. A model is written as the first one that can hold it."""
 
@@ -36,13 +54,17 @@ def family_of(keys: Keys) -> Family:
 
 
 def family_for(config: ModelConfig, where: str | Path) -> Family:
-    """The family whose files hold such a model.
+    """The family whose files hold such a model: that of `model.family`, else the first that can.
 
     Raises:
         CheckpointError: none has a place for all of it; says what is in the way.
     """
     reasons = []
-    for family in FAMILIES:
+    wanted = [family for family in FAMILIES if config.family in (family.architecture, "")]
+    if not wanted:
+        known = ", ".join(family.architecture for family in FAMILIES)
+        raise CheckpointError(f"{where}: model.family is {config.family!r}; it can be {known}")
+    for family in wanted:
         reason = family.why_not(config)
         if reason is None:
             return family

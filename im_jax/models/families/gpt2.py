@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from im_jax.config import ModelConfig, RopeScaling
-from im_jax.models.attention.layer import head_dim
 from im_jax.models.families import sizes
 from im_jax.models.families.family import Family
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Layout, Stored
+from im_jax.models.sizes import head_dim
 
 _LAYER: Final = "transformer.h.{}."
 _ATTENTION: Final = _LAYER + "attn.c_attn."
@@ -96,7 +96,6 @@ GPT2: Final = Family(
         "mlp": "gelu",
         "positions": "learned",
         "biases": "all",
-        "sliding_window": None,
     },
     layout=_LAYOUT,
     prefix="transformer.",

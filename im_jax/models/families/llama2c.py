@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from im_jax.config import RopeScaling
-from im_jax.models.families.llama import LLAMA
+from im_jax.models.families.family import USUAL
 from im_jax.models.files.layout import Layout, Stored
 from im_jax.models.files.llama2c import Header
 
@@ -29,7 +29,8 @@ IGNORED: Final = ("freq_cis_*",)
 def fields(header: Header) -> dict[str, Any]:
     """The architecture that a header describes, as fields of `ModelConfig`."""
     return {
-        **LLAMA.choices,
+        **USUAL,
+        "family": "LlamaForCausalLM",
         "vocab_size": abs(header.vocab_size),
         "num_layers": header.n_layers,
         "embed_dim": header.dim,

@@ -21,7 +21,7 @@ class Keys:
         where: what messages begin with, up to the key: the file, and of a nested object its key.
         """
         self.values = values
-        self._where = where
+        self.where = where
 
     @classmethod
     def of_file(cls, path: Path) -> "Keys":
@@ -77,13 +77,13 @@ class Keys:
     def section(self, key: str) -> "Keys | None":
         """A nested object; None where it is absent, null or empty."""
         value = self._checked(key, None, lambda x: x is None or isinstance(x, dict), "an object, or null")
-        return Keys(value, f"{self._where}{key}.") if value else None
+        return Keys(value, f"{self.where}{key}.") if value else None
 
     def fail(self, key: str, must: str) -> CheckpointError:
         """The error for a value that cannot be; `must` says what it must be."""
         if key not in self.values:
-            return CheckpointError(f"{self._where}{key} is missing; it must be {must}")
-        return CheckpointError(f"{self._where}{key} is {shown(self.values[key])}; it must be {must}")
+            return CheckpointError(f"{self.where}{key} is missing; it must be {must}")
+        return CheckpointError(f"{self.where}{key} is {shown(self.values[key])}; it must be {must}")
 
     def _checked(self, key: str, default: Any, fits: Callable[[Any], bool], must: str) -> Any:
         if key not in self.values and default is not REQUIRED:

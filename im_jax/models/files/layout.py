@@ -7,8 +7,8 @@ Files hold a matrix per layer, often `[out, in]`, sometimes several in one tenso
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -27,10 +27,11 @@ class Stored:
     """Name of the tensor; `{}` stands for the layer."""
     pattern: str
     """Our dimensions (of one layer) and the tensor's: `d h k -> (h k) d` is `[D, H, K]` here and `[H K, D]`
-    in the file, where rows go by head first."""
+    in the file, where rows go by head first. In `(h * k)`, each head's rows of all parameters of the tensor
+    follow each other, in the order of the table."""
     joined: int | None = None
     """The tensor's dimension along which parameters of the same tensor follow each other, in the order of
-    the table; None where the tensor is one parameter."""
+    the table; None where the tensor is one parameter, or they take turns."""
 
     @functools.cached_property
     def dims(self) -> tuple[tuple[int, ...], ...]:
@@ -39,44 +40,89 @@ class Stored:
         dims: list[tuple[int, ...]] = []
         inside = False
         for word in theirs:
-            axis = ours.index(word.strip("()"))
+            axis = _TURNS if word.strip("()") == "*" else ours.index(word.strip("()"))
             dims[-1:] = [(*dims[-1], axis)] if inside else [*dims[-1:], (axis,)]
             inside = (inside or word.startswith("(")) and not word.endswith(")")
         return tuple(dims)
 
-    def tensor_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape in the file, without what it is joined with, of a parameter that is `shape` here."""
-        return tuple(math.prod(shape[axis] for axis in axes) for axes in self.dims)
+    @property
+    def takes_turns(self) -> bool:
+        """Whether it shares its tensor by turns."""
+        return any(_TURNS in axes for axes in self.dims)
 
-    def tensor_index(self, shape: tuple[int, ...], index: tuple[slice, ...], start: int) -> tuple[slice, ...]:
+    def tensor_shape(self, shape: tuple[int, ...], turns: int = 1) -> tuple[int, ...]:
+        """Shape in the file, without what it is joined with, of a parameter that is `shape` here.
+
+        Args:
+            shape: of the parameter here.
+            turns: parameters that take turns.
+        """
+        return tuple(math.prod(_size(shape, axis, turns) for axis in axes) for axes in self.dims)
+
+    def tensor_index(
+        self, shape: tuple[int, ...], index: tuple[slice, ...], start: int, turns: int = 1
+    ) -> tuple[slice, ...]:
         """The least part of the tensor that holds `index` of the parameter.
 
         Args:
             shape: of the parameter here.
             index: the part of it that is wanted, a slice with integer bounds for each dimension.
             start: where the parameter begins along `joined`.
+            turns: parameters that take turns.
         """
         found = []
         for at, (outer, *inner) in enumerate(self.dims):
-            block, begin = math.prod(shape[axis] for axis in inner), start * (at == self.joined)
+            block = math.prod(_size(shape, axis, turns) for axis in inner)
+            begin = start * (at == self.joined)
             found.append(slice(begin + index[outer].start * block, begin + index[outer].stop * block))
         return tuple(found)
 
-    def from_tensor(self, part: np.ndarray, shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
-        """`index` of the parameter, from the part of the tensor that `tensor_index` names."""
-        sizes, wanted = [], []
+    def from_tensor(
+        self,
+        part: np.ndarray,
+        shape: tuple[int, ...],
+        index: tuple[slice, ...],
+        turn: int = 0,
+        turns: int = 1,
+    ) -> np.ndarray:
+        """`index` of the parameter, from the part of the tensor that `tensor_index` names.
+
+        Args:
+            part: of the tensor.
+            shape: of the parameter here.
+            index: as `tensor_index` was given.
+            turn: which of the parameters that take turns it is.
+            turns: how many these are.
+        """
+        sizes: list[int] = []
+        wanted: list[slice | int] = []
         for outer, *inner in self.dims:
-            sizes += [index[outer].stop - index[outer].start, *(shape[axis] for axis in inner)]
-            wanted += [slice(None), *(index[axis] for axis in inner)]
+            sizes += [index[outer].stop - index[outer].start, *(_size(shape, axis, turns) for axis in inner)]
+            wanted += [slice(None), *(turn if axis == _TURNS else index[axis] for axis in inner)]
         return part.reshape(sizes)[tuple(wanted)].transpose(np.argsort(self._order))
 
-    def to_tensor(self, value: np.ndarray) -> np.ndarray:
-        """One layer's parameter as it is in the file."""
-        return value.transpose(self._order).reshape(self.tensor_shape(value.shape))
+    def to_tensor(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """One layer's tensor as it is in the file, of all parameters that share it, in order."""
+        parts = [value.transpose(self._order) for value in values]
+        if self.takes_turns:
+            stacked = np.stack(parts, [axis for axes in self.dims for axis in axes].index(_TURNS))
+            return stacked.reshape(self.tensor_shape(values[0].shape, len(parts)))
+        laid = [
+            part.reshape(self.tensor_shape(value.shape)) for part, value in zip(parts, values, strict=True)
+        ]
+        return laid[0] if self.joined is None else np.concatenate(laid, self.joined)
 
     @property
     def _order(self) -> tuple[int, ...]:
-        return tuple(axis for axes in self.dims for axis in axes)
+        return tuple(axis for axes in self.dims for axis in axes if axis != _TURNS)
+
+
+_TURNS: Final = -1
+"""In place of one of our dimensions, in which parameters of the same tensor take turns."""
+
+
+def _size(shape: tuple[int, ...], axis: int, turns: int) -> int:
+    return turns if axis == _TURNS else shape[axis]
 
 
 Layout = Mapping[str, Stored]
@@ -103,14 +149,16 @@ class _Place(NamedTuple):
     layers: int | None
     """How many are stacked; None for a parameter that is not of a layer."""
     start: int
-    """Where it begins in its tensor."""
+    """Where it begins in its tensor; which one it is of those that take turns."""
+    turns: int
+    """Parameters that take turns; 1 if it does not."""
 
 
 def tensor_shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a checkpoint of this model has."""
     shapes: dict[str, tuple[int, ...]] = {}
     for place in _places(layout, config).values():
-        shape = list(place.stored.tensor_shape(place.shape))
+        shape = list(place.stored.tensor_shape(place.shape, place.turns))
         if place.stored.joined is not None:
             shape[place.stored.joined] += place.start
         # Of joined parameters the last one reaches farthest.
@@ -140,9 +188,11 @@ def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Te
         place = places[_dotted(path)]
 
         def one(name: str, index: tuple[slice, ...]) -> np.ndarray:
-            wanted = place.stored.tensor_index(place.shape, index, place.start)
+            wanted = place.stored.tensor_index(place.shape, index, place.start, place.turns)
             part = read_finite(tensors[name], name, wanted)
-            return place.stored.from_tensor(part, place.shape, index).astype(array.dtype)
+            turn = place.start if place.stored.takes_turns else 0
+            found = place.stored.from_tensor(part, place.shape, index, turn, place.turns)
+            return found.astype(array.dtype)
 
         @functools.cache  # devices that hold copies share one reading
         def shard(*bounds: tuple[int, int]) -> np.ndarray:
@@ -161,16 +211,13 @@ def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Te
 
 def write_params(layout: Layout, config: ModelConfig, params: Params) -> Iterator[tuple[str, np.ndarray]]:
     """Every tensor of a checkpoint with its name. All parameters must be addressable here."""
-    values, parts = _flat(params), dict[str, list[np.ndarray]]()
-    joined: dict[str, int | None] = {}
+    values, parts = _flat(params), dict[str, tuple[Stored, list[np.ndarray]]]()
     for path, place in _places(layout, config).items():
         host = np.asarray(values[path])
         for name, value in zip(_names(place), host if place.layers else (host,), strict=True):
-            parts.setdefault(name, []).append(place.stored.to_tensor(value))
-            joined[name] = place.stored.joined
-    for name, pieces in parts.items():
-        along = joined[name]
-        yield name, np.ascontiguousarray(pieces[0] if along is None else np.concatenate(pieces, along))
+            parts.setdefault(name, (place.stored, []))[1].append(value)
+    for name, (stored, pieces) in parts.items():
+        yield name, np.ascontiguousarray(stored.to_tensor(pieces))
 
 
 def _places(layout: Layout, config: ModelConfig) -> dict[str, _Place]:
@@ -186,10 +233,15 @@ def _places(layout: Layout, config: ModelConfig) -> dict[str, _Place]:
         scanned = path.startswith("layers.")
         shape = arrays[path].shape[1:] if scanned else arrays[path].shape
         start = reached.get(stored.name, 0)
-        places[path] = _Place(stored, shape, config.num_layers if scanned else None, start)
+        places[path] = _Place(stored, shape, config.num_layers if scanned else None, start, 1)
         if stored.joined is not None:
             reached[stored.name] = start + stored.tensor_shape(shape)[stored.joined]
-    return places
+        elif stored.takes_turns:
+            reached[stored.name] = start + 1
+    return {
+        path: place._replace(turns=reached[place.stored.name]) if place.stored.takes_turns else place
+        for path, place in places.items()
+    }
 
 
 def _names(place: _Place) -> list[str]:
