@@ -22,9 +22,11 @@ _OF_ROLE: Final = {
     "assistant": (*THOUGHTS, *CALLS),
     "tool": ("name", "tool_call_id"),
 }
-_REFUSED: Final = (
-    *(*THOUGHTS, *CALLS, "tools", "functions", "function_calls", "refusal"),
-    *("image", "images", "video", "videos", "audio", "audios"),
+_REFUSED: Final = frozenset(
+    [
+        *(*THOUGHTS, *CALLS, "tools", "functions", "function_calls", "refusal"),
+        *("image", "images", "video", "videos", "audio", "audios"),
+    ]
 )
 """Parts of a message that the model would have to write or to see; read only where `_OF_ROLE` says so."""
 
@@ -68,8 +70,8 @@ def unread_of(turn: dict[str, Any]) -> list[str]:
 
 
 def _refuse_parts(turn: dict[str, Any], role: str, where: str, origin: str) -> None:
-    for key in _REFUSED:
-        if key in _OF_ROLE.get(role, ()) or not holds_something(turn.get(key)):
+    for key, value in turn.items():
+        if key not in _REFUSED or key in _OF_ROLE.get(role, ()) or not holds_something(value):
             continue
         if key in _OF_ROLE["assistant"]:
             problem = f"belongs to an assistant message only, and this one is of {turn['role']}"
@@ -79,7 +81,8 @@ def _refuse_parts(turn: dict[str, Any], role: str, where: str, origin: str) -> N
 
 
 def _thought(turn: dict[str, Any], where: str, origin: str) -> str:
-    texts = {key: optional_text(turn, key, f"{where}.{key}", origin) for key in THOUGHTS}
+    told: list[str] = [key for key in THOUGHTS if key in turn]
+    texts = {key: optional_text(turn, key, f"{where}.{key}", origin) for key in told}
     held = {key: text for key, text in texts.items() if text}
     first = next(iter(held), "")
     for key, text in held.items():

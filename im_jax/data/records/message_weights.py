@@ -12,13 +12,16 @@ from im_jax.data.records.refusals import described, fail
 
 FLAGS: Final = ("train", "training", "trainable", "loss", "loss_mask", "compute_loss")
 """Flags of a message that are read: true and 1 train it, false and 0 do not."""
-_UNCLEAR: Final = (
-    *("mask", "masked", "ignore", "ignore_loss", "no_loss", "loss_weight", "loss_scale"),
-    *("train_detail", "training_detail", "train_on_turn", "token_weights"),
+_UNCLEAR: Final = frozenset(
+    [
+        *("mask", "masked", "ignore", "ignore_loss", "no_loss", "loss_weight", "loss_scale"),
+        *("train_detail", "training_detail", "train_on_turn", "token_weights"),
+    ]
 )
 """Names that decide loss elsewhere, in one sense here and in another there."""
 _BY_TOKEN: Final = ("loss_mask", "completion_mask", "assistant_masks")
 """Fields of a record that decide loss token by token."""
+_OF_RECORD: Final = frozenset([*FLAGS, "weight", *_BY_TOKEN])
 _MAX_WEIGHT: Final = float(np.finfo(np.float32).max)
 
 
@@ -29,12 +32,16 @@ def message_weight(turn: dict[str, Any], where: str, origin: str) -> float:
         DataError: a weight or flag has no meaning, two contradict each other, or a field decides loss in a
             way that is not read.
     """
-    for key in _UNCLEAR:
-        if turn.get(key) is not None:
+    for key, value in turn.items():
+        if key in _UNCLEAR and value is not None:
             problem = "is not read, and would decide loss; write it as `weight`, 0 for what is not trained"
             fail(origin, f"{where}.{key}", problem)
     weight = _weight(turn.get("weight"), f"{where}.weight", origin)
-    flags = {key: _flag(turn[key], f"{where}.{key}", origin) for key in FLAGS if turn.get(key) is not None}
+    flags = {
+        key: _flag(value, f"{where}.{key}", origin)
+        for key, value in turn.items()
+        if key in FLAGS and value is not None
+    }
     for key, trained in flags.items():
         other = next((name for name in flags if flags[name] != trained), None)
         if weight is not None and (weight > 0) != trained:
@@ -59,9 +66,8 @@ def refuse_record_weights(record: dict[str, Any], read: set[str], origin: str) -
     Raises:
         DataError: naming the field.
     """
-    for key in (*FLAGS, "weight", *_BY_TOKEN):
-        value = record.get(key)
-        if key in read or value is None:
+    for key, value in record.items():
+        if key not in _OF_RECORD or key in read or value is None:
             continue
         if isinstance(value, list) and key in _BY_TOKEN:
             fail(origin, key, "decides loss token by token, which is not read; give messages a `weight`")

@@ -18,8 +18,8 @@ def refuse_parts(record: dict[str, Any], read: set[str], origin: str) -> None:
     Raises:
         DataError: naming the field.
     """
-    for key in _OF_RECORD:
-        if key not in read and holds_something(record.get(key)):
+    for key, value in record.items():
+        if key in _OF_RECORD and key not in read and holds_something(value):
             problem = "is not read, and the answer would be learned without it"
             fail(origin, key, f"{problem}; remove the field or the record")
 
