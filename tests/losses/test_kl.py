@@ -13,7 +13,12 @@ from im_jax.losses.kl import KL, Rows, linear_kl
 from im_jax.losses.sharded import LossAxes, weighted_loss
 from tests.losses.test_cross_entropy import relative_error
 
-OPTIONS = [{}, {"softcap": 5.0, "base_softcap": 3.0}]
+OPTIONS = [
+    {},
+    {"softcap": 5.0, "base_softcap": 3.0},
+    {"direction": "forward"},
+    {"direction": "forward", "softcap": 5.0, "base_softcap": 3.0},
+]
 NAMES = ("loss", "token_kl", "d_hidden", "d_head")
 
 
@@ -25,13 +30,20 @@ def log_softmax(hidden, head, softcap):
     return logits, logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))
 
 
-def reference(hidden, head, base_hidden, base_head, weights, softcap=None, base_softcap=None):
+def reference(
+    hidden, head, base_hidden, base_head, weights, softcap=None, base_softcap=None, direction="reverse"
+):
     """Loss, KL of each token and both gradients of the formula in the docstring, by hand, in float64."""
     logits, log_p = log_softmax(hidden, head, softcap)
     log_q = log_softmax(base_hidden, base_head, base_softcap)[1]
-    p = np.exp(log_p)
-    kl = (p * (log_p - log_q)).sum(-1)
-    gradient = p * (log_p - log_q - kl[:, None]) * np.asarray(weights, np.float64)[:, None]
+    p, q = np.exp(log_p), np.exp(log_q)
+    if direction == "reverse":
+        kl = (p * (log_p - log_q)).sum(-1)
+        gradient = p * (log_p - log_q - kl[:, None])
+    else:
+        kl = (q * (log_q - log_p)).sum(-1)
+        gradient = p - q
+    gradient *= np.asarray(weights, np.float64)[:, None]
     if softcap is not None:
         gradient *= 1 - (logits / softcap) ** 2
     d_hidden = gradient @ np.asarray(head, np.float64).T
@@ -51,7 +63,7 @@ def inputs(seed=0, n=37, d=19, e=12, v=101, dtype=jnp.float32, scale=1.0):
     return *model(d), *model(e), weights
 
 
-@functools.partial(jax.jit, static_argnames=("softcap", "base_softcap"))
+@functools.partial(jax.jit, static_argnames=("softcap", "base_softcap", "direction"))
 def value_and_gradients(hidden, head, base_hidden, base_head, weights, **options):
     def loss(hidden, head):
         return linear_kl(hidden, head, base_hidden, base_head, weights, **options)

@@ -1,0 +1,106 @@
+"""Cross-entropy and the divergence from a base model, of the same logits in one pass over the vocabulary."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxtyping as jt
+
+from im_jax.losses import kl
+from im_jax.losses.blockwise import Vocabulary
+from im_jax.losses.cross_entropy import objective
+from im_jax.losses.cross_entropy.objective import CrossEntropy
+from im_jax.losses.kl import KL
+from im_jax.losses.sharded import UNSHARDED, LossAxes, weighted_loss
+
+
+class Base(NamedTuple):
+    """A model that is only read, on the same tokens."""
+
+    hidden: jt.Float[jax.Array, "N E"]
+    head: jt.Float[jax.Array, "E V"]
+
+
+def linear_cross_entropy_with_kl(
+    hidden: jt.Float[jt.Array, "N D"],
+    head: jt.Float[jt.Array, "D V"],
+    labels: jt.Int[jt.Array, " N"],
+    weights: jt.Float32[jt.Array, " N"],
+    base: Base,
+    coefficient: jt.Float32[jt.Array, ""],
+    *,
+    direction: str = "reverse",
+    softcap: float | None = None,
+    z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
+    axes: LossAxes = UNSHARDED,
+) -> tuple[jt.Float32[jt.Array, ""], jt.Float32[jt.Array, " N"], jt.Float32[jt.Array, " N"]]:
+    """The sum of `linear_cross_entropy` and `coefficient` times `im_jax.losses.kl.linear_kl`.
+
+    Both are of the same tokens with the same weights. The logits of each model are made once, a block at a
+    time, and never held for all tokens.
+
+    Args:
+        hidden: final hidden states of the model that is trained; differentiated.
+        head: its output projection; differentiated.
+        labels: the next token of each.
+        weights: weight of each token, normalised; data.
+        base: of the other model, whose logits have the same bound; data.
+        coefficient: of the divergence, >= 0; data, so that another one does not compile again.
+        direction: `reverse`, KL(model || base), or `forward`.
+        softcap: see `linear_cross_entropy`.
+        z_loss: see `linear_cross_entropy`.
+        label_smoothing: see `linear_cross_entropy`.
+        axes: how the arrays lie on the mesh; both heads lie alike.
+
+    Returns:
+        The weighted sum; the negative log-likelihood of each token; and its divergence in nats. The last two
+        carry no gradient, and are 0 where the weight is.
+
+    Raises:
+        ValueError: as of `linear_kl`.
+    """
+    formula = CrossEntropyWithKL(
+        CrossEntropy(softcap, z_loss, label_smoothing), KL(softcap, softcap, direction)
+    )
+    kl.check_base(hidden, head, base.hidden, base.head)
+    weights = jax.lax.stop_gradient(weights.astype(jnp.float32))
+    share = jnp.broadcast_to(jax.lax.stop_gradient(coefficient).astype(jnp.float32), weights.shape)
+    rows = Rows(labels.astype(jnp.int32), weights, base.hidden.astype(hidden.dtype), share)
+    loss, values = weighted_loss(formula, hidden, head, weights, rows, (base.head,), axes=axes)
+    return loss, values.nll, values.kl
+
+
+class Rows(NamedTuple):
+    """What a row brings beside its hidden state."""
+
+    labels: jt.Int32[jax.Array, " b"]
+    weights: jt.Float32[jax.Array, " b"]
+    base_hidden: jt.Float[jax.Array, "b E"]
+    coefficient: jt.Float32[jax.Array, " b"]
+
+
+class Values(NamedTuple):
+    """Of each row, unweighted."""
+
+    loss: jt.Float32[jax.Array, " b"]
+    nll: jt.Float32[jax.Array, " b"]
+    kl: jt.Float32[jax.Array, " b"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropyWithKL:
+    """The formula of `linear_cross_entropy_with_kl`; an `im_jax.losses.blockwise.Objective`."""
+
+    cross_entropy: CrossEntropy
+    kl: KL
+
+    def block(
+        self, logits: jt.Float32[jax.Array, "b V"], rows: Rows, constants: Any, vocabulary: Vocabulary
+    ) -> tuple[Values, jt.Float32[jax.Array, "b V"]]:
+        plain = objective.Rows(rows.labels, rows.weights)
+        told, gradient = self.cross_entropy.block(logits, plain, (), vocabulary)
+        other = kl.Rows(rows.base_hidden, rows.weights * rows.coefficient)
+        (divergence,), more = self.kl.block(logits, other, constants, vocabulary)
+        return Values(told.loss + rows.coefficient * divergence, told.nll, divergence), gradient + more
