@@ -80,6 +80,12 @@ class LossConfig:
     label_smoothing: float = setting(
         0.0, "Share of each target that is spread evenly over the vocabulary.", bounds=BELOW_ONE
     )
+    neftune_alpha: float = setting(
+        0.0,
+        "Noise on embeddings in training: uniform, to alpha / sqrt(tokens of the example x width); 0: none.",
+        bounds=NOT_NEGATIVE,
+        see="loss.md#noise-on-the-embeddings",
+    )
     require_trained_stop: bool = setting(
         True,
         "Refuse a policy under which no stop token is trained: the model would never learn to stop.",

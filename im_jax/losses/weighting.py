@@ -67,17 +67,17 @@ def normalise(
         case "nonzero_count":
             return _divide(weights, jnp.sum(weights > 0, dtype=jnp.float32))
         case "example_mean":
-            per_example = _sum_by_example(weights, segments)
+            per_example = sum_by_example(weights, segments)
             examples = jnp.sum(per_example > 0, dtype=jnp.float32)
             own_sum = jnp.take_along_axis(per_example, segments, axis=1)
             return _divide(_divide(weights, own_sum), examples)
     raise ValueError(f"unknown reduction {reduction!r}")
 
 
-def _sum_by_example(
+def sum_by_example(
     weights: jt.Float32[jt.Array, "B L"], segments: jt.Int[jt.Array, "B L"]
 ) -> jt.Float32[jt.Array, "B S"]:
-    """Sum of weights per segment of each row; S = L + 1 bounds the segments a row can hold."""
+    """Sum per segment of each row, that of padding too; S = L + 1 bounds the segments a row can hold."""
     length = weights.shape[1]
 
     def one_row(row_weights: jax.Array, row_segments: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ from im_jax.models import rotary
 from im_jax.models.attention.layer import Context
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
-from im_jax.models.embedding import look_up
+from im_jax.models.embedding import Noise, look_up, noisy
 from im_jax.models.finish import Finish, WidthMaps
 from im_jax.models.kinds import Kind, kinds_of
 from im_jax.models.last_block import LastBlock, large_enough
@@ -82,11 +82,12 @@ class Decoder(nnx.Module):
         segments: jt.Int[jax.Array, "B L"],
         positions: jt.Int[jax.Array, "B L"],
         needed: jt.Bool[jax.Array, "B L"] | None = None,
+        noise: Noise | None = None,
     ) -> jt.Float[jax.Array, "B L E"]:
         """Hidden states as the head reads them, of all tokens or of those needed; see `hidden_states`."""
         context = Context(self._rotations(positions), segments)
         graph, stacked = nnx.split(self.layers)
-        x = self._embed(tokens, positions)
+        x = self._embed(tokens, positions, noise)
 
         def layer(x: jax.Array, inputs: tuple[Any, Kind | None]) -> tuple[jax.Array, None]:
             params, kind = inputs
@@ -167,10 +168,12 @@ class Decoder(nnx.Module):
     def _rotations(self, positions: jax.Array) -> tuple[rotary.Tables, ...]:
         return tuple(rotary.tables(positions, turning) for turning in self.turnings)
 
-    def _embed(self, tokens: jax.Array, positions: jax.Array) -> jax.Array:
+    def _embed(self, tokens: jax.Array, positions: jax.Array, noise: Noise | None = None) -> jax.Array:
         x = look_up(self.embedding[...], tokens, self.compute_dtype, self.rules)
         if self.embedding_scale is not None:
             x = x * jnp.asarray(self.embedding_scale, x.dtype)
+        if noise is not None:
+            x = noisy(x, noise, self.rules)
         if hasattr(self, "width_maps"):
             x = self.width_maps.project("into", x)
         if hasattr(self, "position_embedding"):
@@ -236,6 +239,7 @@ def hidden_states(
     positions: jt.Int[jax.Array, "B L"],
     rules: ShardingRules = DEFAULT_RULES,
     needed: jt.Bool[jax.Array, "B L"] | None = None,
+    noise: Noise | None = None,
 ) -> jt.Float[jax.Array, "B L E"]:
     """Hidden states after the final norm, as the head reads them, in the compute type.
 
@@ -252,8 +256,9 @@ def hidden_states(
         needed: whose states are read (None: all). Where attention is computed in `blocks`, as on CPUs, the
             last block, if not small, then does no more than these need, and other states mean nothing but are
             finite.
+        noise: added to the embeddings of the tokens, as the family scales them, before anything else.
     """
-    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed)
+    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed, noise)
 
 
 def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "E V"]:

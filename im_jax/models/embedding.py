@@ -1,12 +1,33 @@
-"""The lookup of token embeddings, on one device or by columns of the table on several."""
+"""The lookup of token embeddings, on one device or by columns of the table on several, and noise on them."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.models.sharding import ShardingRules, constrain
+
+
+class Noise(NamedTuple):
+    """Uniform noise for the embeddings of some rows.
+
+    What a row gets follows from its key alone: not from the rows beside it, nor from the mesh.
+    """
+
+    keys: jt.Key[jax.Array, " B"]
+    bounds: jt.Float32[jax.Array, "B L"]
+    """Largest absolute value of what is added to a component, by token."""
+
+
+def noisy(
+    x: jt.Float[jax.Array, "B L D"], noise: Noise, rules: ShardingRules
+) -> jt.Float[jax.Array, "B L D"]:
+    """Embeddings with noise, added in float32 and rounded once."""
+    drawn = jax.vmap(lambda key: jax.random.uniform(key, x.shape[1:], jnp.float32, -1.0, 1.0))(noise.keys)
+    drawn = constrain(drawn, ("batch", "length", "act_embed"), rules)
+    return (x.astype(jnp.float32) + drawn * noise.bounds[..., None]).astype(x.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

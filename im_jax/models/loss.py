@@ -12,6 +12,7 @@ from im_jax.losses.sharded import LossAxes
 from im_jax.losses.weighting import shift_to_targets, target_mask
 from im_jax.models import decoder
 from im_jax.models.decoder import Params
+from im_jax.models.embedding import Noise
 from im_jax.models.sharding import ShardingRules
 
 
@@ -41,6 +42,7 @@ def weighted_loss(
     model: ModelConfig,
     loss: LossConfig,
     rules: ShardingRules,
+    noise: Noise | None = None,
 ) -> tuple[jt.Float32[jt.Array, ""], ClassSums]:
     """Weighted loss of some rows, and their plain losses by class.
 
@@ -51,6 +53,7 @@ def weighted_loss(
         model: the decoder.
         loss: z-loss and label smoothing.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
+        noise: on the embeddings of these rows, in training alone.
     """
     hidden = decoder.hidden_states(
         params,
@@ -60,6 +63,7 @@ def weighted_loss(
         batch.positions,
         rules=rules,
         needed=targets.weights > 0,
+        noise=noise,
     )
     value, token_losses = linear_cross_entropy(
         hidden.reshape(-1, hidden.shape[-1]),

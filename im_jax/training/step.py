@@ -12,8 +12,10 @@ from im_jax.batch import Batch
 from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.weighting import normalise, target_weights
+from im_jax.models.embedding import Noise
 from im_jax.models.loss import Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
+from im_jax.training.neftune import embedding_noise
 from im_jax.training.partition import merge
 from im_jax.training.state import Params, TrainState
 from im_jax.training.told import Told
@@ -52,19 +54,21 @@ def make_train_step(
     """
 
     def micro_batch_loss(
-        params: Params, frozen: Params, batch: Batch, targets: Targets
+        params: Params, frozen: Params, batch: Batch, targets: Targets, noise: Noise | None
     ) -> tuple[jax.Array, ClassSums]:
-        return weighted_loss(merge(params, frozen), batch, targets, model, loss, rules)
+        return weighted_loss(merge(params, frozen), batch, targets, model, loss, rules, noise)
 
     def train_step(
         state: TrainState, frozen: Params, batch: Batch, told: Told
     ) -> tuple[TrainState, StepMetrics]:
         weights = normalise(target_weights(batch, told.class_weights), batch.segments, loss.reduction)
 
-        def value_and_grad(params: Params, batch: Batch, targets: Targets) -> Any:
-            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, frozen, batch, targets)
+        def value_and_grad(params: Params, *rows: Any) -> Any:
+            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, frozen, *rows)
 
-        rows = (batch, make_targets(batch, weights))
+        width = model.embedding_width or model.embed_dim
+        noise = embedding_noise(told.key, batch.segments, loss.neftune_alpha, width)
+        rows = (batch, make_targets(batch, weights), noise)
         (value, sums), grads = _accumulated(value_and_grad, state.params, rows, accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -75,7 +79,10 @@ def make_train_step(
 
 
 def _accumulated(
-    value_and_grad: Callable[..., Any], params: Params, rows: tuple[Batch, Targets], parts: int
+    value_and_grad: Callable[..., Any],
+    params: Params,
+    rows: tuple[Batch, Targets, Noise | None],
+    parts: int,
 ) -> Any:
     """Sum of `value_and_grad(params, *micro_batch)` over the micro-batches of `rows`.
 
@@ -88,7 +95,7 @@ def _accumulated(
     shapes = jax.eval_shape(value_and_grad, params, *jax.tree.map(lambda x: x[0], micro_batches))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, _summed_type(x.dtype)), shapes)
 
-    def add(total: Any, micro_batch: tuple[Batch, Targets]) -> tuple[Any, None]:
+    def add(total: Any, micro_batch: tuple[Batch, Targets, Noise | None]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, value_and_grad(params, *micro_batch)), None
 
     totals = jax.lax.scan(add, zeros, micro_batches)[0]
@@ -100,9 +107,9 @@ def _summed_type(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.floating) else dtype
 
 
-def _interleave(x: jt.Shaped[jt.Array, "B L"], parts: int) -> jt.Shaped[jt.Array, "{parts} M L"]:
+def _interleave(x: jt.Shaped[jt.Array, "B ..."], parts: int) -> jt.Shaped[jt.Array, "{parts} M ..."]:
     """Cut rows into `parts` micro-batches, taking every `parts`-th row.
 
     Each device then keeps its own rows: cutting into contiguous blocks would move most of them.
     """
-    return x.reshape(x.shape[0] // parts, parts, x.shape[1]).swapaxes(0, 1)
+    return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)

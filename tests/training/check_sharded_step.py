@@ -1,4 +1,4 @@
-"""Run with eight devices: a sharded optimiser step computes what an unsharded one does."""
+"""Run with eight devices: a sharded optimiser step, with noise, computes what an unsharded one does."""
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ def run_steps(
     config = tiny_config()
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
     rules = ShardingRules(reduce_dtype=reduce_dtype)
-    loss = LossConfig(policy="im", reduction="example_mean")
+    loss = LossConfig(policy="im", reduction="example_mean", neftune_alpha=5.0)
     step = make_train_step(MODEL, loss, optimizer, accumulate=accumulate, rules=rules)
     batches = [rows_of(random_examples(seed, 24), [[i] for i in range(16)]) for seed in range(STEPS)]
     if mesh_config is None:

@@ -24,6 +24,7 @@ COMMAND = [
     "--config=configs/cpu_debug.py",
     f"--config.train.steps={STEPS}",
     "--config.train.batch_size=4",
+    "--config.loss.neftune_alpha=5",  # random numbers in every step
     "--config.model.num_layers=2",
     "--config.model.embed_dim=32",
     "--config.model.mlp_dim=64",
