@@ -107,8 +107,8 @@ def _report(config: Config) -> Report:
     doing = on_console(Console(stderr=True))
     data = _prepared(config, policy, doing)
     own = policy_weights(policy.name)
-    name = policy.name if (own == policy.table()).all() else f"{policy.name} with weights"
-    policies = [Policy(name, policy.table())]
+    name = policy.name if (own == policy.largest()).all() else f"{policy.name} with weights"
+    policies = [Policy(name, policy.largest())]
     policies += [Policy(beside, policy_weights(beside)) for beside in _BESIDE if beside != name]
     with doing("measuring"):
         return build(config, data, policies)
@@ -118,11 +118,11 @@ def _prepared(config: Config, policy: LossPolicy, doing: Activity) -> Prepared:
     """What training would have; of a source that is too small to hold examples out of, all of it."""
     tokenizer = make_tokenizer(config.tokenizer.path)
     try:
-        return prepare(config, tokenizer, policy.table(), doing)
+        return prepare(config, tokenizer, policy.largest(), doing)
     except TooFewError as error:
         print_text(f"nothing is held out: {error}", sys.stderr)
         config.eval.num_examples = 0
-        return prepare(config, tokenizer, policy.table(), doing)
+        return prepare(config, tokenizer, policy.largest(), doing)
 
 
 def keep(config: Config) -> None:
@@ -136,7 +136,7 @@ def keep(config: Config) -> None:
     if cache_folder(config.data.cache) is None:
         raise ConfigError("--prepare has nowhere to write to; set --config.data.cache=FOLDER")
     config.tokenizer.path = tokenizer_path(config)
-    tokenizer, weights = make_tokenizer(config.tokenizer.path), make_policy(config.loss).table()
+    tokenizer, weights = make_tokenizer(config.tokenizer.path), make_policy(config.loss).largest()
     data = prepare(config, tokenizer, weights, on_console(Console(stderr=True)), Keep.ALL)
     print_text(data.summary())
     if not config.data.date and writes_date(config.data.template):

@@ -34,9 +34,10 @@ def main(arguments: command_line.CommandLine) -> None:
 
     config.eval.num_examples = 0  # show the source from its start, with nothing held out
     config.tokenizer.path = tokenizer_path(config)
-    data = prepare(config, make_tokenizer(config.tokenizer.path), policy.table())
+    weights = policy.largest()
+    data = prepare(config, make_tokenizer(config.tokenizer.path), weights)
     examples = [
-        display.mask_example(data.train[i], data.tokenizer, policy.table())
+        display.mask_example(data.train[i], data.tokenizer, weights)
         for i in range(min(num_examples, len(data.train)))
     ]
     with contextlib.ExitStack() as stack:
@@ -46,7 +47,7 @@ def main(arguments: command_line.CommandLine) -> None:
                 for example in examples:
                     print_json(example.as_record(), file)
             case "html":
-                page = to_html(examples, data.tokenizer, policy.table(), data.report, _title(config, policy))
+                page = to_html(examples, data.tokenizer, weights, data.report, _title(config, policy))
                 file.write(page)
             case _:
                 console = Console(file=file)
@@ -77,9 +78,12 @@ def _open(path: str) -> io.TextIOWrapper:
 
 def _title(config: Config, policy: LossPolicy) -> str:
     source = config.data.path or config.data.name or config.data.source
-    return (
+    title = (
         f"{source}: policy {policy.name}, template {config.data.template}, tokenizer {config.tokenizer.path}"
     )
+    if policy.changes:
+        title += f"; weights are the largest of loss.schedule={config.loss.schedule}"
+    return title
 
 
 def define_flags(values: flags.FlagValues) -> None:

@@ -27,7 +27,8 @@ def check(config: Config) -> None:
     if not config.model.path:
         check_model(config.model)
         check_length(config)
-    make_policy(config.loss)
+    for ramp in make_policy(config.loss).changes.values() if config.train.steps else ():
+        ramp.within(config.train.steps)
     if config.log.wandb_project and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log.wandb_project is set, but wandb is not installed: pip install wandb")
 

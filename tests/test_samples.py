@@ -42,7 +42,10 @@ ERRORS = {
         f"train {LLAMA}chat.jsonl {SHORT}",
         f"train {LLAMA}sum.jsonl {SHORT}",
     ],
-    "loss.md": [f"train {DEBUG} --config.loss.weights.stop=0"],
+    "loss.md": [
+        f"train {DEBUG} --config.loss.weights.stop=0",
+        f"train {DEBUG} --config.loss.schedule=user:1..0@500 --config.train.steps=100",
+    ],
     "markov.md": ["markov --program=broken.txt --input=a"],
     "models.md": [
         *(f"train {DEBUG} --config.model.path={name}" for name in ("m1", "m2", "m3", "m4", "nowhere")),

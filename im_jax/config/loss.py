@@ -80,6 +80,11 @@ class LossConfig:
     label_smoothing: float = setting(
         0.0, "Share of each target that is spread evenly over the vocabulary.", bounds=BELOW_ONE
     )
+    schedule: str = setting(
+        "",
+        "Weights of classes that change over the run, over all other weights, as `instruction:1..0@50%`.",
+        see="loss.md#weights-that-change-over-the-run",
+    )
     neftune_alpha: float = setting(
         0.0,
         "Noise on embeddings in training: uniform, to alpha / sqrt(tokens of the example x width); 0: none.",

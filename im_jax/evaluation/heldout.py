@@ -106,11 +106,13 @@ def heldout_table(entry: Entry, policy: LossPolicy, sources: Sequence[str] = ())
         if f"nll/{main.label}" not in entry:
             continue
         nll = entry[f"nll/{main.label}"]
-        weight = " / ".join(dict.fromkeys(f"{policy.weights[c]:g}" for c in TokenClass if c.main is main))
+        weight = " / ".join(dict.fromkeys(policy.shown(c) for c in TokenClass if c.main is main))
         trained = "no" if weight == "0" else "yes" if weight == "1" else f"weight {weight}"
         tokens = f"{entry[f'tokens/{main.label}']:,}"
         table.add_row(main.label, trained, tokens, f"{nll:.4f}", f"{math.exp(min(nll, 700)):.3g}")
     table.add_section()
+    if policy.changes:
+        table.caption = "all trained: by the weights at the end of loss.schedule"
     loss = entry["loss"]
     table.add_row("all trained", "", "", f"{loss:.4f}", f"{math.exp(min(loss, 700)):.3g}")
     for number, source in enumerate(source for source in sources if f"loss/{source}" in entry):

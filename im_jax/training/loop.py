@@ -64,8 +64,9 @@ def train_run(
         ):
             for step in range(first_step + 1, run.last_step + 1):
                 batch = run.put(next(batches))
-                state, metrics = run.train_step(state, run.frozen, batch, run.told(step))
-                reporter.step(step, run.learning_rates[step - 1], metrics)
+                told = run.told(step)
+                state, metrics = run.train_step(state, run.frozen, batch, told)
+                reporter.step(step, run.learning_rates[step - 1], metrics, told.class_weights)
                 interruption.ask_first()
                 saved.check()
                 # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
@@ -118,6 +119,7 @@ def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int
         flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length),
         peak_flops=peak_flops(run.config.model.compute_dtype),
         vocab_size=run.tokenizer.vocab_size,
+        changing=run.policy.changing(),
     )
 
 

@@ -22,6 +22,7 @@ def overview(run: Run) -> list[Table]:
     return [
         _titled("A run of this configuration", _length(run)),
         _loss(run),
+        *([_titled("Weights that change", _schedule(run))] if run.policy.changes else []),
         _titled("Memory of a device", _memory(run)),
     ]
 
@@ -56,16 +57,24 @@ def _loss(run: Run) -> Table:
     table = Table(title=f"What carries loss under policy {run.policy.name}{of}")
     for name in ("class", "weight", "tokens", "share"):
         table.add_column(name, justify="left" if name == "class" else "right")
-    counts, weights = run.data.report.tokens, run.policy.weights
+    counts, weights = run.data.report.tokens, run.policy.largest()
     for main in MAIN_CLASSES:
         members = [c for c in TokenClass if c.main is main]
         if tokens := sum(int(counts[c]) for c in members):
-            weight = " / ".join(dict.fromkeys(f"{weights[c]:g}" for c in members if counts[c]))
+            weight = " / ".join(dict.fromkeys(run.policy.shown(c) for c in members if counts[c]))
             table.add_row(main.label, weight, f"{tokens:,}", f"{tokens / counts.sum():.1%}")
     trained = sum(int(count) for count, weight in zip(counts, weights, strict=True) if weight > 0)
     table.add_section()
     table.add_row("with loss", "", f"{trained:,}", f"{trained / max(counts.sum(), 1):.1%}")
     return table
+
+
+def _schedule(run: Run) -> Iterator[tuple[str, str]]:
+    for token_class in run.policy.changing():
+        ramp = run.policy.changes[token_class]
+        begins, ends = ramp.within(run.last_step)
+        before, after = f"{ramp.first:g} up to step {begins + 1:,}", f"{ramp.last:g} from step {ends + 1:,}"
+        yield token_class.label, f"{before}, {after}"
 
 
 def _memory(run: Run) -> Iterator[tuple[str, str]]:

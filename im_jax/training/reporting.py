@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import jax
+import jaxtyping as jt
 import numpy as np
 from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Column
@@ -15,6 +16,7 @@ from im_jax.activity import on_console
 from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.evaluation.measures import class_metrics
 from im_jax.evaluation.protocol import Entry
+from im_jax.token_classes import TokenClass
 from im_jax.training.health import far_from_guessing, require_finite
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.step import StepMetrics
@@ -29,6 +31,7 @@ class _Step(NamedTuple):
     number: int
     learning_rate: float
     metrics: StepMetrics
+    class_weights: jt.Float32[jt.Array, " C"] | None
 
 
 class Reporter(contextlib.AbstractContextManager["Reporter"]):
@@ -49,9 +52,11 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         flops_per_token: int,
         peak_flops: float,
         vocab_size: int,
+        changing: Sequence[TokenClass] = (),
     ) -> None:
         """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
-        can do in a second; `vocab_size` tells what guessing would lose."""
+        can do in a second; `vocab_size` tells what guessing would lose; weights of the classes in `changing`
+        are written."""
         self._console, self._writer = console, writer
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
@@ -64,7 +69,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             disable=not console.is_terminal,
         )
         self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
-        self._vocab_size = vocab_size
+        self._vocab_size, self._changing = vocab_size, changing
         compiling = "compiling the step"  # what the first one waits for
         self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=compiling)
         self._compiling = contextlib.ExitStack()
@@ -82,11 +87,17 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._compiling.close()
         self._progress.stop()
 
-    def step(self, step: int, learning_rate: float, metrics: StepMetrics) -> None:
-        """Take note of a step that was just dispatched; steps count from 1."""
+    def step(
+        self,
+        step: int,
+        learning_rate: float,
+        metrics: StepMetrics,
+        class_weights: jt.Float32[jt.Array, " C"] | None = None,
+    ) -> None:
+        """Take note of a step that was just dispatched, with the weights it was told; steps count from 1."""
         self._compiling.close()
         self.flush()
-        self._since_log.append(_Step(step, learning_rate, metrics))
+        self._since_log.append(_Step(step, learning_rate, metrics, class_weights))
         if step == 1 or step % self._log_every == 0 or step == self._last_step:
             self._pending, self._since_log = self._since_log, []
         self._progress.update(self._task, completed=step)
@@ -99,7 +110,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._pending = []
         elapsed = self._restart_clock()
         tokens_per_second = sum(int(np.sum(step.metrics.by_class.targets)) for step in steps) / elapsed
-        step, learning_rate, metrics = steps[-1]
+        step, learning_rate, metrics, class_weights = steps[-1]
         entry: Entry = {
             "step": step,
             "split": "train",
@@ -110,6 +121,8 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
             "step_time": elapsed / len(steps),
         } | class_metrics(metrics.by_class)
+        if class_weights is not None:
+            entry |= {f"weight/{c.label}": float(class_weights[c]) for c in self._changing}
         self.write(entry)
         _require_finite(steps)
         if step == 1:

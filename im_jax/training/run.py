@@ -45,7 +45,7 @@ from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule,
 from im_jax.training.partition import merge
 from im_jax.training.state import Params, TrainState
 from im_jax.training.step import TrainStep, make_train_step
-from im_jax.training.told import Told, constant_weights, teller
+from im_jax.training.told import Told, scheduled_weights, teller
 
 if TYPE_CHECKING:
     import grain
@@ -176,7 +176,7 @@ def prepare_run(
         UserError: the data cannot be used, or something would fail at the end of the run.
     """
     config, policy, mesh, rules, tokenizer, _ = resolved
-    data = registry.prepare(config, tokenizer, policy.table(), doing)
+    data = registry.prepare(config, tokenizer, policy.largest(), doing)
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules, data.heldout_by_source)
@@ -202,7 +202,7 @@ def prepare_run(
         shardings=shardings,
         train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
         frozen={},
-        told=teller(constant_weights(policy), seed=config.seed, mesh=mesh),
+        told=teller(scheduled_weights(policy, last_step), seed=config.seed, mesh=mesh),
         evaluations=evaluations,
     )
 

@@ -119,5 +119,6 @@ def _check_same_run(workdir: pathlib.Path, config: Config) -> None:
 def _prepared(resolved: Resolved, console: Console) -> Run:
     """The run of a configuration, with what is known of it shown on the way."""
     policy = resolved.policy
-    console.print(f"policy {policy.name}, reduction {policy.reduction}")
+    schedule = f", schedule {resolved.config.loss.schedule}" if policy.changes else ""
+    console.print(f"policy {policy.name}, reduction {policy.reduction}{schedule}")
     return prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))

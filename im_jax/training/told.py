@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from im_jax.errors import ConfigError
 from im_jax.losses.policy import LossPolicy
 
 
@@ -30,6 +32,37 @@ def constant_weights(policy: LossPolicy) -> Weights:
     """The weights of a policy, at every step."""
     table = policy.table()
     return lambda step: jnp.asarray(table)
+
+
+def scheduled_weights(policy: LossPolicy, last_step: int) -> Weights:
+    """The weights of a policy at every step, with those that change over the run.
+
+    Step `n` has the weights of the time when `n - 1` steps were taken: the first one those at the beginning.
+
+    Raises:
+        ConfigError: a ramp does not fit in the run, or a step would have no weight above 0.
+    """
+    table, classes = policy.table(), np.array(list(policy.changes), np.int32)
+    if not policy.changes:
+        return constant_weights(policy)
+    ramps = list(policy.changes.values())
+    begins, ends = np.array([ramp.within(last_step) for ramp in ramps], np.int32).T
+    first, last = np.array([(ramp.first, ramp.last) for ramp in ramps], np.float32).T
+
+    def weights(step: jax.Array) -> jax.Array:
+        taken = step - 1
+        share = jnp.clip((taken - begins) / np.maximum(ends - begins, 1), 0.0, 1.0).astype(jnp.float32)
+        share = jnp.where(taken >= ends, 1.0, share)
+        return jnp.asarray(table).at[classes].set(first * (1 - share) + last * share)
+
+    # A weight is 0 up to where its ramp begins or from where it ends, so that these steps show if all are.
+    for step in sorted({1, last_step, *(min(int(end) + 1, last_step) for end in ends)}):
+        if not weights(jnp.int32(step)).any():
+            raise ConfigError(
+                f"loss.schedule: at step {step} of {last_step} every token class has weight 0; let one stay "
+                "above 0"
+            )
+    return weights
 
 
 def teller(
