@@ -4,8 +4,10 @@ model = open_run("runs/im")
 model.answer([model.prompt([Message("user", "What is 3 + 4?")])], max_new_tokens=50)[0].text
 """
 
+import contextlib
 import copy
 import pathlib
+from collections.abc import Iterator
 
 import jax
 
@@ -13,10 +15,13 @@ from im_jax import validation
 from im_jax.config import Config, flatten, records
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
+from im_jax.data.tokenizers.added import read_object
 from im_jax.errors import ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
-from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.checkpoints import load_pretrained, open_params, resolve_model, stored_dtype
+from im_jax.models.export.folder import GENERATION, Exported
+from im_jax.models.files.layout import by_path
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
@@ -39,13 +44,9 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     Raises:
         UserError: there is no whole checkpoint, or it is of another model.
     """
-    directory = pathlib.Path(workdir) / "checkpoints"
-    if not directory.is_dir():
-        raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
+    _checkpoints(workdir)
     config = config_of_run(workdir) if config is None else copy.deepcopy(config)
-    model = _without_params(config, chat=chat)
-    saved = SavedModel(directory)
-    _check_fits(saved.config(), config, workdir)
+    model, saved = _of_run(workdir, config, chat=chat)
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
     with jax.set_mesh(model.mesh):
         params = saved.params(with_shardings(decoder.abstract_params(model.config), shardings))
@@ -69,6 +70,61 @@ def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
     with jax.set_mesh(model.mesh):
         return model.with_params(load_pretrained(model.config, shardings))
+
+
+def run_to_export(workdir: str | pathlib.Path, config: Config) -> Exported:
+    """The model of a run's newest checkpoint, whose parameters are read one by one. Raises as `open_run`."""
+    config = copy.deepcopy(config)
+    model, saved = _of_run(workdir, config, chat=True)
+    shardings = by_path(decoder.param_shardings(model.config, model.mesh, model.rules))
+    arrays = by_path(decoder.abstract_params(model.config))
+
+    def parameter(path: str) -> jax.Array:
+        with jax.set_mesh(model.mesh):
+            return saved.param(path, with_shardings(arrays[path], shardings[path]))
+
+    return Exported(model, parameter, model.config.param_dtype, config.tokenizer.path)
+
+
+@contextlib.contextmanager
+def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
+    """A pretrained model, whose parameters are read one by one while it is open.
+
+    Args:
+        config: names it, its tokenizer, and its template.
+        chat: whether it has a template.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    config = copy.deepcopy(config)
+    path = config.model.path
+    config.model = resolve_model(config.model)
+    stored = stored_dtype(path)
+    config.model.param_dtype = stored if stored == "bfloat16" else "float32"  # exact for all of them
+    model = _without_params(config, chat=chat)
+    shardings = by_path(decoder.param_shardings(model.config, model.mesh, model.rules))
+    generation = read_object(pathlib.Path(path) / GENERATION)
+    with open_params(model.config) as read:
+        yield Exported(
+            model, lambda name: read(name, shardings[name]), stored, config.tokenizer.path, generation
+        )
+
+
+def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:
+    """A run's model without its parameters, and its newest checkpoint, which fits."""
+    directory = _checkpoints(workdir)
+    model = _without_params(config, chat=chat)
+    saved = SavedModel(directory)
+    _check_fits(saved.config(), config, workdir)
+    return model, saved
+
+
+def _checkpoints(workdir: str | pathlib.Path) -> pathlib.Path:
+    directory = pathlib.Path(workdir) / "checkpoints"
+    if not directory.is_dir():
+        raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
+    return directory
 
 
 def _without_params(config: Config, *, chat: bool) -> Model:

@@ -40,6 +40,7 @@ def config_of_model(path: str) -> Config:
     """How a pretrained model is asked: with the template beside it, if there is one."""
     config = Config()
     config.model.path = path
+    config.train.steps = 1  # nothing is trained, but a configuration must say how long
     if any((pathlib.Path(path) / name).is_file() for name in _CHAT_TEMPLATES):
         config.data.template = path
     return config

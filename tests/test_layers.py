@@ -28,6 +28,7 @@ LAYERS = (
 DOORS = (
     "train",
     "generate",
+    "export",
     "inspect_loss",
     "data_report",
     "cache",

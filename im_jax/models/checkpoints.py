@@ -18,7 +18,8 @@ from im_jax.models import huggingface
 from im_jax.models.decoder import Params
 from im_jax.models.families import llama2c as llama2c_models
 from im_jax.models.files import llama2c
-from im_jax.models.files.layout import Checkpoint, read_params, tensor_shapes
+from im_jax.models.files.layout import Checkpoint, ParamReader, read_params, tensor_shapes
+from im_jax.models.files.safetensors_writing import DTYPES
 from im_jax.models.files.tensors import check_tensors
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -65,6 +66,29 @@ def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
     with _open(model.path) as opened:
         check_tensors(tensor_shapes(opened.layout, model), opened.tensors, model.path)
         return read_params(opened.layout, model, shardings, opened.tensors)
+
+
+@contextlib.contextmanager
+def open_params(model: ModelConfig) -> Iterator[ParamReader]:
+    """The parameters of the checkpoint at `model.path`, to be read one by one while it is open.
+
+    Args:
+        model: as `resolve_model` returned it.
+
+    Raises:
+        CheckpointError: files cannot be read, or do not fit the model.
+    """
+    with _open(model.path) as opened:
+        check_tensors(tensor_shapes(opened.layout, model), opened.tensors, model.path)
+        yield ParamReader(opened.layout, model, opened.tensors)
+
+
+def stored_dtype(path: str) -> str:
+    """The type that all tensors of a checkpoint have; float32 where they differ. Raises as `open_params`."""
+    with _open(path) as opened:
+        found = {tensor.dtype for tensor in opened.tensors.values()}
+    known = {stored: name for name, stored in DTYPES.items()}
+    return known.get(found.pop(), "float32") if len(found) == 1 else "float32"
 
 
 def _open(path: str) -> contextlib.AbstractContextManager[Checkpoint]:

@@ -13,9 +13,9 @@ from im_jax.files import write_whole
 from im_jax.models.decoder import Params
 from im_jax.models.families import family_for, family_of
 from im_jax.models.families.family import Family
-from im_jax.models.files import safetensors_folder
+from im_jax.models.files import safetensors_folder, safetensors_writing
 from im_jax.models.files.json_keys import Keys
-from im_jax.models.files.layout import Checkpoint, write_params
+from im_jax.models.files.layout import Checkpoint, by_path, tensor_shapes, write_params
 from im_jax.models.files.tensors import Tensor, equal
 
 CONFIG: Final = "config.json"
@@ -55,7 +55,7 @@ def open_checkpoint(directory: str | Path) -> Iterator[Checkpoint]:
 def save_params(params: Params, config: ModelConfig, directory: str | Path) -> None:
     """Writes `config.json` and `model.safetensors`, in the parameters' own type.
 
-    All parameters must be addressable by this process, and fit in its memory.
+    Only what a model is computed with: `im_jax.models.export` writes all that readers need.
 
     Raises:
         CheckpointError: no family has all parts of this model.
@@ -65,7 +65,12 @@ def save_params(params: Params, config: ModelConfig, directory: str | Path) -> N
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     write_whole(directory / CONFIG, json.dumps(family.config_json(config), indent=2) + "\n")
-    safetensors_folder.save(directory, write_params(family.layout, config, params))
+    safetensors_writing.write_tensors(
+        directory,
+        tensor_shapes(family.layout, config),
+        params["embedding"].dtype.name,
+        write_params(family.layout, config, by_path(params).__getitem__),
+    )
 
 
 def _named(found: dict[str, Tensor], family: Family) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import jax
 import jaxtyping as jt
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from im_jax.config import ModelConfig
 from im_jax.data.encoding import encode_prompt
@@ -21,7 +21,7 @@ from im_jax.errors import ConfigError
 from im_jax.mesh import DATA_AXES, batch_sharding
 from im_jax.models.decoder import Params
 from im_jax.models.decoding import greedy
-from im_jax.models.sharding import ShardingRules
+from im_jax.models.sharding import ShardingRules, everywhere
 
 _AT_A_TIME: Final = 512
 """Prompts that are answered together, unless asked otherwise."""
@@ -160,18 +160,9 @@ class Model:
                 jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for x in (tokens, lengths)
             )
             decoded = greedy(self.params, self.config, rows, sizes, max_new_tokens, ends, self.rules)
-            return _everywhere(decoded.tokens), _everywhere(decoded.lengths)
+            return everywhere(decoded.tokens), everywhere(decoded.lengths)
 
     def _batch_size(self, wanted: int) -> int:
         """A multiple of the devices that share the rows."""
         devices = int(np.prod([self.mesh.shape[axis] for axis in DATA_AXES]))
         return max(-(-wanted // devices), 1) * devices
-
-
-def _everywhere(x: jax.Array) -> np.ndarray:
-    """A global array on this process."""
-    if x.is_fully_addressable:
-        return np.asarray(x)
-    sharding: NamedSharding = x.sharding  # type: ignore[assignment]
-    replicated = NamedSharding(sharding.mesh, PartitionSpec())
-    return np.asarray(jax.jit(lambda y: y, out_shardings=replicated)(x).addressable_data(0))

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import jax
-from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from im_jax.errors import ConfigError
 
@@ -94,6 +95,15 @@ def constrain(x: jax.Array, logical_axes: LogicalAxes, rules: ShardingRules) -> 
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, spec)
+
+
+def everywhere(x: jax.Array | np.ndarray) -> np.ndarray:
+    """A global array, whole on this process. Where several hold it, call it on all of them."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable:
+        return np.asarray(x)
+    assert isinstance(x.sharding, NamedSharding)
+    replicated = NamedSharding(x.sharding.mesh, PartitionSpec())
+    return np.asarray(jax.jit(lambda y: y, out_shardings=replicated)(x).addressable_data(0))
 
 
 def check_divisible(shapes: Any, logical_axes: Any, mesh: Mesh | AbstractMesh, rules: ShardingRules) -> None:

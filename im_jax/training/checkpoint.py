@@ -173,6 +173,20 @@ class SavedModel:
         """The parameters, in the shapes and shardings of `abstract_params`."""
         return _load(self._checkpointer, {"params": abstract_params})["params"]
 
+    def param(self, path: str, abstract_param: jax.ShapeDtypeStruct) -> jax.Array:
+        """One parameter, by its path in the tree, and no other of the checkpoint is read."""
+        keys = path.split(".")
+        tree: Any = abstract_param
+        for key in reversed(keys):
+            tree = {key: tree}
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            found: Any = _load(self._checkpointer, {"params": tree})["params"]
+        for key in keys:
+            found = found[key]
+        return found
+
 
 @contextlib.contextmanager
 def _told_in_one_line(path: pathlib.Path) -> Iterator[None]:

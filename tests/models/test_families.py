@@ -131,12 +131,12 @@ CLASSES = {"Gemma3Text": "Gemma3"}
 PARITY = 1e-4
 
 
-def peer(name: str) -> Any:
+def peer(name: str, vocab_size: int = 96) -> Any:
     """A random model of transformers."""
     torch = pytest.importorskip("torch", reason="needs the extra `parity`")
     transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
     architecture, changes = FAMILIES[name]
-    sizes = {"vocab_size": 96, "num_hidden_layers": 4, "max_position_embeddings": 128}
+    sizes = {"vocab_size": vocab_size, "num_hidden_layers": 4, "max_position_embeddings": 128}
     torch.manual_seed(0)
     config_class = getattr(transformers, f"{architecture}Config")
     config = config_class(**(sizes | {"initializer_range": 0.1, "init_std": 0.1} | changes))

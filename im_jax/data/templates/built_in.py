@@ -21,12 +21,13 @@ class Boundaries(NamedTuple):
 
 
 Parts = Iterator[tuple[str, TokenClass]]
-_TOOLS: Final = (
+TOOLS: Final = (
     "# Tools\n\nFunctions that may be called, each with its signature in JSON:\n"
     "<tools>\n{tools}\n</tools>\n\n"
     "To call one, write a JSON object with its name and arguments:\n<tool_call>\n"
     '{{"name": <function-name>, "arguments": <args-json-object>}}\n</tool_call>'
 )
+"""What `chatml` writes of tools, with a line for each."""
 
 
 def _tulu(message: Message, before: str | None, marks: Boundaries) -> Parts:
@@ -84,14 +85,13 @@ def _llama3(message: Message, before: str | None, marks: Boundaries) -> Parts:
     yield "<|eot_id|>", TokenClass.STOP if message.role == "assistant" else TokenClass.SEPARATOR
 
 
-_ALPACA_PREAMBLE: Final = (
+ALPACA_PREAMBLES: Final = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the "
-    "request.\n\n"
-)
-_ALPACA_PREAMBLE_WITH_INPUT: Final = (
+    "request.\n\n",
     "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n"
+    "Write a response that appropriately completes the request.\n\n",
 )
+"""Without an input, and with one."""
 
 
 def _alpaca(message: Message, before: str | None, marks: Boundaries) -> Parts:
@@ -107,8 +107,7 @@ def _alpaca(message: Message, before: str | None, marks: Boundaries) -> Parts:
     if message.role == "system":
         yield message.content, TokenClass.SYSTEM
         return
-    preamble = _ALPACA_PREAMBLE_WITH_INPUT if message.input else _ALPACA_PREAMBLE
-    yield ("" if before else preamble) + "### Instruction:\n", TokenClass.HEADER
+    yield ("" if before else ALPACA_PREAMBLES[bool(message.input)]) + "### Instruction:\n", TokenClass.HEADER
     yield message.content, TokenClass.USER
     if message.input:
         yield "\n\n### Input:\n", TokenClass.HEADER
@@ -185,7 +184,7 @@ class BuiltInTemplate:
     def _pieces(self, messages: Sequence[Message], tools: Sequence[str]) -> Iterator[Piece]:
         write, joiner, *_ = BUILT_INS[self.name]
         before = None
-        listed = _TOOLS.format(tools="\n".join(tools)) if tools else ""
+        listed = TOOLS.format(tools="\n".join(tools)) if tools else ""
         if listed and messages[0].role != "system":
             yield Piece(f"<|im_start|>system\n{listed}<|im_end|>\n", TokenClass.HEADER, 0)
             listed = ""

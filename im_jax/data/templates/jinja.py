@@ -123,7 +123,7 @@ class JinjaTemplate:
         Raises:
             DataError: the source is not Jinja, or a plain question and answer cannot be attributed.
         """
-        self.name = name
+        self.name, self.source = name, source
         self._special_tokens = dict(special_tokens)
         if len(source) > _MAX_SOURCE:
             self._refuse(f"is of more than {_MAX_SOURCE:,} characters", "it is no chat template")
@@ -143,6 +143,11 @@ class JinjaTemplate:
             self._answers.learn(self._attributed(_QUESTION * 2, ())[0])
         except (AttributionError, _FailureError):
             return  # it is refused where an example has several turns
+
+    @property
+    def special_tokens(self) -> Mapping[str, str]:
+        """Variables that it is given, such as `bos_token`."""
+        return self._special_tokens
 
     def render(self, conversation: Conversation) -> Rendered:
         """See `Template.render`."""

@@ -41,7 +41,7 @@ def make_tokenizer(path: str) -> Tokenizer:
         from im_jax.data.tokenizers.byte import ByteTokenizer
 
         return ByteTokenizer()
-    file = _tokenizer_file(path)
+    file = tokenizer_file(path)
     content = file.read_bytes()
     if content.lstrip()[:1] == b"{":
         from im_jax.data.tokenizers.huggingface import load_huggingface
@@ -60,7 +60,8 @@ def make_tokenizer(path: str) -> Tokenizer:
     return SentencePieceTokenizer(model, str(file), *read_beside(file))
 
 
-def _tokenizer_file(path: str) -> pathlib.Path:
+def tokenizer_file(path: str) -> pathlib.Path:
+    """The file that `tokenizer.path` means where it is not `bytes`. Raises `DataError` if there is none."""
     given = pathlib.Path(path)
     candidates = [given / name for name in _FILES] if given.is_dir() else [given]
     for file in candidates:

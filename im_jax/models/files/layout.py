@@ -7,7 +7,7 @@ Files hold a matrix per layer, often `[out, in]`, sometimes several in one tenso
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import CheckpointError
 from im_jax.models.decoder import Params, abstract_params
 from im_jax.models.files.tensors import Tensors, read_finite
+from im_jax.models.sharding import everywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,16 +181,28 @@ def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Te
     Raises:
         CheckpointError: a tensor holds NaN or infinity.
     """
-    places = _places(layout, config)
+    reader = ParamReader(layout, config, tensors)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _, sharding: reader(_dotted(path), sharding), abstract_params(config), shardings
+    )
 
-    def load(
-        path: tuple[Any, ...], array: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding
-    ) -> jax.Array:
-        place = places[_dotted(path)]
+
+class ParamReader:
+    """Reads parameters of a checkpoint one by one."""
+
+    def __init__(self, layout: Layout, config: ModelConfig, tensors: Tensors) -> None:
+        """As `read_params`."""
+        self._places = _places(layout, config)
+        self._arrays = by_path(abstract_params(config))
+        self._tensors = tensors
+
+    def __call__(self, path: str, sharding: jax.sharding.Sharding) -> jax.Array:
+        """The parameter with this path in the tree, in its shards. Raises as `read_params`."""
+        place, array = self._places[path], self._arrays[path]
 
         def one(name: str, index: tuple[slice, ...]) -> np.ndarray:
             wanted = place.stored.tensor_index(place.shape, index, place.start, place.turns)
-            part = read_finite(tensors[name], name, wanted)
+            part = read_finite(self._tensors[name], name, wanted)
             turn = place.start if place.stored.takes_turns else 0
             found = place.stored.from_tensor(part, place.shape, index, turn, place.turns)
             return found.astype(array.dtype)
@@ -206,23 +219,40 @@ def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Te
 
         return jax.make_array_from_callback(array.shape, sharding, at)
 
-    return jax.tree_util.tree_map_with_path(load, abstract_params(config), shardings)
 
+def write_params(
+    layout: Layout, config: ModelConfig, parameter: Callable[[str], jax.Array | np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of a checkpoint with its name, in the order of `tensor_shapes`, whole on this process.
 
-def write_params(layout: Layout, config: ModelConfig, params: Params) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor of a checkpoint with its name. All parameters must be addressable here."""
-    values, parts = _flat(params), dict[str, tuple[Stored, list[np.ndarray]]]()
+    Only the parameters of one tensor are asked for at a time, and gathered layer by layer. Where several
+    processes hold them, all must go through the tensors together.
+
+    Args:
+        layout: names and shapes of the tensors.
+        config: the model.
+        parameter: gives a parameter, all layers of it, by its path in the tree.
+    """
+    sharing: dict[str, list[tuple[str, _Place]]] = {}
     for path, place in _places(layout, config).items():
-        host = np.asarray(values[path])
-        for name, value in zip(_names(place), host if place.layers else (host,), strict=True):
-            parts.setdefault(name, (place.stored, []))[1].append(value)
-    for name, (stored, pieces) in parts.items():
-        yield name, np.ascontiguousarray(stored.to_tensor(pieces))
+        sharing.setdefault(place.stored.name, []).append((path, place))
+    for members in sharing.values():
+        values = [parameter(path) for path, _ in members]
+        first = members[0][1]
+        for layer, name in enumerate(_names(first)):
+            pieces = [everywhere(value if first.layers is None else value[layer]) for value in values]
+            yield name, np.ascontiguousarray(first.stored.to_tensor(pieces))
+        del values  # before the next ones are made
+
+
+def by_path(params: Params) -> dict[str, Any]:
+    """The parameters, or whatever a tree like theirs holds, by their paths in the tree."""
+    return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
 
 def _places(layout: Layout, config: ModelConfig) -> dict[str, _Place]:
     """Every parameter of the model, in the order of the layout."""
-    arrays = _flat(abstract_params(config))
+    arrays = by_path(abstract_params(config))
     if homeless := sorted(arrays.keys() - layout.keys()):
         raise CheckpointError(f"{config.path or 'the checkpoint'}: has no place for {', '.join(homeless)}")
     reached: dict[str, int] = {}
@@ -251,7 +281,3 @@ def _names(place: _Place) -> list[str]:
 
 def _dotted(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,16 +1,13 @@
 """Folders with `model.safetensors`, or with the shards that `model.safetensors.index.json` lists."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import safetensors
-import safetensors.numpy
 
 from im_jax.errors import CheckpointError
-from im_jax.files import writing
 from im_jax.models.files.json_keys import Keys, shown
 from im_jax.models.files.tensors import Tensor
 
@@ -35,16 +32,6 @@ def open_tensors(directory: Path) -> Iterator[dict[str, Tensor]]:
                     raise CheckpointError(f"{path}: {name} stands in {tensors[name].file.name} too; keep one")
                 tensors[name] = _tensor(handle, name, path)
         yield tensors
-
-
-def save(directory: Path, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Writes `model.safetensors`.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    with writing(directory / SINGLE):
-        safetensors.numpy.save_file(dict(tensors), directory / SINGLE, metadata={"format": "pt"})
 
 
 def torch_advice(path: str | Path) -> str:
