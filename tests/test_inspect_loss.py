@@ -36,6 +36,18 @@ def inspect(tmp_path: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_schedule_is_named_with_the_largest_weights(tmp_path: Path) -> None:
+    schedule = "--config.loss.schedule=user:0.5..0@50%, assistant:1..2"
+    done = inspect(tmp_path, "--config.loss.policy=it", schedule)
+    title, _, rest = done.stdout.partition("example first")
+    named = "weights are the largest of loss.schedule=user:0.5..0@50%, assistant:1..2"
+    assert named in " ".join(title.split())
+    lines = rest.partition("All examples")[0].splitlines()
+    weights = {words[0]: words[1] for line in lines if len(words := line.split()) > 2}
+    expected = {"user": "0.5", "assistant": "2", "stop": "1", "system": "0"}
+    assert {label: weights[label] for label in expected} == expected
+
+
 @pytest.mark.parametrize("policy", sorted(TRAINED))
 def test_json_lines_tell_tokens_classes_and_weights(tmp_path: Path, policy: str) -> None:
     done = inspect(tmp_path, "--format=jsonl", f"--config.loss.policy={policy}")

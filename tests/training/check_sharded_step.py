@@ -2,13 +2,15 @@
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from im_jax import mesh as meshes
 from im_jax.config import LossConfig, MeshConfig
 from im_jax.losses.policy import make_policy
+from im_jax.models.embedding import noisy
 from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
+from im_jax.training.neftune import embedding_noise
 from im_jax.training.optimizer import make_optimizer, make_schedule
 from im_jax.training.step import make_train_step
 from im_jax.training.told import constant_weights, teller
@@ -51,7 +53,36 @@ def run_steps(
     return numbers, jax.device_get(state)
 
 
+def drawn(mesh: Mesh) -> tuple[np.ndarray, str]:
+    """Noise of some rows, and the program that makes it."""
+    segments, rules = rows_of(random_examples(0, 24), [[i] for i in range(16)]).segments, ShardingRules()
+
+    def draw(key: jax.Array, segments: jax.Array, nothing: jax.Array) -> jax.Array:
+        noise = embedding_noise(key, segments, 5.0, MODEL.embed_dim)
+        assert noise is not None
+        return noisy(nothing, noise, rules)
+
+    with jax.set_mesh(mesh):
+        rows = meshes.batch_sharding(mesh)
+        nothing = jax.device_put(np.zeros((*segments.shape, MODEL.embed_dim), np.float32), rows)
+        key = jax.device_put(jax.random.key(0), NamedSharding(mesh, PartitionSpec()))
+        compiled = jax.jit(draw).lower(key, jax.device_put(segments, rows), nothing).compile()
+        return np.asarray(compiled(key, jax.device_put(segments, rows), nothing)), compiled.as_text()
+
+
+def check_noise() -> None:
+    """The same numbers on every mesh, each device drawing those of its own rows."""
+    alone, _ = drawn(meshes.make_mesh(MeshConfig(replica=1, fsdp=1, tensor=8)))  # rows on all devices
+    for mesh_config in MESHES:
+        found, program = drawn(meshes.make_mesh(mesh_config))
+        np.testing.assert_array_equal(found, alone)
+        assert not any(word in program for word in ("all-gather(", "all-reduce(", "all-to-all(", "permute("))
+    assert np.abs(alone).max() > 0.1
+    print("noise: the same bits, nothing exchanged")
+
+
 def main() -> None:
+    check_noise()
     numbers, state = run_steps(None, accumulate=1)
     for mesh_config, accumulate in [(MESHES[0], 1), (MESHES[1], 1), (MESHES[1], 2), (MESHES[2], 1)]:
         other_numbers, other = run_steps(mesh_config, accumulate)

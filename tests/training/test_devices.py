@@ -20,6 +20,7 @@ from tests.training.test_resume import COMMAND
 def test_sharded_steps_equal_unsharded_ones() -> None:
     output = run_on_devices("tests.training.check_sharded_step", devices=8)
     assert output.count("equal") == 4 and "summed in bfloat16: near" in output
+    assert "noise: the same bits" in output
 
 
 def start(workdir: Path, devices: int, **environment: str) -> subprocess.Popen[str]:
