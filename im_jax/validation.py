@@ -5,7 +5,7 @@ What a field may be on its own stands in its record, in `im_jax.config`; here is
 
 import importlib.util
 
-from im_jax.config import Config, ModelConfig
+from im_jax.config import Config, ModelConfig, records, without_effect
 from im_jax.config.checks import check_fields
 from im_jax.config.rewrites_checks import check_rewrites
 from im_jax.data.entries import check_entries
@@ -21,6 +21,7 @@ def check(config: Config) -> None:
     """
     check_fields(config)
     _check_schedule(config)
+    _check_optimizer(config)
     check_entries(config.data)
     if config.data.source == "rewrites":
         check_rewrites(config.data.rewrites)
@@ -109,4 +110,27 @@ def _check_schedule(config: Config) -> None:
     if train.steps and (optimizer.warmup_steps or 0) > train.steps:
         raise ConfigError(
             f"optimizer.warmup_steps={optimizer.warmup_steps} is more than train.steps={train.steps}"
+        )
+
+
+def _check_optimizer(config: Config) -> None:
+    """Stop at constants that the optimiser does not have, and at what schedule-free training rules out."""
+    optimizer = config.optimizer
+    for name in ("beta1", "beta2", "eps", "mu_dtype"):
+        value, record = getattr(optimizer, name), records(Config)[f"optimizer.{name}"]
+        if value is not None and (why := without_effect(record, config)):
+            raise ConfigError(f"{record.name}={value} has no effect: {why}; set it to none")
+    if optimizer.name != "schedule_free_adamw":
+        return
+    if optimizer.schedule != "constant":
+        raise ConfigError(
+            f"optimizer.schedule={optimizer.schedule} takes the rate down, in place of which "
+            "optimizer.name=schedule_free_adamw averages; set optimizer.schedule=constant"
+        )
+    if optimizer.beta1 == 0:
+        raise ConfigError("optimizer.beta1=0.0 must be above 0 with optimizer.name=schedule_free_adamw")
+    if config.model.param_dtype != "float32":
+        raise ConfigError(
+            f"model.param_dtype={config.model.param_dtype} would round the mean of "
+            "optimizer.name=schedule_free_adamw away; set model.param_dtype=float32"
         )

@@ -54,7 +54,10 @@ ERRORS = {
         f"train {DEBUG} --config.model.attention=cudnn",
     ],
     "sweeps.md": ["sweep --config=my_sweep.py"],
-    "training.md": [f"train {DEBUG} --config.mesh.replica=1 --config.mesh.fsdp=3"],
+    "training.md": [
+        f"train {DEBUG} --config.mesh.replica=1 --config.mesh.fsdp=3",
+        f"train {DEBUG} --config.optimizer.name=schedule_free_adamw --config.optimizer.schedule=linear",
+    ],
 }
 """The command that gives each error of a page, in their order."""
 ELSEWHERE = (

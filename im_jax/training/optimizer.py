@@ -1,4 +1,4 @@
-"""AdamW, its presets and schedules."""
+"""Optimisers by name, the constants of presets, and schedules."""
 
 import dataclasses
 import math
@@ -7,9 +7,20 @@ from typing import Any, Final
 
 import jax
 import optax
+import optax.contrib
 
 from im_jax.config import OptimizerConfig
 from im_jax.errors import ConfigError
+from im_jax.training.matrices import (
+    Path,
+    clip_each_by_rms,
+    dimension_numbers,
+    is_map,
+    muon_dimension_numbers,
+    on_matrices,
+    scale_by_largest_side,
+)
+from im_jax.training.schedule_free import ScheduleFreeState, schedule_free
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,15 @@ PRESETS: Final = {
     "paper": Preset(beta1=0.9, beta2=0.98, eps=1e-6, clip_norm=0.0),
     "released": Preset(beta1=0.9, beta2=0.999, eps=1e-8, clip_norm=1.0),
 }
+
+_OTHER_CONSTANTS: Final[dict[str, dict[str, float | None]]] = {
+    "adafactor": {"beta1": None, "beta2": None, "eps": None},
+    "lion": {"beta1": 0.9, "beta2": 0.99, "eps": None},  # arXiv:2302.06675
+}
+"""Of optimisers to which a preset of AdamW says nothing but where to clip."""
+
+_RMS_OF_ADAM: Final = 0.2
+"""Root mean square of Adam's steps of rate 1, to which Muon's are scaled (arXiv:2502.16982)."""
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -56,46 +76,83 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def resolve_constants(config: OptimizerConfig) -> OptimizerConfig:
-    """The configuration with the preset's constants where it has none of its own."""
-    preset = dataclasses.asdict(PRESETS[config.preset])
-    own = {name: getattr(config, name) for name in preset}
-    return dataclasses.replace(config, **(preset | {k: v for k, v in own.items() if v is not None}))
+    """The configuration with the preset's constants, or the optimiser's, where it has none of its own."""
+    constants = dataclasses.asdict(PRESETS[config.preset]) | _OTHER_CONSTANTS.get(config.name, {})
+    own = {name: getattr(config, name) for name in constants}
+    return dataclasses.replace(config, **(constants | {k: v for k, v in own.items() if v is not None}))
 
 
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Clipping by global norm (if any), then AdamW with decoupled weight decay."""
+    """Clipping by global norm (if any), then the optimiser of that name with decoupled weight decay."""
     config = resolve_constants(config)
-    adamw = optax.adamw(
-        schedule,
-        b1=config.beta1,
-        b2=config.beta2,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-        mask=is_matrix if config.decay_mask == "matrices" else None,
+    made = optax.chain(
+        _scaling(config),
+        optax.add_decayed_weights(
+            config.weight_decay, is_matrix if config.decay_mask == "matrices" else None
+        ),
+        optax.scale_by_learning_rate(schedule),
     )
-    if not config.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    if config.clip_norm:
+        made = optax.chain(optax.clip_by_global_norm(config.clip_norm), made)
+    if config.name == "schedule_free_adamw":
+        assert config.beta1 is not None
+        return schedule_free(made, schedule, config.beta1)
+    return made
+
+
+def _scaling(config: OptimizerConfig) -> optax.GradientTransformation:
+    """What turns a gradient into a step of rate 1."""
+    beta1, beta2, eps, mu_dtype = config.beta1, config.beta2, config.eps, config.mu_dtype
+    match config.name:
+        case "adamw":
+            return optax.scale_by_adam(beta1, beta2, eps, mu_dtype=mu_dtype)
+        case "adafactor":
+            return on_matrices(optax.chain(optax.scale_by_factored_rms(), clip_each_by_rms(1.0)))
+        case "lion":
+            return optax.scale_by_lion(beta1, beta2, mu_dtype=mu_dtype)
+        case "muon":
+            muon = optax.contrib.scale_by_muon(
+                beta=config.muon_beta, mu_dtype=mu_dtype, weight_dimension_numbers=muon_dimension_numbers
+            )
+            adam = optax.scale_by_adam(beta1, beta2, eps, mu_dtype=mu_dtype)
+            return optax.partition(
+                {"muon": optax.chain(muon, scale_by_largest_side(_RMS_OF_ADAM)), "adam": adam}, _muon_or_adam
+            )
+        case "schedule_free_adamw":
+            return optax.scale_by_rms(beta2, eps, eps_in_sqrt=False, bias_correction=True)
+        case _:
+            raise ConfigError(f"optimizer.name={config.name!r} is none of those that there are")
 
 
 def carry_over(
     params: optax.Params, old: optax.OptState, optimizer: optax.GradientTransformation, shardings: Any
 ) -> optax.OptState:
-    """The moments and the count of one AdamW as the state of another, which may clip where that did not."""
+    """The state of one optimiser as that of another of its name, which may have other constants.
+
+    Clipping and weight decay have no arrays, so both have the same arrays in the same order.
+    """
 
     def carried(params: optax.Params, old: optax.OptState) -> optax.OptState:
-        moments = {name: optax.tree_utils.tree_get(old, name) for name in ("mu", "nu")}
-        count = optax.tree_utils.tree_get_all_with_path(old, "count")[0][1]  # all that there are, are equal
-        return optax.tree_utils.tree_set(optimizer.init(params), count=count, **moments)
+        fresh = optimizer.init(params)
+        leaves = [
+            leaf.astype(like.dtype)
+            for leaf, like in zip(jax.tree.leaves(old), jax.tree.leaves(fresh), strict=True)
+        ]
+        state = jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+        return state._replace(beta1=fresh.beta1) if isinstance(fresh, ScheduleFreeState) else state
 
     return jax.jit(carried, out_shardings=shardings)(params, old)
 
 
 def is_matrix(params: optax.Params) -> optax.Params:
     """True for the weights of linear maps; False for norms, biases, and tables that are looked up."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: is_map(path), params)
 
-    def decayed(path: tuple[jax.tree_util.KeyEntry, ...], _: jax.Array) -> bool:
-        names = jax.tree_util.keystr(path)
-        return not any(part in names for part in ("norm", "bias", "embed"))
 
-    return jax.tree_util.tree_map_with_path(decayed, params)
+def _muon_or_adam(params: optax.Params) -> optax.Params:
+    """Muon for the matrices of layers, AdamW for the embedding, the head, norms and biases."""
+
+    def label(path: Path, x: jax.Array) -> str:
+        return "adam" if dimension_numbers(path, x.ndim) is None else "muon"
+
+    return jax.tree_util.tree_map_with_path(label, params)

@@ -12,9 +12,8 @@ from im_jax import mesh as meshes
 from im_jax.batch import Batch
 from im_jax.models import decoder
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
+from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.run import Run
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def overview(run: Run) -> list[Table]:
@@ -79,8 +78,8 @@ def _schedule(run: Run) -> Iterator[tuple[str, str]]:
 
 def _memory(run: Run) -> Iterator[tuple[str, str]]:
     state = run.abstract_state()
-    yield "parameters", _bytes(_on_a_device(state.params))
-    yield "state of the optimiser", _bytes(_on_a_device(state.opt_state))
+    yield "parameters", as_bytes(bytes_on_a_device(state.params))
+    yield "state of the optimiser", as_bytes(bytes_on_a_device(state.opt_state))
     with jax.set_mesh(run.mesh):
         step: Any = run.train_step
         compiled = step.lower(state, run.frozen, _abstract_batch(run), run.told(1)).compile()
@@ -89,11 +88,11 @@ def _memory(run: Run) -> Iterator[tuple[str, str]]:
         return
     # What goes in and comes out shares its memory, as far as it is donated.
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    yield "gradients, activations and the rest of a step", _bytes(analysis.temp_size_in_bytes)
-    yield "all of a step", _bytes(held + analysis.temp_size_in_bytes)
+    yield "gradients, activations and the rest of a step", as_bytes(analysis.temp_size_in_bytes)
+    yield "all of a step", as_bytes(held + analysis.temp_size_in_bytes)
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
-        yield "this device has", _bytes(stats["bytes_limit"])
+        yield "this device has", as_bytes(stats["bytes_limit"])
 
 
 def _abstract_batch(run: Run) -> Batch:
@@ -101,14 +100,3 @@ def _abstract_batch(run: Run) -> Batch:
     sharding = meshes.batch_sharding(run.mesh)
     row = run.data.train_rows[0]
     return Batch(*(jax.ShapeDtypeStruct(shape, np.asarray(x).dtype, sharding=sharding) for x in row))
-
-
-def _on_a_device(tree: Any) -> int:
-    """Bytes of the shard that one device holds of each array."""
-    leaves = jax.tree.leaves(tree)
-    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
-
-
-def _bytes(count: float) -> str:
-    unit = min(int(math.log(max(count, 1), 1024)), len(_UNITS) - 1)
-    return f"{count / 1024**unit:,.4g} {_UNITS[unit]}"

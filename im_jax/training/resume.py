@@ -14,6 +14,8 @@ from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.history import read_history
 
 _ABSENT: Final = "(absent)"
+_OPTIMIZER: Final = "optimizer.name"
+"""No optimiser goes on with the state of another."""
 
 
 class Change(NamedTuple):
@@ -67,7 +69,9 @@ def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Pa
     refused = [
         change
         for change in found
-        if change.name in known and not known[change.name].may_change and not change.name.startswith(allowed)
+        if change.name in known
+        and not known[change.name].may_change
+        and (change.name == _OPTIMIZER or not change.name.startswith(allowed))
     ]
     if refused:
         raise ConfigError(

@@ -19,6 +19,7 @@ from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.training.checkpoint import SavedModel
 from im_jax.training.loop import train_run
+from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.overview import overview
 from im_jax.training.resume import check_same_run
 from im_jax.training.run import Resolved, Run, prepare_run, resolve
@@ -121,4 +122,7 @@ def _prepared(resolved: Resolved, console: Console) -> Run:
     policy = resolved.policy
     schedule = f", schedule {resolved.config.loss.schedule}" if policy.changes else ""
     console.print(f"policy {policy.name}, reduction {policy.reduction}{schedule}")
-    return prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))
+    run = prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))
+    state = as_bytes(bytes_on_a_device(run.abstract_state().opt_state))
+    console.print(f"optimiser {run.config.optimizer.name}: {state} of state on a device")
+    return run

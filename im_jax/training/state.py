@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from im_jax.config import ModelConfig
 from im_jax.models import decoder
 from im_jax.models.sharding import ShardingRules
+from im_jax.training.factored import spec_beside
 
 Params = Any
 
@@ -40,12 +41,21 @@ def state_shardings(
     """A sharding for each leaf of the state: moments live beside their parameters, scalars everywhere."""
     replicated = NamedSharding(mesh, PartitionSpec())
     params = decoder.param_shardings(model, mesh, rules)
+
+    def beside(leaf: Any, param: jax.ShapeDtypeStruct, sharding: NamedSharding) -> Any:
+        if isinstance(leaf, optax.MaskedNode):  # of a parameter that another optimiser has
+            return leaf
+        return NamedSharding(mesh, spec_beside(leaf.shape, param.shape, sharding.spec))
+
+    abstract = abstract_state(model, optimizer)
     opt_state = optax.tree.map_params(
         optimizer,
-        lambda _, sharding: sharding,
-        abstract_state(model, optimizer).opt_state,
+        beside,
+        abstract.opt_state,
+        abstract.params,
         params,
         transform_non_params=lambda _: replicated,
+        is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )
     return TrainState(step=replicated, params=params, opt_state=opt_state)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ from im_jax.models.loss import Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.neftune import embedding_noise
 from im_jax.training.partition import merge
+from im_jax.training.schedule_free import gradient_point
 from im_jax.training.state import Params, TrainState
 from im_jax.training.told import Told
 
@@ -69,7 +70,8 @@ def make_train_step(
         width = model.embedding_width or model.embed_dim
         noise = embedding_noise(told.key, batch.segments, loss.neftune_alpha, width)
         rows = (batch, make_targets(batch, weights), noise)
-        (value, sums), grads = _accumulated(value_and_grad, state.params, rows, accumulate)
+        point = gradient_point(state.params, state.opt_state)
+        (value, sums), grads = _accumulated(value_and_grad, point, rows, accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(value, optax.tree.norm(grads), sums)

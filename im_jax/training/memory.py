@@ -1,0 +1,20 @@
+"""Bytes of arrays on a device, and how they are written."""
+
+import math
+from typing import Any, Final
+
+import jax
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def bytes_on_a_device(tree: Any) -> int:
+    """Bytes of the shard that one device holds of each array, abstract ones too."""
+    leaves = jax.tree.leaves(tree)
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
+
+
+def as_bytes(count: float) -> str:
+    """A number of bytes for a reader: `1.5 MiB`."""
+    unit = min(int(math.log(max(count, 1), 1024)), len(_UNITS) - 1)
+    return f"{count / 1024**unit:,.4g} {_UNITS[unit]}"
