@@ -1,7 +1,11 @@
 """The command that writes a model for other readers: what they load is what was trained."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from im_jax.models.export.sentencepiece_json import convert
 from im_jax.models.loaded import Model
 from im_jax.opening import open_model, open_run
 from im_jax.training.start import train
+from tests.conftest import REPOSITORY
 from tests.data import synthetic
 from tests.models.llama2c_file import write_story
 from tests.models.test_families import peer, peer_logits
@@ -195,6 +200,38 @@ def test_a_mesh_of_devices_writes_the_same_files(workdir: Path, folder: Path, tm
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+def test_two_processes_write_the_same_files(workdir: Path, folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_COORDINATOR_ADDRESS": address,
+        "JAX_NUM_PROCESSES": "2",
+    }
+    command = [sys.executable, "-m", "im_jax.export", f"--workdir={workdir}", f"--output={tmp_path}/out"]
+    pod = [
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=os.environ | settings | {"JAX_PROCESS_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    told = []
+    for process in pod:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        told.append(output)
+    assert ["the model was written to" in output for output in told] == [True, False]
+    for file in folder.iterdir():
+        assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
 def chat_tokenizer(folder: Path, *, qwen: bool) -> None:
     """A tokenizer with marks of turns and no BOS; `qwen`: cut as transformers cuts for all models of Qwen 2."""
     synthetic.byte_level_bpe(folder)
@@ -299,6 +336,20 @@ def story(folder: Path) -> tuple[str, Path, Path]:
     assert tokenizer.eos_id is not None
     write_story(folder / "model.bin", [*tokens, tokenizer.eos_id], tokenizer.vocab_size)
     return told, folder / "model.bin", path
+
+
+def test_templates_that_are_left_out_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "in")
+    config = read(folder, "tokenizer_config.json")
+    default = {"name": "default", "template": config["chat_template"]}
+    config["chat_template"] = [default, {"name": "tool_use", "template": "{{ tools }}"}]
+    (tmp_path / "in/tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "in/chat_template.jinja").unlink()
+    written(f"--model={tmp_path}/in", f"--output={tmp_path}/out")
+    assert "note: of several chat templates one is written; left out: tool_use" in capsys.readouterr().err
+    assert read(tmp_path / "out", "tokenizer_config.json")["chat_template"] == default["template"]
 
 
 def test_a_file_of_llama2c_becomes_a_folder(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def export(
     beside = tokenizer_files.read_config(source.tokenizer_path, model.tokenizer, config.max_positions)
     ids = special_ids(model, beside, _as_list(source.generation.get(_ENDS)))
     notes = check_readable(model, ids)
+    if others := tokenizer_files.other_templates(source.tokenizer_path):
+        notes.append(f"of several chat templates one is written; left out: {', '.join(others)}")
     name = dtype or source.dtype
     shapes = tensor_shapes(family.layout, config)
     tensors = _typed(write_params(family.layout, config, source.parameter), name)

@@ -41,6 +41,17 @@ def read_config(path: str, tokenizer: Tokenizer, max_positions: int) -> dict[str
     return usual | beside
 
 
+def other_templates(path: str) -> list[str]:
+    """Names of the chat templates beside a tokenizer that are not its default."""
+    if path == "bytes":
+        return []
+    folder = tokenizer_file(path).parent
+    listed = read_object(folder / CONFIG).get("chat_template")
+    names = [str(entry.get("name")) for entry in listed] if isinstance(listed, list) else []
+    names += [file.stem for file in folder.glob("additional_chat_templates/*.jinja")]
+    return sorted(set(names) - {"default"})
+
+
 def write_tokenizer(path: str, tokenizer: Tokenizer, directory: pathlib.Path) -> None:
     """Writes all files of the tokenizer at a path but its configuration.
 
