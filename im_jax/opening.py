@@ -103,12 +103,9 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
     stored = stored_dtype(path)
     config.model.param_dtype = stored if stored == "bfloat16" else "float32"  # exact for all of them
     model = _without_params(config, chat=chat)
-    shardings = by_path(decoder.param_shardings(model.config, model.mesh, model.rules))
     generation = read_object(pathlib.Path(path) / GENERATION)
     with open_params(model.config) as read:
-        yield Exported(
-            model, lambda name: read(name, shardings[name]), stored, config.tokenizer.path, generation
-        )
+        yield Exported(model, read.on_host, stored, config.tokenizer.path, generation)
 
 
 def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:

@@ -22,7 +22,7 @@ from im_jax.models.export.chat_template import source_of
 from im_jax.models.export.checks import check_readable
 from im_jax.models.export.special_ids import special_ids
 from im_jax.models.families import family_for
-from im_jax.models.files.layout import tensor_shapes, write_params
+from im_jax.models.files.layout import LayersOnDisk, tensor_shapes, write_params
 from im_jax.models.files.safetensors_writing import write_tensors
 from im_jax.models.huggingface import CONFIG
 from im_jax.models.loaded import Model
@@ -38,7 +38,7 @@ class Exported:
 
     model: Model
     """Its parameters may be missing."""
-    parameter: Callable[[str], jax.Array | np.ndarray]
+    parameter: Callable[[str], jax.Array | np.ndarray | LayersOnDisk]
     """Gives a parameter, all layers of it, by its path in the tree."""
     dtype: str
     """Type of the parameters, unless another is asked for."""

@@ -201,11 +201,7 @@ class ParamReader:
         place, array = self._places[path], self._arrays[path]
 
         def one(name: str, index: tuple[slice, ...]) -> np.ndarray:
-            wanted = place.stored.tensor_index(place.shape, index, place.start, place.turns)
-            part = read_finite(self._tensors[name], name, wanted)
-            turn = place.start if place.stored.takes_turns else 0
-            found = place.stored.from_tensor(part, place.shape, index, turn, place.turns)
-            return found.astype(array.dtype)
+            return self._part(place, name, index).astype(array.dtype)
 
         @functools.cache  # devices that hold copies share one reading
         def shard(*bounds: tuple[int, int]) -> np.ndarray:
@@ -219,9 +215,32 @@ class ParamReader:
 
         return jax.make_array_from_callback(array.shape, sharding, at)
 
+    def on_host(self, path: str) -> "np.ndarray | LayersOnDisk":
+        """The parameter, whose layers are read when they are asked for. Raises as `read_params`."""
+        place, dtype = self._places[path], self._arrays[path].dtype
+        whole = tuple(slice(0, size) for size in place.shape)
+
+        def layer(number: int) -> np.ndarray:
+            return self._part(place, _names(place)[number], whole).astype(dtype, copy=False)
+
+        return layer(0) if place.layers is None else LayersOnDisk(layer)
+
+    def _part(self, place: _Place, name: str, index: tuple[slice, ...]) -> np.ndarray:
+        """Part of one layer of a parameter, as its tensor has it."""
+        wanted = place.stored.tensor_index(place.shape, index, place.start, place.turns)
+        part = read_finite(self._tensors[name], name, wanted)
+        turn = place.start if place.stored.takes_turns else 0
+        return place.stored.from_tensor(part, place.shape, index, turn, place.turns)
+
+
+class LayersOnDisk(NamedTuple):
+    """A parameter whose layers are read one by one."""
+
+    read: Callable[[int], np.ndarray]
+
 
 def write_params(
-    layout: Layout, config: ModelConfig, parameter: Callable[[str], jax.Array | np.ndarray]
+    layout: Layout, config: ModelConfig, parameter: Callable[[str], jax.Array | np.ndarray | LayersOnDisk]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Every tensor of a checkpoint with its name, in the order of `tensor_shapes`, whole on this process.
 
@@ -240,9 +259,16 @@ def write_params(
         values = [parameter(path) for path, _ in members]
         first = members[0][1]
         for layer, name in enumerate(_names(first)):
-            pieces = [everywhere(value if first.layers is None else value[layer]) for value in values]
+            pieces = [_layer(value, None if first.layers is None else layer) for value in values]
             yield name, np.ascontiguousarray(first.stored.to_tensor(pieces))
         del values  # before the next ones are made
+
+
+def _layer(value: jax.Array | np.ndarray | LayersOnDisk, layer: int | None) -> np.ndarray:
+    if isinstance(value, LayersOnDisk):
+        assert layer is not None
+        return value.read(layer)
+    return everywhere(value if layer is None else value[layer])
 
 
 def by_path(params: Params) -> dict[str, Any]:
