@@ -17,6 +17,7 @@ COMMANDS: Final = MappingProxyType(
         "train": "im_jax.train",
         "generate": "im_jax.generate",
         "export": "im_jax.export",
+        "chat": "im_jax.chat",
         "inspect_loss": "im_jax.inspect_loss",
         "data_report": "im_jax.data_report",
         "cache": "im_jax.cache",

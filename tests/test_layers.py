@@ -28,6 +28,7 @@ LAYERS = (
 DOORS = (
     "train",
     "generate",
+    "chat",
     "export",
     "inspect_loss",
     "data_report",

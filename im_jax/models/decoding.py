@@ -1,7 +1,7 @@
 """Greedy decoding with a cache of keys and values."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -113,3 +113,63 @@ def _shift(tokens: jt.Int[jax.Array, "B T"], by: jt.Int[jax.Array, " B"]) -> jt.
     columns = jnp.arange(width) + by[:, None]
     moved = jnp.take_along_axis(tokens, jnp.clip(columns, 0, width - 1), axis=1)
     return jnp.where((columns >= 0) & (columns < width), moved, 0)
+
+
+def stream(
+    params: Params,
+    config: ModelConfig,
+    prompt: jt.Int[np.ndarray, " L"],
+    rows: int,
+    max_new_tokens: int,
+    rules: ShardingRules = DEFAULT_RULES,
+) -> Iterator[int]:
+    """The tokens of `greedy` for one prompt, each as soon as it is known; nothing ends them but their number.
+
+    Compiled once for a model, `rows`, `max_new_tokens` and power of two that holds the prompt.
+
+    Args:
+        params: parameters of the decoder.
+        config: its configuration.
+        prompt: at least one token.
+        rows: copies of the prompt, one for each device that has rows of its own.
+        max_new_tokens: how many tokens are decoded at most.
+        rules: sharding of activations under the mesh that `jax.set_mesh` set.
+    """
+    width = 1 << (len(prompt) - 1).bit_length()
+    graph, starts = decoder_graph(config, rules), jnp.full(rows, width - len(prompt), jnp.int32)
+    aligned = np.tile(np.pad(prompt.astype(np.int32), (width - len(prompt), 0)), (rows, 1))
+    token, cache = _begin(graph, params, aligned, starts, max_new_tokens)
+    yield int(token[0, 0])
+    for slot in range(width, width + max_new_tokens - 1):
+        token, cache = _go_on(graph, params, token, jnp.int32(slot), starts, cache)
+        yield int(token[0, 0])
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "max_new_tokens"))
+def _begin(
+    graph: nnx.GraphDef[Decoder], params: Params, prompts: jax.Array, starts: jax.Array, max_new_tokens: int
+) -> tuple[jax.Array, Cache]:
+    decoder = nnx.merge(graph, params)
+    cache = decoder.new_cache(prompts.shape[0], prompts.shape[1] + max_new_tokens)
+    hidden, cache = decoder.decode(prompts, jnp.int32(0), starts, cache)
+    return _most_likely(decoder, hidden), cache
+
+
+@functools.partial(jax.jit, static_argnames="graph", donate_argnames="cache")
+def _go_on(
+    graph: nnx.GraphDef[Decoder],
+    params: Params,
+    token: jax.Array,
+    slot: jax.Array,
+    starts: jax.Array,
+    cache: Cache,
+) -> tuple[jax.Array, Cache]:
+    decoder = nnx.merge(graph, params)
+    hidden, cache = decoder.decode(token, slot, starts, cache)
+    return _most_likely(decoder, hidden), cache
+
+
+def _most_likely(decoder: Decoder, hidden: jax.Array) -> jax.Array:
+    head = decoder.head_matrix().astype(decoder.compute_dtype)
+    logits = jnp.matmul(hidden[:, -1:], head, preferred_element_type=jnp.float32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)

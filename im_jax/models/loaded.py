@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError
 from im_jax.mesh import DATA_AXES, batch_sharding
 from im_jax.models.decoder import Params
-from im_jax.models.decoding import greedy
+from im_jax.models.decoding import greedy, stream
 from im_jax.models.sharding import ShardingRules, everywhere
 
 _AT_A_TIME: Final = 512
@@ -111,11 +111,7 @@ class Model:
             ConfigError: the longest prompt leaves no room for so many tokens.
         """
         width = max(map(len, prompts), default=0)
-        if width + max_new_tokens > self.config.max_positions:
-            raise ConfigError(
-                f"a prompt of {width} tokens and --max_new_tokens={max_new_tokens} exceed "
-                f"model.max_positions={self.config.max_positions}; shorten one of them"
-            )
+        self._check_room(width, max_new_tokens)
         size = self._batch_size(min(len(prompts), at_a_time))
         answers = []
         for start in range(0, len(prompts), size):
@@ -131,6 +127,45 @@ class Model:
                 self.read(found[row, len(prompt) : ends[row]].tolist()) for row, prompt in enumerate(some)
             ]
         return answers
+
+    def stream(self, prompt: jt.Int32[np.ndarray, " _"], *, max_new_tokens: int) -> Iterator[str]:
+        """The greedy answer to a prompt in pieces, as it is decoded; together they are `answer`'s text.
+
+        Characters of which tokens are missing, and what may become a stop, are held back. For one process.
+
+        Raises:
+            ConfigError: the prompt leaves no room for so many tokens.
+        """
+        self._check_room(len(prompt), max_new_tokens)
+        tokens: list[int] = []
+        shown = ""
+        with jax.set_mesh(self.mesh):
+            rows = self._batch_size(1)
+            for token in stream(self.params, self.config, prompt, rows, max_new_tokens, self.rules):
+                tokens.append(token)
+                answer = self.read(tokens)
+                if answer.ended:
+                    break
+                certain = self.tokenizer.decode(self._without_begun_stop(tokens)).rstrip("\ufffd")
+                if certain.startswith(shown) and certain != shown:
+                    yield certain[len(shown) :]
+                    shown = certain
+        yield answer.text.removeprefix(shown)
+
+    def _without_begun_stop(self, tokens: list[int]) -> list[int]:
+        """Tokens but for a tail that is the beginning of a stop."""
+        longest = max((len(stop) for stop in self.stops), default=1) - 1
+        for tail in range(min(longest, len(tokens)), 0, -1):
+            if any(tokens[-tail:] == stop[:tail] for stop in self.stops):
+                return tokens[:-tail]
+        return tokens
+
+    def _check_room(self, width: int, max_new_tokens: int) -> None:
+        if width + max_new_tokens > self.config.max_positions:
+            raise ConfigError(
+                f"a prompt of {width} tokens and --max_new_tokens={max_new_tokens} exceed "
+                f"model.max_positions={self.config.max_positions}; shorten one of them"
+            )
 
     def read(self, tokens: list[int]) -> Answer:
         """An answer out of decoded tokens: what stands before the stop, or all of it if there is none."""
