@@ -1,4 +1,4 @@
-"""`data`: which examples are trained on, and how they become rows of tokens."""
+"""`data`: which examples are trained on, and how they become rows."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -82,7 +82,7 @@ class TurnsConfig:
 
 @dataclass
 class DataConfig:
-    """Which examples are trained on, and how they become rows of tokens."""
+    """Which examples are trained on, and how they become rows."""
 
     source: str = setting(
         "generated",

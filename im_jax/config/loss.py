@@ -1,4 +1,4 @@
-"""`loss`: what carries loss, and how token losses are reduced to one number."""
+"""`loss`: what carries loss, and how token losses are reduced."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -66,7 +66,7 @@ class ClassWeights:
 
 @dataclass
 class LossConfig:
-    """What carries loss, and how token losses are reduced to one number."""
+    """What carries loss, and how token losses are reduced."""
 
     policy: str = setting("it", "Which token classes are trained.", choices=POLICIES, see="loss.md#policies")
     weights: ClassWeights = group(ClassWeights)

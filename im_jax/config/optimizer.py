@@ -12,7 +12,7 @@ _WITH_EPS: Final = When("optimizer.name", ("adamw", "muon", "schedule_free_adamw
 
 @dataclass
 class OptimizerConfig:
-    """Which optimiser, and its learning rate. What is none is the preset's, or for Lion its paper's."""
+    """Which one, and its learning rate; none: the preset's."""
 
     name: str = setting(
         "adamw",
