@@ -30,6 +30,11 @@ def check(config: Config) -> None:
         check_length(config)
     for ramp in make_policy(config.loss).changes.values() if config.train.steps else ():
         ramp.within(config.train.steps)
+    if config.loss.kl.weight and not config.model.path:
+        raise ConfigError(
+            f"loss.kl.weight={config.loss.kl.weight:g} needs model.path: the base is the model that the run "
+            "starts from, and random weights are none"
+        )
     if config.log.wandb_project and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log.wandb_project is set, but wandb is not installed: pip install wandb")
 

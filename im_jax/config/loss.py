@@ -65,6 +65,23 @@ class ClassWeights:
 
 
 @dataclass
+class KLConfig:
+    """Divergence from the model that a run starts from."""
+
+    weight: float = setting(
+        0.0,
+        "Times the divergence over the whole vocabulary, of tokens with loss; 0: none.",
+        bounds=NOT_NEGATIVE,
+        see="loss.md#divergence-from-the-base",
+    )
+    direction: str = setting(
+        "reverse",
+        "`reverse`: of the model from the base, as in the paper; `forward`: of the base from the model.",
+        choices=("reverse", "forward"),
+    )
+
+
+@dataclass
 class LossConfig:
     """What carries loss, and how token losses are reduced."""
 
@@ -91,6 +108,7 @@ class LossConfig:
         bounds=NOT_NEGATIVE,
         see="loss.md#noise-on-the-embeddings",
     )
+    kl: KLConfig = group(KLConfig)
     require_trained_stop: bool = setting(
         True,
         "Refuse a policy under which no stop token is trained: the model would never learn to stop.",

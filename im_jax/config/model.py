@@ -14,7 +14,7 @@ _FROM_SCRATCH: Final = When("model.path", ("",), "the checkpoint at model.path={
 
 @dataclass
 class RopeScaling:
-    """Scaling of rotary positions, as in the Hugging Face configuration."""
+    """Scaling of rotary positions, as Hugging Face has it."""
 
     kind: str = setting(
         "none",
@@ -54,7 +54,7 @@ class RopeScaling:
 
 @dataclass
 class ModelConfig:
-    """A decoder from scratch or a checkpoint; the types and kernels it is computed with."""
+    """A decoder from scratch or a checkpoint; its types."""
 
     path: str = setting(
         "",

@@ -16,7 +16,7 @@ _PROGRAMS_PAGE: Final = "rewrites.md#running-whole-programs"
 
 @dataclass
 class RewritesConfig:
-    """String rewrites: rules, inputs, tests, and programs for the trained model."""
+    """String rewrites: rules, inputs, tests, programs."""
 
     num_rules: int = setting(
         1000, "Different rules in training: the diversity of instructions.", bounds=at_least(1)

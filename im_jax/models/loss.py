@@ -1,19 +1,30 @@
 """The weighted loss of a decoder on a batch: hidden states, the loss of each target, sums by class."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.batch import Batch
 from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums, class_sums
 from im_jax.losses.cross_entropy import linear_cross_entropy
+from im_jax.losses.cross_entropy.with_kl import Base as OtherModel
+from im_jax.losses.cross_entropy.with_kl import linear_cross_entropy_with_kl
 from im_jax.losses.sharded import LossAxes
 from im_jax.losses.weighting import shift_to_targets, target_mask
 from im_jax.models import decoder
 from im_jax.models.decoder import Params
 from im_jax.models.embedding import Noise
 from im_jax.models.sharding import ShardingRules
+
+
+class Base(NamedTuple):
+    """The model that the one that is trained is held to, and how much."""
+
+    params: Params
+    coefficient: jt.Float32[jt.Array, ""]
 
 
 class Targets(NamedTuple):
@@ -43,18 +54,24 @@ def weighted_loss(
     loss: LossConfig,
     rules: ShardingRules,
     noise: Noise | None = None,
-) -> tuple[jt.Float32[jt.Array, ""], ClassSums]:
-    """Weighted loss of some rows, and their plain losses by class.
+    base: Base | None = None,
+) -> tuple[jt.Float32[jt.Array, ""], ClassSums, jt.Float32[jt.Array, ""] | None]:
+    """Weighted loss of some rows, their plain losses by class, and their weighted divergence from a base.
 
     Args:
         params: of the whole decoder.
         batch: rows, of which only tokens, segments and positions are read.
         targets: of these rows.
         model: the decoder.
-        loss: z-loss and label smoothing.
+        loss: z-loss, label smoothing, and the direction of the divergence.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
         noise: on the embeddings of these rows, in training alone.
+        base: of the same architecture, read without noise; None: nothing is added.
+
+    Returns:
+        The loss, sums by class, and the divergence before its coefficient: None where there is no base.
     """
+    needed = targets.weights > 0
     hidden = decoder.hidden_states(
         params,
         model,
@@ -62,23 +79,38 @@ def weighted_loss(
         batch.segments,
         batch.positions,
         rules=rules,
-        needed=targets.weights > 0,
+        needed=needed,
         noise=noise,
     )
-    value, token_losses = linear_cross_entropy(
+    inputs = (
         hidden.reshape(-1, hidden.shape[-1]),
         decoder.head_matrix(params, model),
         targets.labels.reshape(-1),
         targets.weights.reshape(-1),
-        softcap=model.logit_cap,
-        z_loss=loss.z_loss,
-        label_smoothing=loss.label_smoothing,
-        axes=LossAxes(
+    )
+    options: dict[str, Any] = {
+        "softcap": model.logit_cap,
+        "z_loss": loss.z_loss,
+        "label_smoothing": loss.label_smoothing,
+        "axes": LossAxes(
             tokens=rules.mesh_axes("batch"),
             vocab=rules.mesh_axes("vocab"),
             embed=rules.mesh_axes("embed"),
             reduce_dtype=rules.reduce_dtype,
         ),
-    )
+    }
+    divergence = None
+    if base is None:
+        value, token_losses = linear_cross_entropy(*inputs, **options)
+    else:
+        fixed = jax.lax.stop_gradient(base.params)
+        told = decoder.hidden_states(
+            fixed, model, batch.tokens, batch.segments, batch.positions, rules=rules, needed=needed
+        )
+        other = OtherModel(told.reshape(-1, told.shape[-1]), decoder.head_matrix(fixed, model))
+        value, token_losses, token_kl = linear_cross_entropy_with_kl(
+            *inputs, other, base.coefficient, direction=loss.kl.direction, **options
+        )
+        divergence = jnp.sum(targets.weights.reshape(-1) * token_kl)
     token_losses = token_losses.reshape(targets.labels.shape)
-    return value, class_sums(token_losses, targets.classes, targets.exists, targets.weights)
+    return value, class_sums(token_losses, targets.classes, targets.exists, targets.weights), divergence

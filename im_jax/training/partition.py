@@ -1,10 +1,19 @@
 """Trees of parameters of which some are trained and the others only read."""
 
 from collections.abc import Callable
+from typing import Final
 
 from flax import traverse_util
 
 from im_jax.models.decoder import Params
+
+BASE: Final = "base"
+"""Under this name `frozen` has the whole model that the run starts from, where the loss reads it."""
+
+
+def without_base(frozen: Params) -> Params:
+    """Frozen parameters of the model that is trained."""
+    return {name: part for name, part in frozen.items() if name != BASE}
 
 
 def split(params: Params, is_trained: Callable[[str], bool]) -> tuple[Params, Params]:

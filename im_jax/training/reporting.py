@@ -121,6 +121,8 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
             "step_time": elapsed / len(steps),
         } | class_metrics(metrics.by_class)
+        if metrics.kl is not None:
+            entry["kl"] = float(metrics.kl)
         if class_weights is not None:
             entry |= {f"weight/{c.label}": float(class_weights[c]) for c in self._changing}
         self.write(entry)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -42,7 +43,7 @@ from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import not_finite
 from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
-from im_jax.training.partition import merge
+from im_jax.training.partition import BASE, merge, without_base
 from im_jax.training.state import Params, TrainState
 from im_jax.training.step import TrainStep, make_train_step
 from im_jax.training.told import Told, scheduled_weights, teller
@@ -137,7 +138,7 @@ class Run:
 
     def model(self, state: TrainState) -> Model:
         """The model in a state, which must not be spent while it is used."""
-        params = merge(state.params, self.frozen)
+        params = merge(state.params, without_base(self.frozen))
         return Model(params, self.config.model, self.tokenizer, self.data.template, self.mesh, self.rules)
 
 
@@ -201,10 +202,24 @@ def prepare_run(
         learning_rates=np.asarray(schedule(np.arange(last_step))).tolist(),
         shardings=shardings,
         train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
-        frozen={},
-        told=teller(scheduled_weights(policy, last_step), seed=config.seed, mesh=mesh),
+        frozen=_only_read(config, mesh, rules),
+        told=teller(
+            scheduled_weights(policy, last_step),
+            seed=config.seed,
+            mesh=mesh,
+            coefficients={"kl": lambda _: jnp.float32(config.loss.kl.weight)},
+        ),
         evaluations=evaluations,
     )
+
+
+def _only_read(config: Config, mesh: Mesh, rules: ShardingRules) -> Params:
+    """The model that the run starts from, in the type that is computed with, if the loss reads it."""
+    if not config.loss.kl.weight:
+        return {}
+    model = dataclasses.replace(config.model, param_dtype=config.model.compute_dtype)
+    with jax.set_mesh(mesh):
+        return {BASE: load_pretrained(model, decoder.param_shardings(model, mesh, rules))}
 
 
 def number_of_steps(config: Config, rows: int) -> int:

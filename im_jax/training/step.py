@@ -13,10 +13,10 @@ from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.weighting import normalise, target_weights
 from im_jax.models.embedding import Noise
-from im_jax.models.loss import Targets, make_targets, weighted_loss
+from im_jax.models.loss import Base, Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.neftune import embedding_noise
-from im_jax.training.partition import merge
+from im_jax.training.partition import BASE, merge, without_base
 from im_jax.training.schedule_free import gradient_point
 from im_jax.training.state import Params, TrainState
 from im_jax.training.told import Told
@@ -29,6 +29,8 @@ class StepMetrics(NamedTuple):
     grad_norm: jt.Float32[jt.Array, ""]
     """Before clipping."""
     by_class: ClassSums
+    kl: jt.Float32[jt.Array, ""] | None
+    """Weighted divergence from the base, before its coefficient; None where there is no base."""
 
 
 TrainStep = Callable[[TrainState, Params, Batch, Told], tuple[TrainState, StepMetrics]]
@@ -47,7 +49,8 @@ def make_train_step(
 
     - `state` has the parameters that are trained, and is spent: donate it.
     - `frozen` has those that are only read, as the part of the tree that `state.params` lacks (`{}`: all are
-      trained). They are never differentiated, donated or saved.
+      trained), and under `partition.BASE` the model that the trained one is held to, with the coefficient
+      `told.coefficients["kl"]`. They are never differentiated, donated or saved.
     - `batch` holds all rows of the step. It is cut into `accumulate` micro-batches after the weights are
       normalised, so the gradient does not depend on the cut. Rows must divide by `accumulate`.
     - `told` is what may change from step to step without another compilation: the weight of each token class
@@ -55,9 +58,11 @@ def make_train_step(
     """
 
     def micro_batch_loss(
-        params: Params, frozen: Params, batch: Batch, targets: Targets, noise: Noise | None
-    ) -> tuple[jax.Array, ClassSums]:
-        return weighted_loss(merge(params, frozen), batch, targets, model, loss, rules, noise)
+        params: Params, base: Base | None, frozen: Params, batch: Batch, targets: Targets, noise: Noise | None
+    ) -> tuple[jax.Array, tuple[ClassSums, jax.Array | None]]:
+        whole = merge(params, frozen)
+        value, sums, kl = weighted_loss(whole, batch, targets, model, loss, rules, noise, base)
+        return value, (sums, kl)
 
     def train_step(
         state: TrainState, frozen: Params, batch: Batch, told: Told
@@ -65,16 +70,18 @@ def make_train_step(
         weights = normalise(target_weights(batch, told.class_weights), batch.segments, loss.reduction)
 
         def value_and_grad(params: Params, *rows: Any) -> Any:
-            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, frozen, *rows)
+            read = (base, without_base(frozen))
+            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, *read, *rows)
 
+        base = Base(frozen[BASE], told.coefficients["kl"]) if BASE in frozen else None
         width = model.embedding_width or model.embed_dim
         noise = embedding_noise(told.key, batch.segments, loss.neftune_alpha, width)
         rows = (batch, make_targets(batch, weights), noise)
         point = gradient_point(state.params, state.opt_state)
-        (value, sums), grads = _accumulated(value_and_grad, point, rows, accumulate)
+        (value, (sums, kl)), grads = _accumulated(value_and_grad, point, rows, accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = StepMetrics(value, optax.tree.norm(grads), sums)
+        metrics = StepMetrics(value, optax.tree.norm(grads), sums, kl)
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step
