@@ -155,7 +155,7 @@ def test_processes_end_with_the_one_that_started_them(how: signal.Signals, tmp_p
     script.write_text(SCRIPT)
     path = write(tmp_path / "d.jsonl")
     process = subprocess.Popen(
-        [sys.executable, script, path, "100000"], env=_environment(), stderr=subprocess.DEVNULL
+        [sys.executable, script, path, "2000"], env=_environment(), stderr=subprocess.DEVNULL
     )
     try:
         assert (workers := _wait_for(lambda: _children(process.pid)))
