@@ -5,6 +5,7 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import llama, sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import attention_biases_alone
 from im_jax.models.families.rope import read_rope, read_rope_by_layer, write_rope, write_rope_by_layer
 from im_jax.models.families.windows import every, num_layers, read_layers, write_layers
 from im_jax.models.files.json_keys import Keys
@@ -31,7 +32,7 @@ def _read(keys: Keys, kv_heads: int, max_positions: int) -> dict[str, Any]:
     fields = llama.read_config(
         hidden, kv_heads=kv_heads, head_dim=size, max_positions=max_positions, tied=True
     )
-    return fields | {"biases": "attention" if keys.flag("attention_bias", False) else "none"}
+    return fields | llama.read_attention_bias(keys)
 
 
 def _hidden_act(keys: Keys) -> str:
@@ -44,7 +45,7 @@ def _write(config: ModelConfig) -> dict[str, Any]:
         **llama.write_config(config),
         "hidden_act": _ACTIVATION[0],
         "hidden_activation": _ACTIVATION[0],
-        "attention_bias": config.biases == "attention",
+        **llama.write_attention_bias(config),
     }
 
 
@@ -103,14 +104,8 @@ def _write_3(config: ModelConfig) -> dict[str, Any]:
     return _write(config) | write_rope_by_layer(config) | _write_scores(config)
 
 
-def _misfit(config: ModelConfig) -> str | None:
-    if config.biases not in ("none", "attention"):
-        return f"model.biases is {config.biases!r}; it must be none or attention"
-    return None
-
-
 def _misfit_2(config: ModelConfig) -> str | None:
-    return _misfit(config) or _without_scale(config)
+    return attention_biases_alone(config) or _without_scale(config)
 
 
 def _without_scale(config: ModelConfig) -> str | None:
@@ -128,7 +123,7 @@ GEMMA: Final = Family(
     read=_read_1,
     write=_write_1,
     free=("biases",),
-    misfit=_misfit,
+    misfit=attention_biases_alone,
     ignored=llama.IGNORED,
 )
 GEMMA2: Final = Family(

@@ -5,9 +5,9 @@ from typing import Any, Final
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.models.families import sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import without_groups
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Layout, Stored
-from im_jax.models.sizes import head_dim
 
 _LAYER: Final = "transformer.h.{}."
 _ATTENTION: Final = _LAYER + "attn.c_attn."
@@ -80,14 +80,6 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _misfit(config: ModelConfig) -> str | None:
-    if config.num_kv_heads != config.num_heads:
-        return f"model.num_kv_heads is {config.num_kv_heads}; it must be model.num_heads, {config.num_heads}"
-    if head_dim(config) * config.num_heads != config.embed_dim:
-        return f"model.head_dim is {config.head_dim}; it must be model.embed_dim / model.num_heads"
-    return None
-
-
 GPT2: Final = Family(
     architecture="GPT2LMHeadModel",
     model_type="gpt2",
@@ -101,7 +93,7 @@ GPT2: Final = Family(
     prefix="transformer.",
     read=_read,
     write=_write,
-    misfit=_misfit,
+    misfit=without_groups,
     # The causal mask, and what masked scores become.
     ignored=("*.attn.bias", "*.attn.masked_bias"),
 )

@@ -5,6 +5,7 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import all_attention_biases
 from im_jax.models.families.rope import read_rope, write_rope
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Layout, Stored
@@ -111,9 +112,14 @@ def write_biases(config: ModelConfig) -> dict[str, Any]:
     return {"attention_bias": config.biases != "none", "mlp_bias": config.biases == "all"}
 
 
-def without_qkv(config: ModelConfig) -> str | None:
-    """Why `attention_bias` cannot say which maps have biases; None if it can."""
-    return "model.biases is 'qkv'; it must be none, attention or all" if config.biases == "qkv" else None
+def read_attention_bias(keys: Keys) -> dict[str, Any]:
+    """`biases` of a family whose feed-forward has none."""
+    return {"biases": "attention" if keys.flag("attention_bias", False) else "none"}
+
+
+def write_attention_bias(config: ModelConfig) -> dict[str, Any]:
+    """The key that `read_attention_bias` reads."""
+    return {"attention_bias": config.biases == "attention"}
 
 
 def _read(keys: Keys) -> dict[str, Any]:
@@ -133,6 +139,6 @@ LLAMA: Final = Family(
     read=_read,
     write=_write,
     free=("biases",),
-    misfit=without_qkv,
+    misfit=all_attention_biases,
     ignored=IGNORED,
 )

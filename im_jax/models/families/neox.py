@@ -5,10 +5,10 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import without_groups
 from im_jax.models.families.rope import read_rope, write_rope
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Layout, Stored
-from im_jax.models.sizes import head_dim
 
 _LAYER: Final = "gpt_neox.layers.{}."
 _QKV: Final = _LAYER + "attention.query_key_value."
@@ -88,14 +88,6 @@ def _write(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _misfit(config: ModelConfig) -> str | None:
-    if config.num_kv_heads != config.num_heads:
-        return f"model.num_kv_heads is {config.num_kv_heads}; it must be model.num_heads, {config.num_heads}"
-    if head_dim(config) * config.num_heads != config.embed_dim:
-        return f"model.head_dim is {config.head_dim}; it must be model.embed_dim / model.num_heads"
-    return None
-
-
 NEOX: Final = Family(
     architecture="GPTNeoXForCausalLM",
     model_type="gpt_neox",
@@ -105,7 +97,7 @@ NEOX: Final = Family(
     read=_read,
     write=_write,
     free=("parallel", "rope_share"),
-    misfit=_misfit,
+    misfit=without_groups,
     # The causal mask, what masked scores become, and rotary angles.
     ignored=("*.attention.bias", "*.attention.masked_bias", "*.rotary_emb.inv_freq"),
 )

@@ -5,6 +5,7 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import llama, sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import attention_biases_alone
 from im_jax.models.families.rope import read_rope, read_rope_by_layer, write_rope, write_rope_by_layer
 from im_jax.models.families.windows import every, num_layers, read_layers, write_layers
 from im_jax.models.files.json_keys import Keys
@@ -22,12 +23,11 @@ _LAYOUT: Final[Layout] = {
 
 def _read(keys: Keys) -> dict[str, Any]:
     fields = llama.read_config(keys, max_positions=2048, norm_eps=1e-5)
-    return fields | {"biases": "attention" if keys.flag("attention_bias", False) else "none"}
+    return fields | llama.read_attention_bias(keys)
 
 
 def _write(config: ModelConfig) -> dict[str, Any]:
-    shared = {"hidden_act": "silu", "attention_bias": config.biases == "attention"}
-    return llama.write_config(config) | shared
+    return llama.write_config(config) | {"hidden_act": "silu"} | llama.write_attention_bias(config)
 
 
 def _read_2(keys: Keys) -> dict[str, Any]:
@@ -49,12 +49,6 @@ def _write_3(config: ModelConfig) -> dict[str, Any]:
     return _write(config) | write_rope_by_layer(config) | windows
 
 
-def _misfit(config: ModelConfig) -> str | None:
-    if config.biases not in ("none", "attention"):
-        return f"model.biases is {config.biases!r}; it must be none or attention"
-    return None
-
-
 OLMO2: Final = Family(
     architecture="Olmo2ForCausalLM",
     model_type="olmo2",
@@ -64,7 +58,7 @@ OLMO2: Final = Family(
     read=_read_2,
     write=_write_2,
     free=("biases",),
-    misfit=_misfit,
+    misfit=attention_biases_alone,
     ignored=llama.IGNORED,
 )
 OLMO3: Final = Family(
@@ -76,6 +70,6 @@ OLMO3: Final = Family(
     read=_read_3,
     write=_write_3,
     free=("biases", "sliding_window", "window_pattern", "window_rope_theta"),
-    misfit=_misfit,
+    misfit=attention_biases_alone,
     ignored=llama.IGNORED,
 )

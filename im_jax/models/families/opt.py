@@ -5,9 +5,9 @@ from typing import Any, Final
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.models.families import sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import without_groups
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Layout, Stored
-from im_jax.models.sizes import head_dim
 
 _OFFSET: Final = 2
 _EPS: Final = 1e-5
@@ -109,11 +109,7 @@ def _misfit(config: ModelConfig) -> str | None:
         return f"model.biases is {config.biases!r}; it must be none or all"
     if config.norm_eps != _EPS:
         return f"model.norm_eps is {config.norm_eps:g}; it must be {_EPS:g}"
-    if config.num_kv_heads != config.num_heads:
-        return f"model.num_kv_heads is {config.num_kv_heads}; it must be model.num_heads, {config.num_heads}"
-    if head_dim(config) * config.num_heads != config.embed_dim:
-        return f"model.head_dim is {config.head_dim}; it must be model.embed_dim / model.num_heads"
-    return None
+    return without_groups(config)
 
 
 OPT: Final = Family(

@@ -5,6 +5,7 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import llama, sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import attention_biases_alone, heads_share_width
 from im_jax.models.families.rope import read_rope, write_rope
 from im_jax.models.families.windows import num_layers, read_layers, write_layers
 from im_jax.models.files.json_keys import Keys
@@ -47,25 +48,11 @@ def _read_2(keys: Keys) -> dict[str, Any]:
 
 def _read_3(keys: Keys) -> dict[str, Any]:
     fields = llama.read_config(keys, kv_heads=32, head_dim=128, max_positions=32768)
-    biases = "attention" if keys.flag("attention_bias", False) else "none"
-    return fields | read_rope(keys) | _window(keys) | {"biases": biases}
+    return fields | read_rope(keys) | _window(keys) | llama.read_attention_bias(keys)
 
 
 def _write_3(config: ModelConfig) -> dict[str, Any]:
-    return _write(config) | {"attention_bias": config.biases == "attention"}
-
-
-def _misfit_2(config: ModelConfig) -> str | None:
-    # Its class computes the size of a head from the width, whatever config.json says.
-    if config.head_dim is not None and config.head_dim * config.num_heads != config.embed_dim:
-        return f"model.head_dim is {config.head_dim}; it must be model.embed_dim / model.num_heads"
-    return None
-
-
-def _misfit_3(config: ModelConfig) -> str | None:
-    if config.biases not in ("none", "attention"):
-        return f"model.biases is {config.biases!r}; it must be none or attention"
-    return None
+    return _write(config) | llama.write_attention_bias(config)
 
 
 QWEN2: Final = Family(
@@ -77,7 +64,8 @@ QWEN2: Final = Family(
     read=_read_2,
     write=_write,
     free=("sliding_window", "window_pattern"),
-    misfit=_misfit_2,
+    # Its class computes the size of a head from the width, whatever config.json says.
+    misfit=heads_share_width,
     ignored=llama.IGNORED,
 )
 QWEN3: Final = Family(
@@ -89,6 +77,6 @@ QWEN3: Final = Family(
     read=_read_3,
     write=_write_3,
     free=("biases", "sliding_window", "window_pattern"),
-    misfit=_misfit_3,
+    misfit=attention_biases_alone,
     ignored=llama.IGNORED,
 )

@@ -5,6 +5,7 @@ from typing import Any, Final
 from im_jax.config import ModelConfig
 from im_jax.models.families import llama, sizes
 from im_jax.models.families.family import Family
+from im_jax.models.families.misfits import all_attention_biases
 from im_jax.models.families.rope import read_rope, write_rope
 from im_jax.models.families.windows import num_layers, read_layers, shortest, write_layers
 from im_jax.models.files.json_keys import Keys
@@ -58,6 +59,6 @@ SMOLLM3: Final = Family(
     read=_read,
     write=_write,
     free=("biases", "rope_pattern", "sliding_window", "window_pattern"),
-    misfit=llama.without_qkv,
+    misfit=all_attention_biases,
     ignored=llama.IGNORED,
 )
