@@ -10,7 +10,6 @@ from im_jax.batch import Batch
 from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums, class_sums
 from im_jax.losses.cross_entropy import linear_cross_entropy
-from im_jax.losses.cross_entropy.with_kl import Base as OtherModel
 from im_jax.losses.cross_entropy.with_kl import linear_cross_entropy_with_kl
 from im_jax.losses.sharded import LossAxes
 from im_jax.losses.weighting import shift_to_targets, target_mask
@@ -107,9 +106,9 @@ def weighted_loss(
         told = decoder.hidden_states(
             fixed, model, batch.tokens, batch.segments, batch.positions, rules=rules, needed=needed
         )
-        other = OtherModel(told.reshape(-1, told.shape[-1]), decoder.head_matrix(fixed, model))
+        other = told.reshape(-1, told.shape[-1]), decoder.head_matrix(fixed, model)
         value, token_losses, token_kl = linear_cross_entropy_with_kl(
-            *inputs, other, base.coefficient, direction=loss.kl.direction, **options
+            *inputs, *other, base.coefficient, direction=loss.kl.direction, **options
         )
         divergence = jnp.sum(targets.weights.reshape(-1) * token_kl)
     token_losses = token_losses.reshape(targets.labels.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from im_jax.losses.cross_entropy import linear_cross_entropy
-from im_jax.losses.cross_entropy.with_kl import Base, linear_cross_entropy_with_kl
+from im_jax.losses.cross_entropy.with_kl import linear_cross_entropy_with_kl
 from im_jax.losses.kl import linear_kl
 from tests.losses import test_kl
 from tests.losses.test_cross_entropy import relative_error
@@ -46,7 +46,8 @@ def test_it_is_the_sum_of_both(options: dict[str, float], direction: str) -> Non
             head,
             labels,
             weights,
-            Base(base_hidden, base_head),
+            base_hidden,
+            base_head,
             jnp.float32(coefficient),
             direction=direction,
             **options,
@@ -67,9 +68,9 @@ def test_the_base_itself_adds_nothing() -> None:
 
     def gradient(coefficient: float) -> jax.Array:
         def loss(hidden: jax.Array) -> jax.Array:
-            base = Base(jax.lax.stop_gradient(hidden), head)
+            base = jax.lax.stop_gradient(hidden), head
             return linear_cross_entropy_with_kl(
-                hidden, head, labels, weights, base, jnp.float32(coefficient)
+                hidden, head, labels, weights, *base, jnp.float32(coefficient)
             )[0]
 
         return jax.grad(loss)(hidden)
@@ -85,8 +86,8 @@ def test_each_model_has_one_product_with_its_head_and_another_coefficient_compil
     def loss(coefficient: jax.Array) -> jax.Array:
         nonlocal compiled
         compiled += 1
-        base = Base(base_hidden, base_head)
-        return linear_cross_entropy_with_kl(hidden, head, labels, weights, base, coefficient)[0]
+        base = base_hidden, base_head
+        return linear_cross_entropy_with_kl(hidden, head, labels, weights, *base, coefficient)[0]
 
     assert float(loss(jnp.float32(0.5))) > float(loss(jnp.float32(0.0)))
     assert compiled == 1
@@ -100,5 +101,5 @@ def test_a_direction_that_is_none_is_refused() -> None:
     labels = jnp.zeros(hidden.shape[0], jnp.int32)
     with pytest.raises(ValueError, match="direction must be reverse or forward, got 'both'"):
         linear_cross_entropy_with_kl(
-            hidden, head, labels, weights, Base(base_hidden, base_head), jnp.float32(1), direction="both"
+            hidden, head, labels, weights, base_hidden, base_head, jnp.float32(1), direction="both"
         )

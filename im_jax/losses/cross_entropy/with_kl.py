@@ -15,19 +15,13 @@ from im_jax.losses.kl import KL
 from im_jax.losses.sharded import UNSHARDED, LossAxes, weighted_loss
 
 
-class Base(NamedTuple):
-    """A model that is only read, on the same tokens."""
-
-    hidden: jt.Float[jax.Array, "N E"]
-    head: jt.Float[jax.Array, "E V"]
-
-
 def linear_cross_entropy_with_kl(
     hidden: jt.Float[jt.Array, "N D"],
     head: jt.Float[jt.Array, "D V"],
     labels: jt.Int[jt.Array, " N"],
     weights: jt.Float32[jt.Array, " N"],
-    base: Base,
+    base_hidden: jt.Float[jt.Array, "N E"],
+    base_head: jt.Float[jt.Array, "E V"],
     coefficient: jt.Float32[jt.Array, ""],
     *,
     direction: str = "reverse",
@@ -46,7 +40,8 @@ def linear_cross_entropy_with_kl(
         head: its output projection; differentiated.
         labels: the next token of each.
         weights: weight of each token, normalised; data.
-        base: of the other model, whose logits have the same bound; data.
+        base_hidden: see `linear_kl`; data.
+        base_head: see `linear_kl`; data. Both models' logits have the same bound.
         coefficient: of the divergence, >= 0; data, so that another one does not compile again.
         direction: `reverse`, KL(model || base), or `forward`.
         softcap: see `linear_cross_entropy`.
@@ -64,11 +59,11 @@ def linear_cross_entropy_with_kl(
     formula = CrossEntropyWithKL(
         CrossEntropy(softcap, z_loss, label_smoothing), KL(softcap, softcap, direction)
     )
-    kl.check_base(hidden, head, base.hidden, base.head)
+    kl.check_base(hidden, head, base_hidden, base_head)
     weights = jax.lax.stop_gradient(weights.astype(jnp.float32))
     share = jnp.broadcast_to(jax.lax.stop_gradient(coefficient).astype(jnp.float32), weights.shape)
-    rows = Rows(labels.astype(jnp.int32), weights, base.hidden.astype(hidden.dtype), share)
-    loss, values = weighted_loss(formula, hidden, head, weights, rows, (base.head,), axes=axes)
+    rows = Rows(labels.astype(jnp.int32), weights, base_hidden.astype(hidden.dtype), share)
+    loss, values = weighted_loss(formula, hidden, head, weights, rows, (base_head,), axes=axes)
     return loss, values.nll, values.kl
 
 
