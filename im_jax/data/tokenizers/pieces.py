@@ -14,7 +14,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[att
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of
 from im_jax.data.tokenizers.words import WordEncoder
 
-_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
+SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 """How pieces write a space."""
 _WORDS: Final = re.compile(r" *[^ ]+| +")
 """With the spaces before them; spaces at the end are one too."""
@@ -45,7 +45,7 @@ class PieceEncoder:
 
     def encode(self, runs: Sequence[str]) -> Encodings:
         """Tokens of each run."""
-        if self._words is None or any(_SPACE in run for run in runs):
+        if self._words is None or any(SPACE in run for run in runs):
             return self._by_widths(runs)
         return self._words.encode(runs)
 
@@ -82,7 +82,7 @@ class PieceEncoder:
 def _begin_with_their_spaces(model: ModelProto) -> bool:
     """Whether spaces stand only at the front of pieces, so that no token reaches into the word before."""
     usual = [p.piece for p in model.pieces if p.type in (_Piece.NORMAL, _Piece.USER_DEFINED)]
-    return _SPACE in usual and not any(_SPACE in piece.lstrip(_SPACE) for piece in usual)
+    return SPACE in usual and not any(SPACE in piece.lstrip(SPACE) for piece in usual)
 
 
 def _narrow(values: jt.Int64[np.ndarray, " S"]) -> jt.Int32[np.ndarray, " S"]:

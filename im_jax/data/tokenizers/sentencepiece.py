@@ -12,11 +12,9 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec  # typ
 from im_jax.data.tokenizers.added import AddedToken, Cutter, Part, token_text
 from im_jax.data.tokenizers.interface import Encoding, Encodings, bounds_of, byte_piece
 from im_jax.data.tokenizers.named import with_named
-from im_jax.data.tokenizers.pieces import PieceEncoder
+from im_jax.data.tokenizers.pieces import SPACE, PieceEncoder
 from im_jax.errors import DataError
 
-_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
-"""How pieces write a space."""
 _Piece: Final = ModelProto.SentencePiece
 
 
@@ -82,7 +80,7 @@ class SentencePieceTokenizer:
         cut_texts = [self._cutter.cut(text) for text in texts]
         firsts = []
         for text, parts in zip(texts, cut_texts, strict=True):
-            if parts and parts[0][1] is None and not parts[0][0].startswith((" ", _SPACE)):
+            if parts and parts[0][1] is None and not parts[0][0].startswith((" ", SPACE)):
                 parts[0] = (self._prefix + parts[0][0], None)
             # Where the first part begins in the text: before it, if there is a prefix.
             firsts.append(len(text) - sum(len(part) for part, _ in parts))
@@ -188,7 +186,7 @@ def _processor_without_prefix(model: ModelProto, origin: str) -> sentencepiece.S
 def _piece_bytes(piece: ModelProto.SentencePiece) -> bytes:
     if piece.type == _Piece.BYTE:
         return bytes([int(piece.piece[1:-1], 16)])
-    return piece.piece.replace(_SPACE, " ").encode()
+    return piece.piece.replace(SPACE, " ").encode()
 
 
 def _read_llama2c(content: bytes) -> list[tuple[str, float]] | None:
@@ -230,7 +228,7 @@ def _llama2c_model(pieces: list[tuple[str, float]]) -> ModelProto:
         elif i < _LLAMA2C_FIRST_NORMAL:
             text, kind = f"<0x{i - 3:02X}>", _Piece.BYTE
         else:
-            text, kind = text.replace(" ", _SPACE), _Piece.NORMAL
+            text, kind = text.replace(" ", SPACE), _Piece.NORMAL
         model.pieces.add(piece=text, score=score, type=kind)
     model.trainer_spec.model_type = TrainerSpec.BPE
     model.trainer_spec.byte_fallback = True

@@ -9,10 +9,10 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.data.tokenizers.added import read_beside
+from im_jax.data.tokenizers.pieces import SPACE
 from im_jax.data.tokenizers.sentencepiece import read_model
 from im_jax.errors import ConfigError
 
-_SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 _Piece: Final = ModelProto.SentencePiece
 
 
@@ -36,9 +36,9 @@ def convert(file: pathlib.Path, tokenizer: Tokenizer) -> tuple[tokenizers.Tokeni
     made = tokenizers.Tokenizer(_model(model))
     prefix = model.normalizer_spec.add_dummy_prefix
     made.pre_tokenizer = pre_tokenizers.Metaspace(
-        replacement=_SPACE, prepend_scheme="first" if prefix else "never", split=False
+        replacement=SPACE, prepend_scheme="first" if prefix else "never", split=False
     )
-    steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if prefix else [])])
     _add_tokens(made, model, file)
     if tokenizer.adds_bos:
