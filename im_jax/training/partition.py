@@ -1,19 +1,20 @@
 """Trees of parameters of which some are trained and the others only read."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import NamedTuple
 
 from flax import traverse_util
 
 from im_jax.models.decoder import Params
 
-BASE: Final = "base"
-"""Under this name `frozen` has the whole model that the run starts from, where the loss reads it."""
 
+class Frozen(NamedTuple):
+    """Parameters that a step only reads: never differentiated, donated or saved."""
 
-def without_base(frozen: Params) -> Params:
-    """Frozen parameters of the model that is trained."""
-    return {name: part for name, part in frozen.items() if name != BASE}
+    rest: Params
+    """Of the model that is trained, the part of the tree that the trained parameters lack; `{}`: none."""
+    base: Params | None = None
+    """All of the model that the trained one is held to by `loss.kl`; None: it is held to none."""
 
 
 def split(params: Params, is_trained: Callable[[str], bool]) -> tuple[Params, Params]:

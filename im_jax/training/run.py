@@ -43,8 +43,8 @@ from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import not_finite
 from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
-from im_jax.training.partition import BASE, merge, without_base
-from im_jax.training.state import Params, TrainState
+from im_jax.training.partition import Frozen, merge
+from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep, make_train_step
 from im_jax.training.told import Told, scheduled_weights, teller
 
@@ -85,8 +85,7 @@ class Run:
     shardings: TrainState
     train_step: TrainStep
     """Compiled when it is first called; the state that goes in is spent."""
-    frozen: Params
-    """Parameters that are only read."""
+    frozen: Frozen
     told: Callable[[int], Told]
     """What a step is told, by its number."""
     evaluations: Sequence[Evaluation]
@@ -138,7 +137,7 @@ class Run:
 
     def model(self, state: TrainState) -> Model:
         """The model in a state, which must not be spent while it is used."""
-        params = merge(state.params, without_base(self.frozen))
+        params = merge(state.params, self.frozen.rest)
         return Model(params, self.config.model, self.tokenizer, self.data.template, self.mesh, self.rules)
 
 
@@ -213,13 +212,13 @@ def prepare_run(
     )
 
 
-def _only_read(config: Config, mesh: Mesh, rules: ShardingRules) -> Params:
+def _only_read(config: Config, mesh: Mesh, rules: ShardingRules) -> Frozen:
     """The model that the run starts from, in the type that is computed with, if the loss reads it."""
     if not config.loss.kl.weight:
-        return {}
+        return Frozen({})
     model = dataclasses.replace(config.model, param_dtype=config.model.compute_dtype)
     with jax.set_mesh(mesh):
-        return {BASE: load_pretrained(model, decoder.param_shardings(model, mesh, rules))}
+        return Frozen({}, base=load_pretrained(model, decoder.param_shardings(model, mesh, rules)))
 
 
 def number_of_steps(config: Config, rows: int) -> int:

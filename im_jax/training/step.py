@@ -16,7 +16,7 @@ from im_jax.models.embedding import Noise
 from im_jax.models.loss import Base, Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.neftune import embedding_noise
-from im_jax.training.partition import BASE, merge, without_base
+from im_jax.training.partition import Frozen, merge
 from im_jax.training.schedule_free import gradient_point
 from im_jax.training.state import Params, TrainState
 from im_jax.training.told import Told
@@ -33,7 +33,7 @@ class StepMetrics(NamedTuple):
     """Weighted divergence from the base, before its coefficient; None where there is no base."""
 
 
-TrainStep = Callable[[TrainState, Params, Batch, Told], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, Frozen, Batch, Told], tuple[TrainState, StepMetrics]]
 """`train_step(state, frozen, batch, told) -> (state, metrics)`; see `make_train_step`."""
 
 
@@ -48,9 +48,8 @@ def make_train_step(
     """The function `(state, frozen, batch, told) -> (state, metrics)` of one optimiser step.
 
     - `state` has the parameters that are trained, and is spent: donate it.
-    - `frozen` has those that are only read, as the part of the tree that `state.params` lacks (`{}`: all are
-      trained), and under `partition.BASE` the model that the trained one is held to, with the coefficient
-      `told.coefficients["kl"]`. They are never differentiated, donated or saved.
+    - `frozen` has those that are only read. With a base, the divergence from it is added, times
+      `told.coefficients["kl"]`.
     - `batch` holds all rows of the step. It is cut into `accumulate` micro-batches after the weights are
       normalised, so the gradient does not depend on the cut. Rows must divide by `accumulate`.
     - `told` is what may change from step to step without another compilation: the weight of each token class
@@ -58,22 +57,21 @@ def make_train_step(
     """
 
     def micro_batch_loss(
-        params: Params, base: Base | None, frozen: Params, batch: Batch, targets: Targets, noise: Noise | None
+        params: Params, base: Base | None, rest: Params, batch: Batch, targets: Targets, noise: Noise | None
     ) -> tuple[jax.Array, tuple[ClassSums, jax.Array | None]]:
-        whole = merge(params, frozen)
+        whole = merge(params, rest)
         value, sums, kl = weighted_loss(whole, batch, targets, model, loss, rules, noise, base)
         return value, (sums, kl)
 
     def train_step(
-        state: TrainState, frozen: Params, batch: Batch, told: Told
+        state: TrainState, frozen: Frozen, batch: Batch, told: Told
     ) -> tuple[TrainState, StepMetrics]:
         weights = normalise(target_weights(batch, told.class_weights), batch.segments, loss.reduction)
 
         def value_and_grad(params: Params, *rows: Any) -> Any:
-            read = (base, without_base(frozen))
-            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, *read, *rows)
+            return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, base, frozen.rest, *rows)
 
-        base = Base(frozen[BASE], told.coefficients["kl"]) if BASE in frozen else None
+        base = None if frozen.base is None else Base(frozen.base, told.coefficients["kl"])
         width = model.embedding_width or model.embed_dim
         noise = embedding_noise(told.key, batch.segments, loss.neftune_alpha, width)
         rows = (batch, make_targets(batch, weights), noise)

@@ -19,6 +19,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.models.decoder import init_params
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.partition import Frozen
 from im_jax.training.state import TrainState, new_state
 from im_jax.training.step import make_train_step
 from tests.training.tiny import told_of
@@ -101,7 +102,7 @@ def test_another_mask_does_not_compile_the_step_again() -> None:
     @functools.partial(jax.jit, donate_argnums=0)
     def traced(state: TrainState, batch: object) -> object:
         compiled.append(1)
-        return step(state, {}, batch, told)
+        return step(state, Frozen({}), batch, told)
 
     state, losses = new_state(init_params(model, jax.random.key(0)), optimizer), set()
     for share in np.linspace(0.05, 1.0, 100):

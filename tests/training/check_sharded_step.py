@@ -12,6 +12,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
 from im_jax.training.neftune import embedding_noise
 from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.partition import Frozen
 from im_jax.training.step import make_train_step
 from im_jax.training.told import constant_weights, teller
 from tests.training.tiny import MODEL, fresh_params, random_examples, rows_of, tiny_config
@@ -44,7 +45,7 @@ def run_steps(
         compiled = jax.jit(step, out_shardings=(shardings, None))
         told = teller(constant_weights(make_policy(loss)), seed=0, mesh=mesh)
         for number, batch in enumerate(batches, start=1):
-            state, metrics = compiled(state, {}, meshes.put_batch(batch, mesh), told(number))
+            state, metrics = compiled(state, Frozen({}), meshes.put_batch(batch, mesh), told(number))
             numbers += [float(metrics.loss), float(metrics.grad_norm)]
         if mesh_config is not None:
             used = {str(x.sharding.spec) for x in jax.tree.leaves(state.params)}

@@ -24,6 +24,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import NUM_CLASSES
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.partition import Frozen
 from im_jax.training.step import make_train_step
 from im_jax.training.told import Told
 from tests.hlo import collective_bytes
@@ -81,7 +82,7 @@ def compiled_step(
     )
     with jax.set_mesh(mesh):
         jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
-        return jitted.lower(state, {}, batch, told).compile()
+        return jitted.lower(state, Frozen({}), batch, told).compile()
 
 
 def peak_bytes(compiled: Any) -> int:

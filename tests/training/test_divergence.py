@@ -17,7 +17,7 @@ from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
 from im_jax.models import decoder, huggingface
 from im_jax.models.sharding import ShardingRules
-from im_jax.training.partition import BASE
+from im_jax.training.partition import Frozen
 from im_jax.training.start import train
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
@@ -48,8 +48,8 @@ def step_of(
     loss = LossConfig(policy="im", kl=KLConfig(weight=coefficient, **kl))
     step = make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules())
     told = told_of(POLICY)._replace(coefficients={"kl": jnp.float32(coefficient)})
-    frozen = {} if base is None else {BASE: base}
-    after, metrics = jax.jit(step)(new_state(fresh_params(), KEEP_GRADIENT), frozen, batch, told)
+    state = new_state(fresh_params(), KEEP_GRADIENT)
+    after, metrics = jax.jit(step)(state, Frozen({}, base), batch, told)
     return jax.device_get((metrics, after.opt_state))
 
 

@@ -17,6 +17,7 @@ from im_jax.models import decoder
 from im_jax.models.embedding import Noise, noisy
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.neftune import embedding_noise
+from im_jax.training.partition import Frozen
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from im_jax.training.told import constant_weights, teller
@@ -121,7 +122,7 @@ def test_noise_does_not_depend_on_micro_batches_and_changes_with_the_key() -> No
         step = make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules())
         compiled, state = jax.jit(step), new_state(fresh_params(), KEEP_GRADIENT)
         tells = [told_of(POLICY)._replace(key=jax.random.key(key)) for key in keys]
-        found = [compiled(state, {}, PACKED, told) for told in tells]
+        found = [compiled(state, Frozen({}), PACKED, told) for told in tells]
         return [jax.device_get((metrics.loss, after.opt_state)) for after, metrics in found]
 
     whole, other_key = gradients(1, 0, 1)
@@ -157,6 +158,6 @@ def test_evaluation_and_a_step_without_noise_draw_nothing() -> None:
         return make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=2, rules=ShardingRules())
 
     state, told = new_state(fresh_params(), KEEP_GRADIENT), told_of(POLICY)
-    assert draws(step(ALPHA), state, {}, PACKED, told)
-    assert not draws(step(0.0), state, {}, PACKED, told)
+    assert draws(step(ALPHA), state, Frozen({}), PACKED, told)
+    assert not draws(step(0.0), state, Frozen({}), PACKED, told)
     assert not draws(make_eval_step(MODEL, rules=ShardingRules()), fresh_params(), PACKED)

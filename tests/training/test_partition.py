@@ -10,7 +10,7 @@ import pytest
 from im_jax.config import LossConfig
 from im_jax.losses.policy import make_policy
 from im_jax.models.sharding import ShardingRules
-from im_jax.training.partition import merge, split
+from im_jax.training.partition import Frozen, merge, split
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from tests.training.tiny import KEEP_GRADIENT, MODEL, fresh_params, random_examples, rows_of, told_of
@@ -27,7 +27,7 @@ def gradients(is_trained: Any) -> tuple[Any, Any]:
     """The gradient that reached the optimiser, and the frozen parameters."""
     step = make_train_step(MODEL, LossConfig(), KEEP_GRADIENT, accumulate=1, rules=ShardingRules())
     trained, frozen = split(fresh_params(), is_trained)
-    after, _ = jax.jit(step)(new_state(trained, KEEP_GRADIENT), frozen, BATCH, TOLD)
+    after, _ = jax.jit(step)(new_state(trained, KEEP_GRADIENT), Frozen(frozen), BATCH, TOLD)
     return after.opt_state, frozen
 
 
@@ -50,7 +50,7 @@ def test_training_moves_what_is_trained_and_keeps_optimiser_state_for_it_alone()
     state = new_state(trained, optimizer)
     donating = jax.jit(step, donate_argnums=0)
     for _ in range(2):
-        state, _ = donating(jax.tree.map(lambda x: x.copy(), state), frozen, BATCH, TOLD)
+        state, _ = donating(jax.tree.map(lambda x: x.copy(), state), Frozen(frozen), BATCH, TOLD)
     for a, b in zip(jax.tree.leaves(frozen), jax.tree.leaves(before), strict=True):
         np.testing.assert_array_equal(a, b)
     moved = [
@@ -65,7 +65,9 @@ def test_gradients_of_frozen_matrices_are_not_computed() -> None:
     def products(is_trained: Any) -> int:
         step = make_train_step(MODEL, LossConfig(), KEEP_GRADIENT, accumulate=1, rules=ShardingRules())
         trained, frozen = split(fresh_params(), is_trained)
-        compiled = jax.jit(step).lower(new_state(trained, KEEP_GRADIENT), frozen, BATCH, TOLD).compile()
+        compiled = (
+            jax.jit(step).lower(new_state(trained, KEEP_GRADIENT), Frozen(frozen), BATCH, TOLD).compile()
+        )
         return int(compiled.cost_analysis()["flops"])
 
     assert products(is_attention) < 0.9 * products(lambda path: True)

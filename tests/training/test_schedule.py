@@ -19,6 +19,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.overview import _loss, _schedule
+from im_jax.training.partition import Frozen
 from im_jax.training.reporting import Reporter
 from im_jax.training.run import prepare_run, resolve
 from im_jax.training.state import new_state
@@ -66,7 +67,7 @@ def test_a_run_goes_from_im_to_it_in_one_compilation_and_in_few_rows_of_the_last
 
     def metrics(config: LossConfig, number: int) -> tuple[float, np.ndarray]:
         tell = teller(scheduled_weights(make_policy(config), 10), seed=0, mesh=mesh)
-        found = step(state, {}, BATCH, tell(number))[1]
+        found = step(state, Frozen({}), BATCH, tell(number))[1]
         return float(found.loss), np.asarray(found.by_class.measured)
 
     faded = [metrics(loss, number) for number in range(1, 11)]
@@ -136,7 +137,7 @@ def test_metrics_have_the_weights_that_change(tmp_path: pathlib.Path) -> None:
     ):
         for number in (1, 2, 3):
             told = tell(number)
-            _, metrics = step(state, {}, BATCH, told)
+            _, metrics = step(state, Frozen({}), BATCH, told)
             reporter.step(number, 0.1, metrics, told.class_weights)
         reporter.flush()
     entries = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

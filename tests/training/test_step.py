@@ -12,6 +12,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.models import last_block
 from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import TokenClass
+from im_jax.training.partition import Frozen
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from tests.training.tiny import (
@@ -88,11 +89,11 @@ def test_gradients_of_bfloat16_parameters_add_up_in_float32() -> None:
     step = make_train_step(model, loss, KEEP_GRADIENT, accumulate=8, rules=ShardingRules())
     batch = rows_of(random_examples(7, 8), PADDED)
     state, told = new_state(params, KEEP_GRADIENT), told_of(make_policy(loss))
-    jaxpr = jax.make_jaxpr(step)(state, {}, batch, told)
+    jaxpr = jax.make_jaxpr(step)(state, Frozen({}), batch, told)
     loops = [equation for equation in jaxpr.eqns if equation.primitive.name == "scan"]
     assert len(loops) == 1 and loops[0].params["length"] == 8
     assert {x.aval.dtype for x in loops[0].outvars} == {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
-    after = jax.eval_shape(step, state, {}, batch, told)[0]
+    after = jax.eval_shape(step, state, Frozen({}), batch, told)[0]
     assert {x.dtype for x in jax.tree.leaves(after.opt_state)} == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -108,7 +109,9 @@ def test_a_step_that_computes_less_of_the_last_block_has_the_same_gradient(
         for model in (MODEL, dataclasses.replace(MODEL, attention="full"))
     ]
     state, told = new_state(fresh_params(), KEEP_GRADIENT), told_of(make_policy(loss))
-    (ours, metrics), (expected, expected_metrics) = (jax.jit(step)(state, {}, batch, told) for step in steps)
+    (ours, metrics), (expected, expected_metrics) = (
+        jax.jit(step)(state, Frozen({}), batch, told) for step in steps
+    )
     assert float(metrics.by_class.measured.sum()) < batch.tokens.size / 4
     assert_close(metrics, expected_metrics)
     assert_close(ours.opt_state, expected.opt_state, 1e-5)

@@ -10,6 +10,7 @@ from im_jax.losses.policy import make_policy
 from im_jax.mesh import make_mesh
 from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import TokenClass
+from im_jax.training.partition import Frozen
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from im_jax.training.told import Told, constant_weights, teller
@@ -25,7 +26,7 @@ def test_policies_and_a_schedule_of_weights_share_one_compilation() -> None:
     policies = {name: make_policy(LossConfig(policy=name)) for name in ("im", "it", "last_turn", "all")}
     mesh = make_mesh(MeshConfig())
     tells = {name: teller(constant_weights(policy), seed=0, mesh=mesh) for name, policy in policies.items()}
-    found = {name: step(state, {}, BATCH, tell(1))[1] for name, tell in tells.items()}
+    found = {name: step(state, Frozen({}), BATCH, tell(1))[1] for name, tell in tells.items()}
     assert len({float(metrics.loss) for metrics in found.values()}) == 4
 
     im, it = (jnp.asarray(policies[name].table()) for name in ("im", "it"))
@@ -36,7 +37,7 @@ def test_policies_and_a_schedule_of_weights_share_one_compilation() -> None:
         return share * im + (1 - share) * it
 
     tell = teller(fading, seed=0, mesh=mesh)
-    losses = [float(step(state, {}, BATCH, tell(number))[1].loss) for number in (1, 2, 3)]
+    losses = [float(step(state, Frozen({}), BATCH, tell(number))[1].loss) for number in (1, 2, 3)]
     assert losses[0] == pytest.approx(float(found["im"].loss), rel=1e-6)
     assert losses[2] == pytest.approx(float(found["it"].loss), rel=1e-6)
     assert len(set(losses)) == 3

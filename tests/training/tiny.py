@@ -18,6 +18,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 from im_jax.training import state as states
 from im_jax.training import step as steps
+from im_jax.training.partition import Frozen
 from im_jax.training.step import StepMetrics, TrainStep
 from im_jax.training.told import Told
 
@@ -87,7 +88,7 @@ def gradient_of(batch: Batch, policy: str, reduction: str, accumulate: int = 1) 
     """
     loss = _loss(policy, reduction)
     step = _compiled_step(reduction, accumulate)
-    after, metrics = step(_fresh_state(), {}, batch, told_of(make_policy(loss)))
+    after, metrics = step(_fresh_state(), Frozen({}), batch, told_of(make_policy(loss)))
     return jax.device_get((metrics, after.opt_state))
 
 

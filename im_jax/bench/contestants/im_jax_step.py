@@ -14,6 +14,7 @@ from im_jax.models.decoder import Params
 from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
 from im_jax.training.optimizer import make_optimizer, make_schedule
+from im_jax.training.partition import Frozen
 from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep, make_train_step
 from im_jax.training.told import Told, constant_weights, teller
@@ -29,7 +30,7 @@ class CompiledStep(NamedTuple):
 
     def step(self, state: TrainState, batch: Batch) -> Any:
         """`(state, metrics)` after a batch; the state that goes in is spent."""
-        return self.compiled(state, {}, batch, self.told)
+        return self.compiled(state, Frozen({}), batch, self.told)
 
 
 def data_parallel_mesh() -> Mesh:
