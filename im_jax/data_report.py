@@ -38,6 +38,7 @@ from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy, policy_weights
 from im_jax.studies.registry import prepare
+from im_jax.sweeps.loading import define_run, read_run
 from im_jax.text import counted
 
 _FILE = 80
@@ -89,12 +90,12 @@ def _read(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
                     f"--{name} has no effect with --prepare, which makes no report; leave it out"
                 )
     if recipe is None:
-        return command_line.read_file(path, values)
+        return read_run(path, values)
     if values["format"].value == "html":
         raise ConfigError("--format=html is for reports; of a recipe choose text or json")
     if recipe != "all":
         find(recipe)
-    config = Config() if path is None else command_line.read_file(path, values)
+    config = Config() if path is None else read_run(path, values)
     if path is None:  # one that passes the checks, and is not used
         config.train.steps = 1
         config.data.source = "generated"
@@ -177,6 +178,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "prepare", False, "Encode the examples for training, and say where they lie.", flag_values=values
     )
     flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
+    define_run(values)
 
 
 run = command_line.Command(__doc__ or "", main, define_flags, _read)

@@ -23,6 +23,7 @@ from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.studies.registry import prepare
+from im_jax.sweeps.loading import define_run, read_run
 from im_jax.text import counted, in_one_line
 
 
@@ -90,9 +91,10 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("num_examples", 5, "Examples to show.", lower_bound=0, flag_values=values)
     flags.DEFINE_enum("format", "text", ["text", "html", "jsonl"], "How to show them.", flag_values=values)
     flags.DEFINE_string("output", None, "File to write; standard output if not given.", flag_values=values)
+    define_run(values)
 
 
-run = command_line.Command(__doc__ or "", main, define_flags)
+run = command_line.Command(__doc__ or "", main, define_flags, read_run)
 """Runs the command on a command line, `sys.argv` if none is given, and exits."""
 
 if __name__ == "__main__":

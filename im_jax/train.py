@@ -2,6 +2,7 @@
 
     python -m im_jax.train --config=configs/cpu_debug.py --workdir=DIR [--config.FIELD=VALUE ...]
     python -m im_jax.train --config=configs/cpu_debug.py --dry_run
+    python -m im_jax.train --config=configs/sweeps/im_and_it.py --run=im-100
 
 Started again in the same workdir, a run resumes from its latest checkpoint. In WORKDIR: config.json,
 metrics.jsonl, summary.json, checkpoints/, tensorboard/. With --dry_run nothing is written: it shows rows,
@@ -15,6 +16,7 @@ from typing import Any
 from absl import flags
 
 from im_jax import command_line
+from im_jax.sweeps.loading import define_run, read_run
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -23,7 +25,7 @@ def main(arguments: command_line.CommandLine) -> None:
     start.run_here(
         arguments.config,
         arguments.flag("workdir"),
-        arguments.config_path.stem,
+        "-".join(filter(None, [arguments.config_path.stem, arguments.flag("run")])),
         dry_run=arguments.flag("dry_run"),
     )
 
@@ -33,9 +35,10 @@ def define_flags(values: flags.FlagValues) -> None:
         "workdir", None, "Where to write; a new directory in runs/ if not given.", flag_values=values
     )
     flags.DEFINE_boolean("dry_run", False, "Say what the run would be, and stop.", flag_values=values)
+    define_run(values)
 
 
-run = command_line.Command(__doc__ or "", main, define_flags)
+run = command_line.Command(__doc__ or "", main, define_flags, read_run)
 """Runs the command on a command line, `sys.argv` if none is given, and exits."""
 
 

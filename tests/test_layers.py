@@ -21,7 +21,7 @@ LAYERS = (
     ("studies",),
     ("training",),
     ("sweeps",),
-    ("studies.rewrites.experiments",),
+    ("studies.rewrites.experiments", "studies.instruction_modelling"),
     ("bench", "opening"),
     ("data.builders", "doors"),
 )

@@ -52,5 +52,8 @@ def _call(module: types.ModuleType, path: pathlib.Path) -> Any:
     if hasattr(module, "get_config"):
         return module.get_config()
     if hasattr(module, "get_sweep"):
-        raise ConfigError(f"{path} is a sweep; run it with: python -m im_jax.sweep --config={path}")
+        raise ConfigError(
+            f"{path} is a sweep; run it with: python -m im_jax.sweep --config={path}, "
+            "or one run of it with --run=NAME"
+        )
     raise ConfigError(f"{path} has no get_config(); write one that returns an im_jax.config.Config")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from im_jax.config import Config, config_hash, with_overrides
+from im_jax.config.checks import did_you_mean
+from im_jax.errors import ConfigError
 from im_jax.sweeps.definition import Labels, Sweep
 from im_jax.text import in_one_line
 
@@ -30,11 +32,16 @@ class Cell:
         points = [f"{axis}={label}" for axis, label in self.labels.items()]
         return in_one_line(", ".join([*points, f"seed={self.seed}"]))
 
+    @property
+    def run(self) -> str:
+        """What `--run` calls it, whatever its seed: `im-100`."""
+        return "-".join(self.labels.values())
+
     def directory(self, workdir: pathlib.Path) -> pathlib.Path:
         """Where it runs. One with its hash is found again, also when labels have changed since."""
         runs = workdir / "runs"
         found = sorted(runs.glob(f"*-{self.hash}"))
-        readable = as_name("-".join([*self.labels.values(), f"seed{self.seed}"]))
+        readable = as_name(f"{self.run}-seed{self.seed}")
         return found[0] if found else runs / f"{readable}-{self.hash}"
 
 
@@ -54,6 +61,22 @@ def combinations(sweep: Sweep) -> list[dict[str, str]]:
 def expand(sweep: Sweep) -> list[Cell]:
     """All cells in the order in which they run: every combination once before the next seed."""
     return list(_cells(sweep, combinations(sweep)))
+
+
+def run_named(sweep: Sweep, name: str) -> Cell:
+    """The run of a sweep that has a name, with the first seed.
+
+    Raises:
+        ConfigError: there is none; similar names are named.
+    """
+    runs = {cell.run: cell for cell in reversed(expand(sweep))}
+    if name not in runs:
+        names = list(reversed(runs))
+        raise ConfigError(
+            f"--run={name}: the sweep has no such run{did_you_mean(name, names)}; "
+            f"runs are {', '.join(names[:3])} and so on, {len(names)} in all"
+        )
+    return runs[name]
 
 
 def _cells(sweep: Sweep, wanted: Sequence[Labels]) -> Iterator[Cell]:

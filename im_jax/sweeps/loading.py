@@ -1,13 +1,46 @@
-"""A sweep from its file: `get_sweep()`, with a tier where the file has several sizes of the same sweep."""
+"""A sweep from its file: `get_sweep()`, with a tier where the file has several sizes of the same sweep.
+
+One run of it can be taken alone, by any command that has `--run`.
+"""
 
 import inspect
 import pathlib
 import types
 from typing import Any
 
+from absl import flags
+
 from im_jax import command_line
+from im_jax.config import Config
 from im_jax.errors import ConfigError
+from im_jax.sweeps.cells import run_named
 from im_jax.sweeps.definition import Sweep
+
+
+def define_run(values: flags.FlagValues) -> None:
+    """The flag that `read_run` asks."""
+    flags.DEFINE_string(
+        "run",
+        None,
+        "If the file is a sweep: which run of it, as its labels joined by -.",
+        flag_values=values,
+    )
+
+
+def read_run(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
+    """The configuration of a file, or of the run of a sweep that `--run` names.
+
+    Raises:
+        ConfigError: there is no file, it is wrong, or it has no such run.
+    """
+    name: str | None = values["run"].value
+    if path is None or name is None:
+        return command_line.read_file(path, values)
+    sweep = load_sweep(path, None)
+    try:
+        return run_named(sweep, name).config
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def load_sweep(path: pathlib.Path, tier: str | None) -> Sweep:
@@ -32,7 +65,8 @@ def load_sweep(path: pathlib.Path, tier: str | None) -> Sweep:
 def _call(module: types.ModuleType, path: pathlib.Path, tier: str | None) -> Any:
     if not hasattr(module, "get_sweep"):
         raise ConfigError(
-            f"{path} has no get_sweep(); files in configs/sweeps/ do, others are for im_jax.train"
+            f"{path} has no get_sweep(); files in configs/sweeps/ do, "
+            "others are for im_jax.train without --run"
         )
     tiers: tuple[str, ...] = getattr(module, "TIERS", ())
     takes_tier = "tier" in inspect.signature(module.get_sweep).parameters

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from im_jax.config import config_hash, with_overrides
-from im_jax.sweeps.cells import expand
+from im_jax.errors import ConfigError
+from im_jax.sweeps.cells import expand, run_named
 from im_jax.sweeps.charts import file_name
 from im_jax.sweeps.definition import over
 from tests.sweeps.small import small_sweep
@@ -122,3 +123,14 @@ def test_long_labels_of_any_script_are_names_that_a_file_system_takes(label: str
     for directory in directories:
         directory.mkdir(parents=True)
     (tmp_path / file_name(label)).touch()
+
+
+def test_one_run_is_found_by_its_labels_with_the_first_seed() -> None:
+    sweep = small_sweep(seeds=(3, 5))
+    cell = run_named(sweep, "it-40")
+    assert (cell.labels, cell.seed) == ({"policy": "it", "examples": "40"}, 3)
+    assert cell.hash in {other.hash for other in expand(sweep)}
+    with pytest.raises(
+        ConfigError, match=r"--run=it-41: .* no such run; did you mean it-40\?; runs are im-40,"
+    ):
+        run_named(sweep, "it-41")

@@ -194,7 +194,7 @@ def test_a_flag_that_no_run_would_heed_is_refused(field: str, value: Any, owner:
 @pytest.mark.parametrize(
     ("body", "tier", "message"),
     [
-        ("x = 1\n", None, " has no get_sweep(); files in configs/sweeps/ do, others are for im_jax.train"),
+        ("x = 1\n", None, " has no get_sweep(); files in configs/sweeps/ do, others are for im_jax.train without --run"),
         ("def get_sweep():\n    return 3\n", None, ": get_sweep() must return an im_jax.sweeps.definition.Sweep, not int"),
         ("def get_sweep():\n    return nothing\n", None, ":2: NameError: name 'nothing' is not defined"),
         ("def get_sweep():\n    return 3\n", "cpu", "--tier=cpu: PATH has no tiers; leave it out"),

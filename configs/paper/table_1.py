@@ -1,0 +1,12 @@
+"""Table 1: LLaMA-2-7B on seven training sets by IT, NEFTune and IM; 21 runs.
+
+    python -m im_jax.sweep --config=configs/paper/table_1.py \\
+        --config.model.path=Llama-2-7b-hf --config.data.path=FILES
+"""
+
+from im_jax.studies.instruction_modelling import SEVEN, data, methods, sweep
+from im_jax.sweeps.definition import Sweep
+
+
+def get_sweep() -> Sweep:
+    return sweep("Table 1", {"data": data(*SEVEN), "method": methods("it", "neftune", "im")})

@@ -1,0 +1,66 @@
+"""The sweeps of the paper have its rows, and one row alone is what the sweep would run."""
+
+import pytest
+
+from im_jax.config import difference
+from im_jax.data.recipes.registry import find
+from im_jax.errors import ConfigError
+from im_jax.studies.instruction_modelling import SEVEN
+from im_jax.sweeps.cells import expand
+from im_jax.sweeps.loading import load_sweep
+from im_jax.train import run as train_command
+from tests.conftest import REPOSITORY
+
+PAPER = REPOSITORY / "configs" / "paper"
+ROWS = {
+    "table_1": 7 * 3,  # sets x IT, NEFTune, IM; of the base and the chat model nothing is trained
+    "table_3": 2 * 2 + 2,  # sets x with and without; and two other weights in Table 7
+    "table_4": 7 * 2,
+    "figure_2_left": (13 + 3) * 2,
+    "figure_2_right": 6 * 2,
+    "figure_4": 5 * 5 * 2,
+    "figure_5_llama_2_13b": 7 * 2,
+    "figure_5_opt_6_7b": 7 * 2,
+    "figure_6": 4 * 2,
+}
+
+
+def test_every_sweep_has_the_rows_of_the_paper_and_says_how_many() -> None:
+    assert {path.stem for path in PAPER.glob("*.py")} == set(ROWS)
+    for name, rows in ROWS.items():
+        path = PAPER / f"{name}.py"
+        assert len(expand(load_sweep(path, None))) == rows
+        assert f"; {rows} runs." in path.read_text(encoding="utf-8").partition("\n")[0]
+
+
+def test_training_sets_have_the_sizes_of_table_1() -> None:
+    assert [find(name).records for name in SEVEN] == [5305, 2996, 9229, 13533, 13533, 13533, 1030]
+
+
+def test_a_row_alone_is_that_of_the_sweep_with_what_flags_say() -> None:
+    path = PAPER / "table_4.py"
+    words = ["train", f"--config={path}", "--run=lima-im_neftune", "--config.loss.kl.weight=0.1"]
+    found = difference(train_command.parse(words).config)
+    cells = {cell.run: difference(cell.config) for cell in expand(load_sweep(path, None))}
+    assert found == cells["lima-im_neftune"] | {"loss.kl.weight": 0.1}
+    assert (found["train.epochs"], found["loss.policy"], found["loss.neftune_alpha"]) == (10.0, "im", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config=FILE"], r"is a sweep; run it with: .*, or one run of it with --run=NAME"),
+        (["--config=FILE", "--run=lima-imm"], r"FILE: --run=lima-imm: .*; did you mean lima-im\?"),
+        (["--config=OTHER", "--run=im"], r"OTHER has no get_sweep\(\)"),
+        (["--run=lima-im"], "no configuration given"),
+    ],
+)
+def test_a_row_that_there_is_not_is_one_line(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    files = {"FILE": "configs/paper/table_4.py", "OTHER": "configs/cpu_debug.py"}
+    for name, file in files.items():
+        words, message = [word.replace(name, file) for word in words], message.replace(name, file)
+    with pytest.raises(ConfigError, match=message):
+        train_command.parse(["train", *words])
