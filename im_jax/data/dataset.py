@@ -1,7 +1,7 @@
 """Encoded examples in flat arrays, in memory or mapped from files, and read at random."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -14,7 +14,6 @@ from im_jax.token_classes import NUM_CLASSES
 
 UNWEIGHTED: Final = -1
 """First weight of an example of which all are 1."""
-_BLOCK: Final = 1 << 20
 MEASURES: Final = ("instruction_words", "output_words", "turns", "full_length")
 """What is known of an example as it was before truncation: see `im_jax.data.statistics.measures`."""
 DIGESTS: Final = ("whole", "prompt")
@@ -73,10 +72,9 @@ class EncodedDataset:
     """E examples in S tokens: 5 bytes a token, and 4 more where messages have weights; about 110 an
     example.
 
-    `take` and `im_jax.data.store.folder` share the flat arrays, and never copy them:
-
         tokens   a b c d e f g h i      starts 0 4 7    lengths 4 3 2    is (a b c d) (e f g) (h i)
-                                        starts 0 7      lengths 4 2      is (a b c d) (h i)
+
+    Some of them are a `im_jax.data.selected.SelectedDataset`, which copies nothing.
     """
 
     ids: Ids
@@ -145,54 +143,9 @@ class EncodedDataset:
         column: np.ndarray = getattr(self, name)
         return column[numbers]
 
-    def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "EncodedDataset":
-        """Some of the examples, in the order of their numbers; tokens are shared, not copied."""
-        return EncodedDataset(
-            self.ids.take(numbers),
-            self.starts[numbers],
-            self.lengths[numbers],
-            self.tokens,
-            self.classes,
-            self.histograms[numbers],
-            self.weights,
-            self.weight_starts[numbers],
-            *(getattr(self, name)[numbers] for name in (*MEASURES, *DIGESTS, "digest")),
-        )
-
     def fingerprint(self) -> str:
         """See `Dataset.fingerprint`: of the digests, so that no token is read."""
         return hashlib.sha256(self.digest.astype("<u8").tobytes()).hexdigest()
-
-    def first_fingerprint(self) -> str:
-        """The fingerprint as it was before examples had digests, by which runs of that time are known."""
-        digest = hashlib.sha256()
-        digest.update(np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]).astype(np.int64).data)
-        for flat in (self.tokens, self.classes):
-            for run in self._runs():
-                digest.update(np.ascontiguousarray(flat[run]).data)
-        for weights in self._all_weights():
-            digest.update(np.ascontiguousarray(weights).data)
-        return digest.hexdigest()
-
-    def _runs(self) -> Iterator[slice]:
-        """Where the examples lie in the flat arrays, in order; neighbours that touch are one slice."""
-        ends = self.starts + self.lengths
-        cuts = np.flatnonzero(self.starts[1:] != ends[:-1]) + 1
-        for first, after in zip([0, *cuts], [*cuts, len(self)], strict=True):
-            if first < after:
-                yield slice(int(self.starts[first]), int(ends[after - 1]))
-
-    def _all_weights(self) -> Iterator[jt.Float32[np.ndarray, " _"]]:
-        """The weight of every token in order, in blocks."""
-        weighted = np.flatnonzero(self.weight_starts != UNWEIGHTED)
-        before = 0
-        for index in [*weighted.tolist(), len(self)]:
-            ones = int(self.lengths[before:index].sum(dtype=np.int64))
-            for start in range(0, ones, _BLOCK):
-                yield np.ones(min(_BLOCK, ones - start), np.float32)
-            if index < len(self):
-                yield self._weights(index)
-            before = index + 1
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

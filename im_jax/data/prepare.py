@@ -16,11 +16,12 @@ from im_jax.data.dataset import Dataset, EncodedDataset
 from im_jax.data.duplicates.finding import DuplicateReport
 from im_jax.data.entries import SourceEntry, source_entries
 from im_jax.data.files import File, chunks
-from im_jax.data.mixed import MixedDataset
+from im_jax.data.first_fingerprint import first_fingerprint
 from im_jax.data.packing import Plan, Rows, RowSource, padded_plan
 from im_jax.data.recipes.reading import recipe_chunks
 from im_jax.data.recipes.recipe import Recipe
 from im_jax.data.records import NameCheck
+from im_jax.data.selected import SelectedDataset
 from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source, tfds_split
 from im_jax.data.statistics import DataReport
@@ -80,11 +81,7 @@ class Prepared:
         """Whether a fingerprint is of these examples: this version's, or as before they had digests."""
         if fingerprint == self.fingerprint():
             return True
-        parts = [
-            part.first_fingerprint() if isinstance(part, EncodedDataset) else part.fingerprint()
-            for part in (self.train, self.heldout)
-        ]
-        return fingerprint == "-".join(parts)
+        return fingerprint == f"{first_fingerprint(self.train)}-{first_fingerprint(self.heldout)}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the counts of the report, by source too, and duplicates."""
@@ -145,10 +142,9 @@ def prepare(
         names.refuse_unknown("data.mixture")
     heldout = heldout_report = None
     if config.eval.path and config.eval.num_examples:
-        heldout, heldout_report = encoder.encode_files(
-            heldout_files(config.eval.path, config.data), "eval.path"
-        )
-        heldout = heldout.take(np.arange(len(heldout))[: config.eval.num_examples])
+        files = heldout_files(config.eval.path, config.data)
+        kept, heldout_report = encoder.encode_files(files, "eval.path")
+        heldout = SelectedDataset.of([kept]).take(np.arange(min(len(kept), config.eval.num_examples)))
         if not len(heldout):
             raise DataError(f"eval.path={config.eval.path} has no example that is kept; see the data checks")
     selection = select(pools, heldout, config, tokenizer, doing)
@@ -181,9 +177,9 @@ def plan_of(dataset: Dataset, data: DataConfig) -> Plan:
     return kept_plan(dataset.lengths, data.max_length, data.seed, cache_folder(data.cache))
 
 
-def held_out_part(dataset: Dataset, data: DataConfig) -> tuple[Part, dict[str, range]]:
+def held_out_part(dataset: SelectedDataset, data: DataConfig) -> tuple[Part, dict[str, range]]:
     """Held-out examples as rows, and which rows are of each source of a mixture: they share none."""
-    if not isinstance(dataset, MixedDataset):
+    if not dataset.is_mixture:
         return Part.of(dataset, data), {}
     plans: list[Plan] = []
     rows: dict[str, range] = {}

@@ -13,8 +13,8 @@ from im_jax.activity import Activity, silent
 from im_jax.config import Config
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.duplicates.finding import DuplicateReport, Examples, find_duplicates
-from im_jax.data.mixed import MixedDataset
 from im_jax.data.mixture import Amount, occurrences
+from im_jax.data.selected import SelectedDataset
 from im_jax.data.statistics import DataReport
 from im_jax.data.subset import subset
 from im_jax.data.tokenizers import Tokenizer
@@ -69,8 +69,8 @@ class Share:
 class Selection:
     """Examples to train on, in order, and held-out ones; and what is said of them."""
 
-    train: EncodedDataset | MixedDataset
-    heldout: EncodedDataset | MixedDataset
+    train: SelectedDataset
+    heldout: SelectedDataset
     duplicates: DuplicateReport
     shares: Mapping[str, Share] = field(default_factory=dict)
     """By source; none where there is only one."""
@@ -78,7 +78,7 @@ class Selection:
 
 def select(
     pools: Sequence[Pool],
-    heldout: EncodedDataset | None,
+    heldout: SelectedDataset | None,
     config: Config,
     tokenizer: Tokenizer,
     doing: Activity = silent,
@@ -104,19 +104,19 @@ def select(
         if pool.name and not len(pool.dataset):
             lost = pool.report.losses() or "it has none"
             raise DataError(f"{pool.name}: no example of it is kept ({lost}); mend it, or leave it out")
-    dataset = _joined(pools)
+    dataset = SelectedDataset.of([pool.dataset for pool in pools], [pool.name for pool in pools])
     drawn = [occurrences(len(pool.dataset), pool.amount, data.seed, pool.name) for pool in pools]
     times = np.concatenate(drawn)
     chosen = np.flatnonzero(times)
-    words = (dataset.instruction_words[chosen], dataset.output_words[chosen])
-    limits = data.subset
-    chosen = chosen[subset(*words, examples=limits.examples, ratio=limits.ratio, seed=data.seed)]
+    if (limits := data.subset).examples:
+        words = (dataset.measured(name, chosen) for name in ("instruction_words", "output_words"))
+        chosen = chosen[subset(*words, examples=limits.examples, ratio=limits.ratio, seed=data.seed)]
 
     search = _Search(dataset, tokenizer, data.deduplicate, doing)
     if heldout is not None:
         stays, duplicates = search(chosen, heldout)
         chosen = chosen[stays]
-        held: EncodedDataset | MixedDataset = heldout
+        held = heldout
     else:
         removes = data.deduplicate != "none"
         if removes:
@@ -138,15 +138,8 @@ def select(
     return Selection(train, held, duplicates, _shares(pools, dataset, chosen, train, held))
 
 
-def _joined(pools: Sequence[Pool]) -> EncodedDataset | MixedDataset:
-    """All sources as one; a single one without a name stays as it is."""
-    if [pool.name for pool in pools] == [""]:
-        return pools[0].dataset
-    return MixedDataset.of([pool.dataset for pool in pools], [pool.name for pool in pools])
-
-
 def _held_out(
-    dataset: EncodedDataset | MixedDataset, chosen: jt.Int64[np.ndarray, " N"], config: Config
+    dataset: SelectedDataset, chosen: jt.Int64[np.ndarray, " N"], config: Config
 ) -> jt.Bool[np.ndarray, " N"]:
     """Which of some examples are held out: `eval.num_examples` at random by `data.seed`.
 
@@ -158,7 +151,7 @@ def _held_out(
             f"eval.num_examples={count} would leave none of {counted(len(chosen), 'example')} to train on; "
             "lower it, or set eval.path to a file of held-out examples"
         )
-    if not isinstance(dataset, MixedDataset):
+    if not dataset.is_mixture:
         held[np.random.default_rng(config.data.seed).permutation(len(chosen))[:count]] = True
         return held
     source = dataset.source[chosen]
@@ -198,18 +191,18 @@ def shared_out(count: int, sizes: Sequence[int]) -> list[int]:
 class _Search:
     """For duplicates among examples of a data set and held-out ones."""
 
-    dataset: EncodedDataset | MixedDataset
+    dataset: SelectedDataset
     tokenizer: Tokenizer
     deduplicate: str
     doing: Activity
 
     def __call__(
-        self, chosen: jt.Int64[np.ndarray, " N"], heldout: EncodedDataset | MixedDataset
+        self, chosen: jt.Int64[np.ndarray, " N"], heldout: SelectedDataset
     ) -> tuple[jt.Bool[np.ndarray, " N"], DuplicateReport]:
         """Which of the chosen stay, and what was found."""
         before = len(heldout)
 
-        def place(number: int) -> tuple[EncodedDataset | MixedDataset, int]:
+        def place(number: int) -> tuple[SelectedDataset, int]:
             return (heldout, number) if number < before else (self.dataset, int(chosen[number - before]))
 
         def prompt_of(number: int) -> str:
@@ -221,14 +214,12 @@ class _Search:
             where, at = place(number)
             return where[at].id
 
-        mixed = self.dataset if isinstance(self.dataset, MixedDataset) else None
-        of_chosen = np.zeros(len(chosen), np.uint16) if mixed is None else mixed.source[chosen]
         examples = Examples(
-            whole=np.concatenate([heldout.whole, self.dataset.whole[chosen]]),
-            prompt=np.concatenate([heldout.prompt, self.dataset.prompt[chosen]]),
-            source=np.concatenate([np.zeros(before, np.uint16), of_chosen]),
+            whole=np.concatenate([heldout.column("whole"), self.dataset.measured("whole", chosen)]),
+            prompt=np.concatenate([heldout.column("prompt"), self.dataset.measured("prompt", chosen)]),
+            source=np.concatenate([np.zeros(before, np.uint16), self.dataset.source[chosen]]),
             heldout=before,
-            sources=("",) if mixed is None else mixed.sources,
+            sources=self.dataset.sources,
             id_of=id_of,
             prompt_of=prompt_of,
         )
@@ -237,14 +228,14 @@ class _Search:
 
 def _shares(
     pools: Sequence[Pool],
-    dataset: EncodedDataset | MixedDataset,
+    dataset: SelectedDataset,
     chosen: jt.Int64[np.ndarray, " N"],
-    train: EncodedDataset | MixedDataset,
-    held: EncodedDataset | MixedDataset,
+    train: SelectedDataset,
+    held: SelectedDataset,
 ) -> dict[str, Share]:
-    if not isinstance(dataset, MixedDataset) or not isinstance(train, MixedDataset):
+    if not dataset.is_mixture:
         return {}
-    of_held = held.source if isinstance(held, MixedDataset) else np.zeros(0, np.uint16)
+    of_held = held.source if held.is_mixture else np.zeros(0, np.uint16)  # those of `eval.path` are of none
     parts = (dataset.source[chosen], train.source, of_held)
     trained, occur, held_out = (np.bincount(part, minlength=len(pools)).tolist() for part in parts)
     return {

@@ -1,8 +1,7 @@
-"""One type for encoded examples: in memory, taken from another, or mapped from disk, and how much it holds."""
+"""One type for encoded examples: in memory or mapped from disk, and how much it holds."""
 
 import dataclasses
 import gc
-import hashlib
 import itertools
 import os
 import tracemalloc
@@ -17,6 +16,7 @@ from im_jax.config import Config, DataConfig
 from im_jax.data.dataset import EncodedDataset
 from im_jax.data.duplicates.digests import digests
 from im_jax.data.encoding import EncodedExample, encode_conversations
+from im_jax.data.first_fingerprint import first_fingerprint
 from im_jax.data.generated import GeneratedSource
 from im_jax.data.ids import Ids
 from im_jax.data.prepare import Encoder, prepare
@@ -27,69 +27,19 @@ from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
 from im_jax.losses.policy import policy_weights
 from im_jax.token_classes import NUM_CLASSES
-
-COUNT = 300
-
-
-def examples(seed: int = 0, weighted: float = 0.3) -> list[EncodedExample]:
-    """Some with weights, of which some are 0; some of a single token."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for number in range(COUNT):
-        length = int(rng.integers(1, 40))
-        weights = np.ones(length, np.float32)
-        if rng.random() < weighted:
-            weights = rng.choice(np.float32([0, 0.25, 1]), length).astype(np.float32)
-        tokens = rng.integers(0, 1000, length).astype(np.int32)
-        classes = rng.integers(1, NUM_CLASSES, length).astype(np.uint8)
-        made.append(EncodedExample(f"file.jsonl:{number + 1}", tokens, classes, weights, length, 0))
-    return made
-
-
-def assert_holds(dataset: EncodedDataset, expected: list[EncodedExample]) -> None:
-    assert len(dataset) == len(expected)
-    for i, example in enumerate(expected):
-        found = dataset[i]
-        assert found.id == example.id
-        for name in ("tokens", "classes", "weights"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(example, name))
-            assert getattr(found, name).dtype == getattr(example, name).dtype
-    assert dataset.lengths.tolist() == [len(example.tokens) for example in expected]
-
-
-def stored(dataset: EncodedDataset, folder: Path) -> EncodedDataset:
-    """Written to a folder, and mapped from there."""
-    writer = FolderWriter(folder / "set")
-    writer.add(dataset)
-    writer.finish({"told": 1})
-    opened, facts = open_folder(folder / "set")
-    assert facts == {"told": 1}
-    return opened
+from tests.data.encoded_examples import (
+    COUNT,
+    assert_holds,
+    examples,
+    fingerprint_of,
+    first_fingerprint_of,
+    stored,
+)
 
 
 def dataset_of_part(part: list[EncodedExample]) -> EncodedDataset:
     whole = EncodedDataset.from_examples(part)
     return dataclasses.replace(whole, histograms=whole.histograms.astype(np.uint8))
-
-
-def fingerprint_of(expected: list[EncodedExample]) -> str:
-    """By 64 bits of BLAKE2 of each example."""
-    digest = hashlib.sha256()
-    for example in expected:
-        parts = [example.tokens, example.classes]
-        parts += [example.weights] if (example.weights != 1).any() else []
-        digest.update(hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).digest())
-    return digest.hexdigest()
-
-
-def first_fingerprint_of(expected: list[EncodedExample]) -> str:
-    """As it has been since the first release: runs that were begun then go on."""
-    lengths = [len(example.tokens) for example in expected]
-    digest = hashlib.sha256(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64).data)
-    for name, dtype in (("tokens", np.int32), ("classes", np.uint8), ("weights", np.float32)):
-        parts = [getattr(example, name) for example in expected]
-        digest.update(np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype).data)
-    return digest.hexdigest()
 
 
 @pytest.mark.parametrize("weighted", [0.0, 0.3, 1.0])
@@ -101,7 +51,7 @@ def test_examples_come_out_as_they_went_in(weighted: float, tmp_path: Path) -> N
     opened = stored(dataset, tmp_path / "set")
     assert_holds(opened, made)
     assert opened.fingerprint() == dataset.fingerprint()
-    assert dataset.first_fingerprint() == opened.first_fingerprint() == first_fingerprint_of(made)
+    assert first_fingerprint(dataset) == first_fingerprint(opened) == first_fingerprint_of(made)
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [100, 100, 299], [0, 7]])
@@ -129,25 +79,10 @@ def test_weights_are_written_only_where_there_are_any(tmp_path: Path) -> None:
     )
 
 
-def test_a_part_shares_its_tokens(tmp_path: Path) -> None:
-    made = examples()
-    whole = EncodedDataset.from_examples(made)
-    numbers = np.array([0, 1, 2, 7, 8, 250, COUNT - 1, 3])
-    part, expected = whole.take(numbers), [made[i] for i in numbers]
-    assert np.shares_memory(part.tokens, whole.tokens)
-    assert_holds(part, expected)
-    assert part.fingerprint() == fingerprint_of(expected)
-    opened = stored(whole, tmp_path).take(numbers)
-    assert_holds(opened, expected)
-    assert opened.fingerprint() == part.fingerprint()
-    assert_holds(opened.take(np.array([2, 0])), [expected[2], expected[0]])
-
-
 def test_of_no_examples_there_is_nothing(tmp_path: Path) -> None:
     nothing = EncodedDataset.from_examples([])
     assert len(nothing) == 0 and nothing.fingerprint() == fingerprint_of([])
     assert_holds(stored(nothing, tmp_path), [])
-    assert nothing.take(np.arange(0)).fingerprint() == nothing.fingerprint()
 
 
 def test_words_turns_and_whole_lengths_of_each_example_are_kept(tmp_path: Path) -> None:
@@ -156,7 +91,7 @@ def test_words_turns_and_whole_lengths_of_each_example_are_kept(tmp_path: Path) 
     config = DataConfig(max_length=200)
     encoder = Encoder(config, make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
     dataset, _ = encoder.encode(source)
-    opened = stored(dataset, tmp_path).take(np.arange(len(dataset))[::-1])
+    opened = stored(dataset, tmp_path)
     uncut = encode_conversations(
         [source[i] for i in range(40)], encoder.template, tokenizer, max_length=10_000
     )
@@ -312,6 +247,6 @@ def test_digests_of_an_example_stay_with_it(tmp_path: Path) -> None:
     source = GeneratedSource(50, 0)
     dataset, _ = encoder.encode(source)
     conversations = {source[i].id: source[i] for i in range(50)}
-    opened = stored(dataset, tmp_path).take(np.arange(len(dataset))[::2])
+    opened = stored(dataset, tmp_path)
     for at in range(len(opened)):
         assert (opened.whole[at], opened.prompt[at]) == digests(conversations[opened[at].id])

@@ -11,11 +11,11 @@ import numpy as np
 from im_jax.config import Config
 from im_jax.data.dataset import MEASURES, Dataset
 from im_jax.data.duplicates.finding import DuplicateReport
-from im_jax.data.mixed import MixedDataset
 from im_jax.data.prepare import Prepared
 from im_jax.data.report.counts import Counts
 from im_jax.data.report.fits import Place, places
 from im_jax.data.report.measure import Measured, measure
+from im_jax.data.selected import SelectedDataset
 from im_jax.data.statistics import DataReport
 from im_jax.data.stops import stop_tokens
 from im_jax.errors import DataError
@@ -121,7 +121,7 @@ def _title(config: Config, data: Prepared) -> str:
 
 
 def _numbers(dataset: Dataset, source: str) -> jt.Int64[np.ndarray, " _"]:
-    if not isinstance(dataset, MixedDataset):
+    if not isinstance(dataset, SelectedDataset):
         return np.zeros(0, np.int64)
     return np.flatnonzero(dataset.source == dataset.sources.index(source))
 

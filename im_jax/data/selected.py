@@ -1,23 +1,23 @@
-"""Several encoded data sets as one, their arrays left where they are."""
+"""Examples of one or several encoded data sets in any order, the arrays of the sets left where they are."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jaxtyping as jt
 import numpy as np
 
-from im_jax.data.dataset import DIGESTS, MEASURES, EncodedDataset, ExampleView, Flat
+from im_jax.data.dataset import EncodedDataset, ExampleView, Flat
 
 
 @dataclass(frozen=True, eq=False)
-class MixedDataset:
-    """E examples of several sources, 10 bytes each beside what the sources hold; one may occur several times.
+class SelectedDataset:
+    """E examples, 6 bytes each beside what the sources hold; one may occur several times.
 
         sources a b      source 0 0 1 1 1      numbers 0 7 0 0 3
 
-    is the examples 0 and 7 of `a`, then 0 twice and 3 of `b`. Ids are `a/ID`, so that they are unique.
+    is the examples 0 and 7 of `a`, then 0 twice and 3 of `b`. Ids are `a/ID`, so that they are unique; those
+    of a single source without a name stay as they are.
     """
 
     parts: Sequence[EncodedDataset]
@@ -25,16 +25,21 @@ class MixedDataset:
     """Name of each part."""
     source: jt.UInt16[np.ndarray, " E"]
     """Which part an example is of."""
-    numbers: jt.Int64[np.ndarray, " E"]
+    numbers: jt.Int32[np.ndarray, " E"]
     """Its number there."""
 
     @classmethod
-    def of(cls, parts: Sequence[EncodedDataset], names: Sequence[str]) -> "MixedDataset":
+    def of(cls, parts: Sequence[EncodedDataset], names: Sequence[str] = ("",)) -> "SelectedDataset":
         """All examples of some sources, in their order."""
         sizes = [len(part) for part in parts]
-        numbers = [np.arange(size, dtype=np.int64) for size in sizes]
         source = np.repeat(np.arange(len(parts), dtype=np.uint16), sizes)
-        return cls(parts, tuple(names), source, np.concatenate([*numbers, np.zeros(0, np.int64)]))
+        numbers = [np.zeros(0, np.int32), *(np.arange(size, dtype=np.int32) for size in sizes)]
+        return cls(parts, tuple(names), source, np.concatenate(numbers))
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether its sources have names: a single one may have none."""
+        return self.sources != ("",)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -42,11 +47,11 @@ class MixedDataset:
     def __getitem__(self, index: int) -> ExampleView:
         source = int(self.source[index])
         view = self.parts[source][int(self.numbers[index])]
-        return view._replace(id=f"{self.sources[source]}/{view.id}")
+        return view._replace(id=f"{self.sources[source]}/{view.id}") if self.is_mixture else view
 
     @property
     def lengths(self) -> jt.Int32[np.ndarray, " E"]:
-        """Tokens of each example."""
+        """Tokens of each example, gathered anew each time."""
         return self.column("lengths")
 
     def column(self, name: str) -> np.ndarray:
@@ -57,12 +62,6 @@ class MixedDataset:
             mine = self.source == at
             found[mine] = column[self.numbers[mine]]
         return found
-
-    def __getattr__(self, name: str) -> Any:
-        """`dataset.turns` and its like: see `EncodedDataset`."""
-        if name in (*MEASURES, *DIGESTS, "digest"):
-            return self.column(name)
-        raise AttributeError(name)
 
     def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
         """See `Dataset.targets`."""
@@ -95,9 +94,9 @@ class MixedDataset:
         """See `Dataset.measured`."""
         return self.take(numbers).column(name)
 
-    def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "MixedDataset":
+    def take(self, numbers: jt.Int[np.ndarray, " N"]) -> "SelectedDataset":
         """Some of the examples, in the order of their numbers."""
-        return MixedDataset(self.parts, self.sources, self.source[numbers], self.numbers[numbers])
+        return SelectedDataset(self.parts, self.sources, self.source[numbers], self.numbers[numbers])
 
     def fingerprint(self) -> str:
         """See `Dataset.fingerprint`: that of the same examples in one data set."""
