@@ -10,8 +10,6 @@ With --recipe a training set by name is told of, or all with their licences; no 
 Nothing is trained, and JAX is not needed. The report goes to --output or standard output.
 """
 
-import contextlib
-import io
 import pathlib
 import sys
 import time
@@ -36,6 +34,7 @@ from im_jax.data.store.sets import Keep
 from im_jax.data.templates import writes_date
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError, DataError
+from im_jax.files import output_file
 from im_jax.losses.policy import LossPolicy, make_policy, policy_weights
 from im_jax.studies.registry import prepare
 from im_jax.sweeps.loading import define_run, read_run
@@ -55,8 +54,7 @@ def main(arguments: command_line.CommandLine) -> None:
     output_format: str = arguments.flag("format")
     output: str | None = arguments.flag("output")
     recipe: str | None = arguments.flag("recipe")
-    with contextlib.ExitStack() as stack:
-        file = sys.stdout if output is None else stack.enter_context(_open(output))
+    with output_file(output) as file:
         if recipe is not None:
             _tell(recipe, output_format, file)
             return
@@ -160,13 +158,6 @@ def _print(report: Report, file: Any) -> None:
     utf = (getattr(file, "encoding", None) or "utf-8").lower().startswith("utf")
     for line in to_lines(report, console.width, BLOCK if utf else "#"):
         console.print(words(line.text, "bold" if line.heading else ""), soft_wrap=True)
-
-
-def _open(path: str) -> io.TextIOWrapper:
-    try:
-        return pathlib.Path(path).open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
 
 
 def define_flags(values: flags.FlagValues) -> None:

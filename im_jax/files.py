@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import pathlib
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Final, TextIO
 
@@ -31,6 +33,37 @@ def write_whole(path: pathlib.Path, text: str) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def output_file(path: str | None) -> Iterator[TextIO]:
+    """What `--output` names, to be written to, or standard output if it names nothing.
+
+    A file that is there stays as it is until all that is written inside is, and if anything fails.
+
+    Raises:
+        ConfigError: it cannot be written, said before anything is made for it.
+        StorageError: it can no longer be written at the end.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    place = pathlib.Path(path)
+    is_new, is_stream = not place.exists(), place.is_fifo() or place.is_char_device()
+    try:
+        if not is_stream:
+            place.open("a").close()
+        if is_new:
+            place.unlink()
+    except OSError as error:
+        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
+    text = io.StringIO()
+    yield text
+    if is_stream or place.is_symlink():
+        with writing(place):
+            place.write_text(text.getvalue(), encoding="utf-8")
+    else:
+        write_whole(place, text.getvalue())
 
 
 @contextlib.contextmanager

@@ -7,11 +7,6 @@ Examples go to --output or standard output. Totals over all examples follow them
 output they go to standard error, so that the output stays one JSON object a line.
 """
 
-import contextlib
-import io
-import pathlib
-import sys
-
 from absl import flags
 
 from im_jax import command_line
@@ -20,7 +15,8 @@ from im_jax.console import Console, print_json
 from im_jax.data import display
 from im_jax.data.page import to_html
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
-from im_jax.errors import ConfigError, DataError
+from im_jax.errors import DataError
+from im_jax.files import output_file
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.studies.registry import prepare
 from im_jax.sweeps.loading import define_run, read_run
@@ -41,8 +37,7 @@ def main(arguments: command_line.CommandLine) -> None:
         display.mask_example(data.train[i], data.tokenizer, weights)
         for i in range(min(num_examples, len(data.train)))
     ]
-    with contextlib.ExitStack() as stack:
-        file = sys.stdout if output is None else stack.enter_context(_open(output))
+    with output_file(output) as file:
         match output_format:
             case "jsonl":
                 for example in examples:
@@ -68,13 +63,6 @@ def main(arguments: command_line.CommandLine) -> None:
     if output is not None:
         were = "was" if len(examples) == 1 else "were"
         console.print(f"{counted(len(examples), 'example')} {were} written to {output}")
-
-
-def _open(path: str) -> io.TextIOWrapper:
-    try:
-        return pathlib.Path(path).open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
 
 
 def _title(config: Config, policy: LossPolicy) -> str:

@@ -191,15 +191,21 @@ def test_what_cannot_be_prepared_is_one_line(path: str, tmp_path: Path) -> None:
     )
 
 
-def test_mistakes_are_one_line(path: str, tmp_path: Path) -> None:
+def test_mistakes_are_one_line_and_leave_an_old_report(path: str, tmp_path: Path) -> None:
+    old = tmp_path / "old.txt"
+    old.write_text("old")
     for flags, said in (
         (("--format=csv",), "error: flag --format=csv: value should be one of <text|json|html>"),
         (
             (f"--output={tmp_path}/no/where.txt",),
             f"error: --output={tmp_path}/no/where.txt cannot be written",
         ),
-        (("--config.data.path=nowhere.jsonl",), "error: data.path: there is no file 'nowhere.jsonl'"),
+        (
+            ("--config.data.path=nowhere.jsonl", f"--output={old}"),
+            "error: data.path: there is no file 'nowhere.jsonl'",
+        ),
     ):
         done = report(LLAMA, path, *flags)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert done.stderr.startswith(said)
+    assert old.read_text() == "old"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from im_jax.errors import ConfigError, StorageError
-from im_jax.files import alone, write_whole, writing
+from im_jax.files import alone, output_file, write_whole, writing
 from tests.conftest import REPOSITORY
 
 HOLD = """
@@ -51,6 +51,42 @@ def test_write_into_a_directory_that_is_gone_is_one_line(tmp_path: Path) -> None
     with pytest.raises(StorageError, match="no room at all"), writing(tmp_path):
         raise OSError("no room at all")
     assert StorageError.exit_code == 1 and ConfigError.exit_code == 2
+
+
+def test_an_output_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    for path, left in ((tmp_path / "old.txt", ["old.txt"]), (tmp_path / "new.txt", [])):
+        for name in left:
+            (tmp_path / name).write_text("old")
+        with pytest.raises(ValueError, match="half-way"), output_file(str(path)) as file:
+            file.write("half")
+            raise ValueError("half-way")
+        assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [(n, "old") for n in left]
+        with output_file(str(path)) as file:
+            file.write("é")
+        assert path.read_text(encoding="utf-8") == "é"
+        path.unlink()
+
+
+def test_an_output_goes_through_links_and_to_streams(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    link, target = tmp_path / "link", tmp_path / "target"
+    target.write_text("old")
+    link.symlink_to(target)
+    for path in (str(link), os.devnull, None):
+        with output_file(path) as file:
+            file.write("new")
+    assert link.is_symlink() and target.read_text() == "new" and Path(os.devnull).is_char_device()
+    assert capfd.readouterr().out == "new"
+
+
+def test_an_output_that_cannot_be_written_is_said_first(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "no" / "x", "No such file or directory"), (tmp_path, "Is a directory")):
+        with (
+            pytest.raises(ConfigError, match=rf"^--output={path} cannot be written: {why}$"),
+            output_file(str(path)),
+        ):
+            raise AssertionError("something was made for it")
 
 
 def test_second_process_is_told_who_holds_the_directory_until_it_is_killed(tmp_path: Path) -> None:
