@@ -19,6 +19,7 @@ from im_jax.models import decoder, families, huggingface
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.families import llama
 from im_jax.models.files.layout import Stored
+from tests.data import synthetic
 from tests.models.reference import SMALL, random_params
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
@@ -181,11 +182,35 @@ def test_a_tensor_in_two_shards_is_refused(folder: Path) -> None:
 
 
 def test_weights_of_torch_are_refused_with_the_command_that_saves_them_otherwise(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert f"from_pretrained('{folder}').save_pretrained('{folder}-safetensors')" in message_of(folder)
-    alone = folder / "pytorch_model.bin"
-    alone.write_bytes(b"PK\x03\x04" + bytes(100))
-    assert "a file of torch" in message_of(alone)
+    (folder / "model.safetensors").unlink()
+    for name in ("pytorch_model-00001-of-00002.bin", "pytorch_model.bin", "consolidated.00.pth", "model.pt"):
+        alone = folder / name
+        alone.write_bytes(b"PK\x03\x04" + bytes(100))
+        (folder / f"{name}.index.json").write_text("{}")
+        message = message_of(folder)
+        assert f"{folder}: has {name}, but weights are read from safetensors only; " in message
+        assert "hf download NAME --revision refs/pr/NUMBER" in message
+        assert (
+            f"Model.from_pretrained('{folder}', torch_dtype='auto').save_pretrained('{folder}-saf" in message
+        )
+        if name.endswith(".bin"):
+            assert "a file of torch" in message_of(alone)
+        alone.unlink()
+
+
+@pytest.mark.parity
+def test_the_command_for_weights_of_torch_gives_a_folder_that_is_read(folder: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `parity`")
+    pytest.importorskip("transformers", reason="needs the extra `parity`")
+    synthetic.byte_level_bpe(folder)
+    _, expected = load(folder)
+    tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({name: torch.tensor(x) for name, x in tensors.items()}, folder / "pytorch_model.bin")
+    exec(message_of(folder).partition('python -c "')[2].removesuffix('"'))
+    made = Path(f"{folder}-safetensors")
+    jax.tree.map(np.testing.assert_array_equal, load(made)[1], expected)
+    assert (made / "tokenizer.json").is_file()
 
 
 def test_the_name_of_a_model_of_the_hub_is_told_how_it_is_downloaded() -> None:

@@ -62,8 +62,7 @@ def read_header(path: Path) -> Header:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     if start.startswith(_ZIP_AND_PICKLE):
         raise CheckpointError(
-            f"{path}: a file of torch, which is not read; save its model as safetensors, with torch and "
-            f"transformers installed: {torch_advice(path.parent)}"
+            f"{path}: a file of torch, which is not read, only safetensors are; {torch_advice(path.parent)}"
         )
     if len(start) < _HEADER_BYTES:
         raise CheckpointError(f"{path}: not a llama2.c checkpoint of the legacy format: it has {size} bytes")

@@ -35,11 +35,14 @@ def open_tensors(directory: Path) -> Iterator[dict[str, Tensor]]:
 
 
 def torch_advice(path: str | Path) -> str:
-    """The command that gives safetensors from a folder with torch's `.bin` files."""
+    """Where safetensors are found for a folder with torch's `.bin` files, and the command that makes them."""
     old, new = str(path), f"{path}-safetensors"
     return (
-        'python -c "from transformers import AutoModelForCausalLM as Model; '
-        f'Model.from_pretrained({old!r}).save_pretrained({new!r})"'
+        "get a revision that has them (hf download NAME --revision refs/pr/NUMBER, if a pull request adds "
+        "them), or make them, with torch and transformers installed: "
+        'python -c "from transformers import AutoModelForCausalLM as Model, AutoTokenizer as Tokenizer; '
+        f"Model.from_pretrained({old!r}, torch_dtype='auto').save_pretrained({new!r}); "
+        f'Tokenizer.from_pretrained({old!r}).save_pretrained({new!r})"'
     )
 
 
@@ -51,8 +54,8 @@ def _files(directory: Path) -> list[Path]:
         others = sorted(path.name for kind in _OTHER_FORMATS for path in directory.glob(kind))
         if others:
             raise CheckpointError(
-                f"{directory}: has {others[0]}, but weights are read from safetensors only; save it so, with "
-                f"torch and transformers installed: {torch_advice(directory)}"
+                f"{directory}: has {others[0]}, but weights are read from safetensors only; "
+                f"{torch_advice(directory)}"
             )
         raise CheckpointError(f"{directory}: has neither {SINGLE} nor {INDEX}")
     weights = Keys.of_file(index).section("weight_map")
