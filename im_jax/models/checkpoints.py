@@ -47,8 +47,8 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
             )
         resolved = dataclasses.replace(model, **opened.fields)
         check_tensors(tensor_shapes(opened.layout, resolved), opened.tensors, model.path)
-        if opened.note and jax.process_index() == 0:
-            print_text(f"note: {opened.note}", sys.stderr)
+        for note in opened.notes if jax.process_index() == 0 else ():
+            print_text(f"note: {note}", sys.stderr)
     return resolved
 
 
@@ -121,4 +121,4 @@ def _open_llama2c(path: Path) -> Iterator[Checkpoint]:
         for name, tensor in llama2c.map_tensors(path, header).items()
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in llama2c_models.IGNORED)
     }
-    yield Checkpoint(llama2c_models.fields(header), llama2c_models.LAYOUT, tensors, None)
+    yield Checkpoint(llama2c_models.fields(header), llama2c_models.LAYOUT, tensors)

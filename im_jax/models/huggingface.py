@@ -13,6 +13,7 @@ from im_jax.files import write_whole
 from im_jax.models.decoder import Params
 from im_jax.models.families import family_for, family_of
 from im_jax.models.families.family import Family
+from im_jax.models.families.multimodal import Multimodal, multimodal_of
 from im_jax.models.files import safetensors_folder, safetensors_writing
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Checkpoint, by_path, tensor_shapes, write_params
@@ -28,8 +29,7 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         CheckpointError: config.json is missing or broken, has a value that cannot be, or asks for what the
             decoder does not have.
     """
-    keys = Keys.of_file(Path(directory) / CONFIG)
-    return family_of(keys).fields(keys)
+    return _described(Path(directory))[0]
 
 
 @contextlib.contextmanager
@@ -43,13 +43,26 @@ def open_checkpoint(directory: str | Path) -> Iterator[Checkpoint]:
         CheckpointError: as `read_config`; weights are missing or cut; a head is missing.
     """
     directory = Path(directory)
-    keys = Keys.of_file(directory / CONFIG)
-    family = family_of(keys)
-    fields = family.fields(keys)
+    fields, family, whole = _described(directory)
     with safetensors_folder.open_tensors(directory) as found:
+        notes = []
+        if whole is not None:
+            found, left_out = whole.text_tensors(found, directory)
+            notes.append(left_out)
         tensors = _named(found, family)
-        tied, note = _settle_head(tensors, family, fields["tie_embeddings"], directory)
-        yield Checkpoint(fields | {"tie_embeddings": tied}, family.layout, tensors, note)
+        tied, differs = _settle_head(tensors, family, fields["tie_embeddings"], directory)
+        notes += [differs] if differs else []
+        yield Checkpoint(fields | {"tie_embeddings": tied}, family.layout, tensors, tuple(notes))
+
+
+def _described(directory: Path) -> tuple[dict[str, Any], Family, Multimodal | None]:
+    """The architecture in config.json, its family, and what the model is a part of, if of anything."""
+    keys = Keys.of_file(directory / CONFIG)
+    whole = multimodal_of(keys)
+    if whole is not None:
+        return whole.text.fields(whole.text_keys(keys)), whole.text, whole
+    family = family_of(keys)
+    return family.fields(keys), family, None
 
 
 def save_params(params: Params, config: ModelConfig, directory: str | Path) -> None:

@@ -137,8 +137,8 @@ class Checkpoint(NamedTuple):
     """What it says about the architecture: fields of `ModelConfig`."""
     layout: Layout
     tensors: Tensors
-    note: str | None
-    """What its user should know; None if nothing."""
+    notes: tuple[str, ...] = ()
+    """What its user should know, a line each."""
 
 
 class _Place(NamedTuple):
