@@ -19,7 +19,13 @@ from im_jax.data.tokenizers.added import read_object
 from im_jax.errors import ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
-from im_jax.models.checkpoints import load_pretrained, open_params, resolve_model, stored_dtype
+from im_jax.models.checkpoints import (
+    grow_vocabulary,
+    load_pretrained,
+    open_params,
+    resolve_model,
+    stored_dtype,
+)
 from im_jax.models.export.folder import GENERATION, Exported
 from im_jax.models.files.layout import by_path
 from im_jax.models.loaded import Model
@@ -99,7 +105,6 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
     """
     config = copy.deepcopy(config)
     path = config.model.path
-    config.model = resolve_model(config.model)
     stored = stored_dtype(path)
     config.model.param_dtype = stored if stored == "bfloat16" else "float32"  # exact for all of them
     model = _without_params(config, chat=chat)
@@ -130,9 +135,11 @@ def _without_params(config: Config, *, chat: bool) -> Model:
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
     template = make_template(config.data.template, tokenizer, config.data.date) if chat else None
+    mesh, rules = make_mesh(config.mesh), ShardingRules()
+    config.model = grow_vocabulary(config.model, tokenizer.vocab_size, rules.parts_of("vocab", mesh))
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     validation.choose_rope(config)
-    return Model({}, config.model, tokenizer, template, make_mesh(config.mesh), ShardingRules())
+    return Model({}, config.model, tokenizer, template, mesh, rules)
 
 
 def _check_fits(saved: dict[str, object], config: Config, workdir: str | pathlib.Path) -> None:

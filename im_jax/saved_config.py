@@ -33,6 +33,7 @@ def config_of_run(workdir: str | pathlib.Path) -> Config:
     config = with_overrides(Config(), {k: v for k, v in _flat(saved).items() if k in known})
     config.mesh, config.log = MeshConfig(), LogConfig()
     config.model.path = ""  # the architecture is filled in, and the weights are the run's own
+    config.loss.kl.weight = 0.0  # whose base was at that path
     return config
 
 

@@ -90,10 +90,14 @@ def resolve_vocabulary(config: Config, tokenizer_size: int) -> None:
     model = config.model
     if model.vocab_size is None:
         model.vocab_size = tokenizer_size
+    assert isinstance(model.vocab_size, int), "`grow_vocabulary` comes before"
     if model.vocab_size < tokenizer_size:
         advice = f"set it to {tokenizer_size} or more"
         if model.path:
-            advice = f"set tokenizer.path to the tokenizer of {model.path}"
+            advice = (
+                "set model.vocab_size=grow to give its tokens rows, or tokenizer.path to the tokenizer of "
+                f"{model.path}"
+            )
         raise ConfigError(
             f"model.vocab_size={model.vocab_size} is smaller than the {tokenizer_size} entries of "
             f"tokenizer.path={config.tokenizer.path}; {advice}"

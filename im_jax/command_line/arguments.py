@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -87,14 +88,21 @@ def with_fields(config: ConfigType, fields: Mapping[str, str]) -> ConfigType:
     """
     known = records(type(config))
     unset = [name for name, text in fields.items() if known[name].may_be_unset and text.lower() == "none"]
-    words = ["", *(f"--config.{name}={text}" for name, text in fields.items() if name not in unset)]
+    # The flags library reads no numbers that may be words.
+    either = {
+        name: int(text) if re.fullmatch(r"-?\d+", text) else text
+        for name, text in fields.items()
+        if {int, str} <= set(known[name].types) and name not in unset
+    }
+    apart = dict.fromkeys(unset) | either
+    words = ["", *(f"--config.{name}={text}" for name, text in fields.items() if name not in apart)]
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=words)
         values(words)
     except (flags.Error, ValueError, TypeError) as error:
         raise ConfigError(_bad_value(error, fields, known)) from error
-    return with_overrides(cast(ConfigType, values["config"].value), dict.fromkeys(unset))
+    return with_overrides(cast(ConfigType, values["config"].value), apart)
 
 
 def check_effect(fields: Sequence[str], configs: Sequence[Config]) -> None:

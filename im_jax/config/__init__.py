@@ -28,7 +28,7 @@ from im_jax.config.fields import (
 from im_jax.config.log import LogConfig
 from im_jax.config.loss import POLICIES, REDUCTIONS, ClassWeights, LossConfig
 from im_jax.config.mesh import MeshConfig
-from im_jax.config.model import ModelConfig, RopeScaling
+from im_jax.config.model import GROW, ModelConfig, RopeScaling
 from im_jax.config.optimizer import OptimizerConfig
 from im_jax.config.record import Bounds, Decides, Record, When, at_least, group, records, setting
 from im_jax.config.rewrites import RewritesConfig
@@ -41,6 +41,7 @@ CHOICES: Final = {name: record.choices for name, record in records(Config).items
 
 __all__ = [
     "CHOICES",
+    "GROW",
     "POLICIES",
     "REDUCTIONS",
     "TEMPLATES",

@@ -32,9 +32,9 @@ def check_value(record: Record, value: Any) -> None:
     """
     if value is None:
         return
-    if record.choices:
+    if record.choices and isinstance(value, str):
         _check_choice(record, value)
-    if record.bounds is not None and not record.bounds.hold(value):
+    elif record.bounds is not None and not record.bounds.hold(value):
         raise ConfigError(f"{record.name}={value} must be {_wanted(record, value)}")
 
 
@@ -54,6 +54,7 @@ def _check_choice(record: Record, value: str) -> None:
             continue
         which = f"{record.name}={value!r}: {one!r}" if record.several else f"{record.name}={value!r}"
         or_path = f", nor a path to {record.or_path}" if record.or_path else ""
+        or_path += ", nor a whole number" if int in record.types else ""
         raise ConfigError(
             f"{which} is not one of {', '.join(record.choices)}{or_path}{did_you_mean(one, record.choices)}"
         )

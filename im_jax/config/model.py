@@ -9,6 +9,8 @@ from typing import Final
 from im_jax.config.record import ABOVE_ZERO, Bounds, Decides, When, at_least, group, setting
 
 _DTYPES: Final = ("float32", "bfloat16")
+GROW: Final = "grow"
+"""A `vocab_size` that becomes a number when the tokenizer and the mesh are known."""
 _FROM_SCRATCH: Final = When("model.path", ("",), "the checkpoint at model.path={value} decides it")
 
 
@@ -69,8 +71,13 @@ class ModelConfig:
         when=_FROM_SCRATCH,
         see="models.md#families",
     )
-    vocab_size: int | None = setting(
-        None, "Rows of the embedding; none: the size of the tokenizer's vocabulary.", bounds=at_least(2)
+    vocab_size: int | str | None = setting(
+        None,
+        "Rows of the embedding; none: those of the checkpoint, or the size of the tokenizer's vocabulary. "
+        "`grow`: what the tokenizer needs, if that is more, rounded up to what the mesh divides.",
+        choices=(GROW,),
+        bounds=at_least(2),
+        see="models.md#more-tokens",
     )
     num_layers: int = setting(4, "Layers.", bounds=at_least(1), when=_FROM_SCRATCH)
     embed_dim: int = setting(128, "Model dimension.", bounds=at_least(1), when=_FROM_SCRATCH)

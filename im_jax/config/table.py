@@ -38,10 +38,14 @@ def values(record: Record) -> str:
     """What a field can be, for a reader."""
     if record.choices:
         choices = ", ".join(f"`{choice}`" for choice in record.choices)
-        return f"{'some of ' if record.several else ''}{choices}{' or a path' if record.or_path else ''}"
-    kind = record.kind.removesuffix(" or none").removeprefix("a ")
-    inside = f", {record.bounds}" if record.bounds else ""
-    return f"{kind}{inside}{' or none' if record.may_be_unset else ''}"
+        words = f"{'some of ' if record.several else ''}{choices}{' or a path' if record.or_path else ''}"
+        return f"{_number(record)}, {words} or none" if int in record.types else words
+    return f"{_number(record)}{' or none' if record.may_be_unset else ''}"
+
+
+def _number(record: Record) -> str:
+    kind = record.kind.removesuffix(" or none").removesuffix(" or text").removeprefix("a ")
+    return f"{kind}, {record.bounds}" if record.bounds else kind
 
 
 def _section(group: str, inside: Sequence[Record]) -> str:

@@ -11,16 +11,17 @@ from typing import Any, Final
 
 import jax
 
-from im_jax.config import ModelConfig
+from im_jax.config import GROW, ModelConfig
 from im_jax.console import print_text
 from im_jax.errors import ConfigError
 from im_jax.models import huggingface
 from im_jax.models.decoder import Params
 from im_jax.models.families import llama2c as llama2c_models
 from im_jax.models.files import llama2c
+from im_jax.models.files.enlarged import enlarged
 from im_jax.models.files.layout import Checkpoint, ParamReader, read_params, tensor_shapes
 from im_jax.models.files.safetensors_writing import DTYPES
-from im_jax.models.files.tensors import check_tensors
+from im_jax.models.files.tensors import Tensors, check_tensors
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -40,23 +41,54 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
         return model
     with _open(model.path) as opened:
         vocab = opened.fields["vocab_size"]
-        if model.vocab_size not in (None, vocab):
+        if model.vocab_size not in (None, GROW, vocab):
             raise ConfigError(
                 f"model.vocab_size is {model.vocab_size}, but {model.path} has a vocabulary of {vocab}; "
-                "leave model.vocab_size unset"
+                "leave model.vocab_size unset, or set it to grow for a tokenizer with more tokens"
             )
         resolved = dataclasses.replace(model, **opened.fields)
         check_tensors(tensor_shapes(opened.layout, resolved), opened.tensors, model.path)
+        if model.vocab_size == GROW:
+            resolved.vocab_size = GROW
         for note in opened.notes if jax.process_index() == 0 else ():
             print_text(f"note: {note}", sys.stderr)
     return resolved
+
+
+def grow_vocabulary(model: ModelConfig, tokens: int, parts: int, before: int | None = None) -> ModelConfig:
+    """The model with a number for a `vocab_size` of `grow`; any other as it is. Says what is added.
+
+    Args:
+        model: as `resolve_model` returned it.
+        tokens: that need rows.
+        parts: devices that share the rows, whose number divides that of the rows.
+        before: rows in the run that goes on, which stay if they suffice, whatever its devices were.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if model.vocab_size != GROW:
+        return model
+    own = 0
+    if model.path:
+        with _open(model.path) as opened:
+            own = int(opened.fields["vocab_size"])
+    needed = max(own, tokens)
+    rows = before if before is not None and before >= needed else -(-needed // parts) * parts
+    if model.path and rows > own and jax.process_index() == 0:
+        print_text(
+            f"note: {model.path} has {own} rows of embeddings; {rows - own} are added, each the mean of "
+            f"these: {needed - own} for tokens, {rows - needed} to fill up",
+            sys.stderr,
+        )
+    return dataclasses.replace(model, vocab_size=rows)
 
 
 def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
     """Parameters of the checkpoint at `model.path`, in `param_dtype`, straight into their shards.
 
     Args:
-        model: as `resolve_model` returned it.
+        model: as `resolve_model` and `grow_vocabulary` returned it.
         shardings: pytree of shardings from `decoder.param_shardings`.
 
     Raises:
@@ -64,8 +96,7 @@ def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
         CheckpointError: files cannot be read, do not fit the model, or hold NaN or infinity.
     """
     with _open(model.path) as opened:
-        check_tensors(tensor_shapes(opened.layout, model), opened.tensors, model.path)
-        return read_params(opened.layout, model, shardings, opened.tensors)
+        return read_params(opened.layout, model, shardings, _tensors(opened, model))
 
 
 @contextlib.contextmanager
@@ -73,14 +104,24 @@ def open_params(model: ModelConfig) -> Iterator[ParamReader]:
     """The parameters of the checkpoint at `model.path`, to be read one by one while it is open.
 
     Args:
-        model: as `resolve_model` returned it.
+        model: as `resolve_model` and `grow_vocabulary` returned it.
 
     Raises:
         CheckpointError: files cannot be read, or do not fit the model.
     """
     with _open(model.path) as opened:
-        check_tensors(tensor_shapes(opened.layout, model), opened.tensors, model.path)
-        yield ParamReader(opened.layout, model, opened.tensors)
+        yield ParamReader(opened.layout, model, _tensors(opened, model))
+
+
+def _tensors(opened: Checkpoint, model: ModelConfig) -> Tensors:
+    """The tensors of a checkpoint, checked, with as many rows of embeddings as the model has."""
+    own = opened.fields["vocab_size"]
+    stored = dataclasses.replace(model, vocab_size=own)
+    check_tensors(tensor_shapes(opened.layout, stored), opened.tensors, model.path)
+    assert isinstance(model.vocab_size, int) and model.vocab_size >= own
+    tables = {opened.layout[path].name for path in ("embedding", "head")} & opened.tensors.keys()
+    more = {name: enlarged(opened.tensors[name], model.vocab_size) for name in tables}
+    return {**opened.tensors, **more}
 
 
 def stored_dtype(path: str) -> str:

@@ -46,7 +46,7 @@ class Decoder(nnx.Module):
     """Embedding, blocks and final norm. Its nnx graph is hashable and holds all that is not an array."""
 
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
-        if config.vocab_size is None:
+        if not isinstance(config.vocab_size, int):
             raise ConfigError("model.vocab_size is not resolved; set it, or take the tokenizer's size")
         shape = (config.vocab_size, config.embedding_width or config.embed_dim)
         self.embedding = matrix(shape, ("vocab", "embed"), config, rngs)

@@ -68,7 +68,11 @@ class ShardingRules:
     def parts(self, logical_axis: str) -> int:
         """Into how many parts the mesh that `jax.set_mesh` set cuts an axis; 1 where none is set."""
         mesh = jax.sharding.get_abstract_mesh()
-        return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in self.mesh_axes(logical_axis))
+        return 1 if mesh.empty else self.parts_of(logical_axis, mesh)
+
+    def parts_of(self, logical_axis: str, mesh: Mesh | AbstractMesh) -> int:
+        """Into how many parts a mesh cuts an axis."""
+        return math.prod(mesh.shape[axis] for axis in self.mesh_axes(logical_axis))
 
     def spec(self, logical_axes: LogicalAxes) -> PartitionSpec:
         """PartitionSpec of an array with these axes.
@@ -121,8 +125,7 @@ def check_divisible(shapes: Any, logical_axes: Any, mesh: Mesh | AbstractMesh, r
 
     def check(path: tuple[Any, ...], array: jax.ShapeDtypeStruct, axes: LogicalAxes) -> None:
         for dimension, (logical, size) in enumerate(zip(axes, array.shape, strict=True)):
-            mesh_axes = rules.mesh_axes(logical)
-            parts = math.prod(mesh.shape[axis] for axis in mesh_axes)
+            mesh_axes, parts = rules.mesh_axes(logical), rules.parts_of(logical, mesh)
             if size % parts:
                 field = _CONFIG_FIELDS.get(logical, logical)
                 split = " x ".join(f"mesh.{axis}={mesh.shape[axis]}" for axis in mesh_axes)

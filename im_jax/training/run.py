@@ -35,7 +35,7 @@ from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
-from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.checkpoints import grow_vocabulary, load_pretrained, resolve_model
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies import registry
@@ -141,8 +141,12 @@ class Run:
         return Model(params, self.config.model, self.tokenizer, self.data.template, self.mesh, self.rules)
 
 
-def resolve(config: Config) -> Resolved:
+def resolve(config: Config, rows_before: int | None = None) -> Resolved:
     """Fill in, in a copy, what the checkpoint, the tokenizer and the preset decide.
+
+    Args:
+        config: a checked configuration.
+        rows_before: of the embedding, in the run that goes on; `model.vocab_size=grow` keeps them.
 
     Raises:
         UserError: whatever cannot work, as far as it is known before any data is read.
@@ -156,6 +160,8 @@ def resolve(config: Config) -> Resolved:
     validation.choose_rope(config)
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
+    parts = rules.parts_of("vocab", mesh)
+    config.model = grow_vocabulary(config.model, tokenizer.vocab_size, parts, rows_before)
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     config.optimizer = resolve_constants(config.optimizer)
     decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import pathlib
+from typing import Any
 
 import jax
 
@@ -49,9 +50,11 @@ def train(
     workdir, console = pathlib.Path(workdir), console or Console()
     validation.check(config)
     check_workdir(workdir)
-    resolved = resolve(_with_date(config, workdir))
+    saved = _saved_config(workdir)
+    resolved = resolve(_with_date(config, workdir), rows_before=saved.get("model.vocab_size"))
     with alone(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
-        _check_same_run(workdir, resolved.config)
+        if saved:  # at once: reading the data may take long
+            check_same_run(saved, resolved.config, workdir, Console(quiet=True))
         return train_run(_prepared(resolved, console), workdir, console, interruption)
 
 
@@ -110,11 +113,12 @@ def _with_date(config: Config, workdir: pathlib.Path) -> Config:
     return with_overrides(config, {"data.date": date})
 
 
-def _check_same_run(workdir: pathlib.Path, config: Config) -> None:
-    """Stop at once if the workdir has a checkpoint of another run: reading the data may take long."""
+def _saved_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """The flattened configuration of the run in a workdir, as its newest checkpoint has it; empty without."""
     directory = workdir / "checkpoints"
     if directory.is_dir() and any(path.name.isdecimal() for path in directory.iterdir()):
-        check_same_run(SavedModel(directory).config(), config, workdir, Console(quiet=True))
+        return SavedModel(directory).config()
+    return {}
 
 
 def _prepared(resolved: Resolved, console: Console) -> Run:

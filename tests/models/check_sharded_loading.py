@@ -1,5 +1,6 @@
 """Run by test_huggingface on eight devices: parameters arrive sharded, and no more of the file is read."""
 
+import dataclasses
 import sys
 
 import jax
@@ -8,7 +9,7 @@ from jax.sharding import AxisType, SingleDeviceSharding
 
 from im_jax.config import ModelConfig
 from im_jax.models import decoder, huggingface
-from im_jax.models.checkpoints import load_pretrained, resolve_model
+from im_jax.models.checkpoints import grow_vocabulary, load_pretrained, resolve_model
 from im_jax.models.files.layout import read_params
 from im_jax.models.files.tensors import Index, Tensor
 from im_jax.models.sharding import ShardingRules
@@ -16,6 +17,7 @@ from im_jax.models.sharding import ShardingRules
 
 def main() -> None:
     config = resolve_model(ModelConfig(path=sys.argv[1]))
+    assert isinstance(config.vocab_size, int)
     device = SingleDeviceSharding(jax.devices()[0])
     whole = load_pretrained(config, jax.tree.map(lambda _: device, decoder.abstract_params(config)))
 
@@ -27,6 +29,13 @@ def main() -> None:
         params = load_pretrained(config, shardings)
         jax.tree.map(np.testing.assert_array_equal, params, whole)
         assert jax.tree.all(jax.tree.map(lambda x, sharding: x.sharding == sharding, params, shardings))
+
+    # New rows are the same wherever they lie.
+    grown = grow_vocabulary(dataclasses.replace(config, vocab_size="grow"), config.vocab_size + 9, 2)
+    alone = load_pretrained(grown, jax.tree.map(lambda _: device, decoder.abstract_params(grown)))
+    shared = load_pretrained(grown, decoder.param_shardings(grown, mesh))
+    jax.tree.map(np.testing.assert_array_equal, shared, alone)
+    assert shared["embedding"].shape[0] == config.vocab_size + 9 + (config.vocab_size + 9) % 2
 
     # Copies share one reading: eight devices read the file once, not eight times.
     amounts: list[int] = []

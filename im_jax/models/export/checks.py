@@ -13,7 +13,7 @@ def check_readable(model: Model, ids: SpecialIds) -> list[str]:
         ConfigError: they would fail.
     """
     rows, tokens = model.config.vocab_size, model.tokenizer.vocab_size
-    assert rows is not None
+    assert isinstance(rows, int)
     if tokens > rows or (ids.pad or 0) >= rows:
         raise ConfigError(
             f"the model has an embedding of {rows} rows, and its tokenizer {tokens} tokens: readers would "
