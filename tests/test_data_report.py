@@ -16,7 +16,7 @@ from im_jax.config import Config
 from im_jax.data.recipes.registry import find, names
 from im_jax.data.store import plans, sets
 from tests.conftest import REPOSITORY
-from tests.data.store.test_cache import assert_same, prepared
+from tests.data.store.kept import assert_same, prepared
 from tests.data.synthetic import chats
 
 LLAMA = "--config=configs/tiny_llama.py"

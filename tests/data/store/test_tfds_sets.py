@@ -14,10 +14,9 @@ from im_jax.data import tfds_source
 from im_jax.data.builders import dataset
 from im_jax.data.store import sets
 from im_jax.errors import DataError
-from tests.data.store.test_cache import assert_same, config, encoded, kept, prepared
+from tests.data.store.kept import assert_same, config, kept, prepared
 from tests.data.synthetic import chats
 
-__all__ = ["encoded"]
 COUNT = 300
 
 
