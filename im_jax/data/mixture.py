@@ -108,7 +108,7 @@ def parse_amount(text: str, where: str) -> Amount:
     raise ConfigError(f"{where}: {text!r} is no amount: all, a number such as 2000, or x0.5; {hint}")
 
 
-def occurrences(count: int, amount: Amount, seed: int, name: str) -> jt.Int64[np.ndarray, " E"]:
+def occurrences(count: int, amount: Amount, seed: int, name: str) -> jt.UInt16[np.ndarray, " E"]:
     """How often each of E examples of a source is trained on.
 
     Args:
@@ -129,7 +129,7 @@ def occurrences(count: int, amount: Amount, seed: int, name: str) -> jt.Int64[np
     more = round(rest * count)
     if amount.examples is not None:
         whole, more = 0, amount.examples
-    times = np.full(count, int(whole), np.int64)
+    times = np.full(count, int(whole), np.uint16)
     if more:
         times[np.random.default_rng([seed, *name.encode()]).permutation(count)[:more]] += 1
     return times

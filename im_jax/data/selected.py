@@ -100,4 +100,4 @@ class SelectedDataset:
 
     def fingerprint(self) -> str:
         """See `Dataset.fingerprint`: that of the same examples in one data set."""
-        return hashlib.sha256(self.column("digest").astype("<u8").tobytes()).hexdigest()
+        return hashlib.sha256(self.column("digest").astype("<u8", copy=False).data).hexdigest()
