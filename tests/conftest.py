@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import jaxtyping
 import pytest
@@ -39,3 +40,14 @@ def shared_data() -> pathlib.Path:
     if not path.is_dir():
         pytest.skip("real data is not here: expected a directory ../shared/data beside the repository")
     return path
+
+
+@pytest.fixture
+def compiled_quickly() -> Iterator[None]:
+    """Without the passes of LLVM that take most of the time, for tests that run a program once and ask for numbers."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

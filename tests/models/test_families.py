@@ -13,13 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
 from im_jax.config import ModelConfig
-from im_jax.models import decoder, huggingface, last_block
+from im_jax.models import block, decoder, huggingface, last_block
+from im_jax.models.cache import Cache
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compiled_quickly")]
 
 LENGTH = 40
 WINDOW = 7
@@ -129,6 +131,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 CLASSES = {"Gemma3Text": "Gemma3"}
 PARITY = 1e-4
+
+
+@pytest.fixture(autouse=True)
+def layers_in_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiles a layer once, not once for each of them, which is the same by `tests/models/test_gpt2.py`."""
+    monkeypatch.setattr(block, "_MOST_UNROLLED", 0)
 
 
 def peer(name: str, vocab_size: int = 96) -> Any:
@@ -263,14 +271,17 @@ def test_decoding_with_a_cache_is_decoding_without(name: str, tmp_path: Path) ->
     tokens = jnp.asarray(np.random.default_rng(2).integers(0, 96, (2, 24)))
     ones, places = jnp.ones_like(tokens), jnp.broadcast_to(jnp.arange(24), (2, 24))
     whole = decoder.hidden_states(params, config, tokens, ones, places)
-    from flax import nnx
+    graph = decoder.decoder_graph(config)
 
-    model = nnx.merge(decoder.decoder_graph(config), params)
-    starts = jnp.zeros(2, jnp.int32)
-    first, cache = model.decode(tokens[:, :13], jnp.int32(0), starts, model.new_cache(2, 24))
+    @jax.jit
+    def decode(params: decoder.Params, tokens: jax.Array, slot: jax.Array, cache: Cache) -> Any:
+        return nnx.merge(graph, params).decode(tokens, slot, jnp.zeros(2, jnp.int32), cache)
+
+    cache = nnx.merge(graph, params).new_cache(2, 24)
+    first, cache = decode(params, tokens[:, :13], jnp.int32(0), cache)
     found = [first]
     for slot in range(13, 24):
-        hidden, cache = model.decode(tokens[:, slot : slot + 1], jnp.int32(slot), starts, cache)
+        hidden, cache = decode(params, tokens[:, slot : slot + 1], jnp.int32(slot), cache)
         found.append(hidden)
     np.testing.assert_allclose(jnp.concatenate(found, axis=1), whole, rtol=0, atol=2e-5)
 

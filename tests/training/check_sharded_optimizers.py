@@ -1,5 +1,6 @@
 """Run with eight devices: every optimiser, sharded, computes what it does whole, and has the bytes it says."""
 
+import functools
 from typing import Any
 
 import jax
@@ -21,6 +22,11 @@ MODEL = tiny_config(num_layers=2, embed_dim=128, num_heads=4, num_kv_heads=4, he
 """Wide enough for Adafactor to factor attention, as matrices whose outputs are two axes."""
 
 
+@functools.cache
+def random_gradient(number: int) -> decoder.Params:
+    return jax.jit(functools.partial(decoder.init_params, MODEL))(jax.random.key(number))
+
+
 def run_steps(name: str, mesh: jax.sharding.Mesh) -> Any:
     """Parameters after some random gradients, on the host."""
     optimizer = make_optimizer(OptimizerConfig(name=name, clip_norm=1.0), optax.constant_schedule(RATE))
@@ -36,8 +42,7 @@ def run_steps(name: str, mesh: jax.sharding.Mesh) -> Any:
 
     compiled = jax.jit(step, out_shardings=shardings)
     for number in range(STEPS):
-        gradient = decoder.init_params(MODEL, jax.random.key(number))
-        state = compiled(state, jax.device_put(gradient, shardings.params))
+        state = compiled(state, jax.device_put(random_gradient(number), shardings.params))
     print(f"{name} on {mesh.size}: {held} bytes")
     return jax.device_get(state.params)
 

@@ -1,6 +1,7 @@
 """The divergence from the model that a run starts from: its gradient, its cuts, and whole runs."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.training.partition import Frozen
 from im_jax.training.start import train
 from im_jax.training.state import new_state
-from im_jax.training.step import make_train_step
+from im_jax.training.step import TrainStep, make_train_step
 from tests.training.test_train import QUIET
 from tests.training.tiny import (
     KEEP_GRADIENT,
@@ -32,24 +33,36 @@ from tests.training.tiny import (
     told_of,
 )
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 POLICY = make_policy(LossConfig(policy="im"))
 PACKED = rows_of(random_examples(8, 8), [[0, 1], [2, 3], [4, 5], [6, 7]])
 PADDED = rows_of(random_examples(8, 8), [[i] for i in range(8)])
 
 
+@functools.cache
 def other_params() -> decoder.Params:
-    return decoder.init_params(MODEL, jax.random.key(5))
+    return jax.jit(functools.partial(decoder.init_params, MODEL))(jax.random.key(5))
+
+
+@functools.cache
+def compiled_step(direction: str, accumulate: int) -> TrainStep:
+    """For every coefficient, which is told."""
+    loss = LossConfig(policy="im", kl=KLConfig(weight=1.0, direction=direction))
+    return jax.jit(make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules()))
 
 
 def step_of(
-    base: decoder.Params | None, batch: Any, coefficient: float = 0.5, accumulate: int = 1, **kl: Any
+    base: decoder.Params | None,
+    batch: Any,
+    coefficient: float = 0.5,
+    accumulate: int = 1,
+    direction: str = "reverse",
 ) -> Any:
     """Metrics and gradient of a step."""
-    loss = LossConfig(policy="im", kl=KLConfig(weight=coefficient, **kl))
-    step = make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules())
     told = told_of(POLICY)._replace(coefficients={"kl": jnp.float32(coefficient)})
-    state = new_state(fresh_params(), KEEP_GRADIENT)
-    after, metrics = jax.jit(step)(state, Frozen({}, base), batch, told)
+    step, state = compiled_step(direction, accumulate), new_state(fresh_params(), KEEP_GRADIENT)
+    after, metrics = step(state, Frozen({}, base), batch, told)
     return jax.device_get((metrics, after.opt_state))
 
 
@@ -81,7 +94,7 @@ def test_it_is_the_mean_over_tokens_with_loss_and_its_gradient_that_of_the_defin
         return jnp.sum(weights * jnp.sum(jnp.exp(p) * (p - q), axis=-1)) / weights.sum()
 
     base = other_params()
-    expected, slope = jax.value_and_grad(mean_kl)(fresh_params(), base)
+    expected, slope = jax.jit(jax.value_and_grad(mean_kl))(fresh_params(), base)
     metrics, with_it = step_of(base, PACKED, coefficient=0.5, direction=direction)
     _, without = step_of(None, PACKED)
     assert float(metrics.kl) == pytest.approx(float(expected), rel=1e-5)
