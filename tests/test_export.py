@@ -97,14 +97,14 @@ def same_in_transformers(folder: Path, model: Model) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     given = [{"role": m.role, "content": m.content} for m in TURNS]
     assert model.template is not None
-    for turns in (given, given[1:2]):
-        prompt = model.prompt([Message(**turn) for turn in turns])
+    asked = given, given[1:2]
+    prompts = [model.prompt([Message(**turn) for turn in turns]) for turns in asked]
+    answers = model.answer(prompts, max_new_tokens=NEW_TOKENS)
+    for turns, prompt, answer in zip(asked, prompts, answers, strict=True):
         ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
         assert ids == prompt.tolist()
         made = theirs.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False)
-        text = tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True)
-        (answer,) = model.answer([prompt], max_new_tokens=NEW_TOKENS)
-        assert text == answer.text
+        assert tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True) == answer.text
     whole = Conversation("", TURNS[:3], "")
     bos = model.tokenizer.bos_text or "" if model.template.adds_bos and model.tokenizer.adds_bos else ""
     text = tokenizer.apply_chat_template(given[:3], tokenize=False)
