@@ -12,13 +12,14 @@ from collections.abc import Iterator
 import jax
 
 from im_jax import validation
-from im_jax.config import Config, flatten, records
+from im_jax.config import GROW, Config, flatten, records
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.data.tokenizers.added import read_object
 from im_jax.errors import ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
+from im_jax.models.adapters.naming import resolve_targets
 from im_jax.models.checkpoints import (
     grow_vocabulary,
     load_pretrained,
@@ -32,9 +33,15 @@ from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.training.checkpoint import SavedModel
+from im_jax.training.first_weights import first_weights
+from im_jax.training.partition import merge, split
 from im_jax.training.state import with_shardings
+from im_jax.training.trainable import trained_parts
 
-_MUST_FIT = ("model.vocab_size", "tokenizer.path", "data.template")
+_MUST_FIT = (
+    *("model.vocab_size", "tokenizer.path", "data.template", "train.trainable"),
+    *(name for name in records(Config) if name.startswith("model.lora.")),
+)
 """Fields that a model must be asked with as it was trained, beside those of its architecture."""
 
 
@@ -53,10 +60,13 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     _checkpoints(workdir)
     config = config_of_run(workdir) if config is None else copy.deepcopy(config)
     model, saved = _of_run(workdir, config, chat=chat)
+    is_trained = trained_parts(model.config, config.train.trainable)
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
+    abstract = with_shardings(decoder.abstract_params(model.config), shardings)
     with jax.set_mesh(model.mesh):
-        params = saved.params(with_shardings(decoder.abstract_params(model.config), shardings))
-    return model.with_params(params)
+        trained = saved.params(split(abstract, is_trained)[0])
+        rest = first_weights(model.config, split(shardings, is_trained)[1], seed=config.seed)
+    return model.with_params(merge(trained, rest))
 
 
 def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
@@ -82,12 +92,16 @@ def run_to_export(workdir: str | pathlib.Path, config: Config) -> Exported:
     """The model of a run's newest checkpoint, whose parameters are read one by one. Raises as `open_run`."""
     config = copy.deepcopy(config)
     model, saved = _of_run(workdir, config, chat=True)
-    shardings = by_path(decoder.param_shardings(model.config, model.mesh, model.rules))
-    arrays = by_path(decoder.abstract_params(model.config))
+    is_trained = trained_parts(model.config, config.train.trainable)
+    shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
+    arrays = by_path(with_shardings(decoder.abstract_params(model.config), shardings))
 
     def parameter(path: str) -> jax.Array:
         with jax.set_mesh(model.mesh):
-            return saved.param(path, with_shardings(arrays[path], shardings[path]))
+            if is_trained(path):
+                return saved.param(path, arrays[path])
+            wanted, _ = split(shardings, path.__eq__)
+            return by_path(first_weights(model.config, wanted, seed=config.seed))[path]
 
     return Exported(model, parameter, model.config.param_dtype, config.tokenizer.path)
 
@@ -116,7 +130,12 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
 def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:
     """A run's model without its parameters, and its newest checkpoint, which fits."""
     directory = _checkpoints(workdir)
-    model = _without_params(config, chat=chat)
+    rows = config.model.vocab_size
+    if config.model.path and isinstance(rows, int):  # which may be more than the model had that it adapts
+        config.model.vocab_size = GROW
+        model = _without_params(config, chat=chat, rows=rows)
+    else:
+        model = _without_params(config, chat=chat)
     saved = SavedModel(directory)
     _check_fits(saved.config(), config, workdir)
     return model, saved
@@ -129,14 +148,18 @@ def _checkpoints(workdir: str | pathlib.Path) -> pathlib.Path:
     return directory
 
 
-def _without_params(config: Config, *, chat: bool) -> Model:
-    """All of a model but its parameters; fills in what the checkpoint and the tokenizer decide."""
-    config.model = resolve_model(config.model)
+def _without_params(config: Config, *, chat: bool, rows: int | None = None) -> Model:
+    """All of a model but its parameters; fills in what the checkpoint and the tokenizer decide.
+
+    Where the vocabulary is to grow, it grows to `rows` if these suffice.
+    """
+    config.model = resolve_targets(resolve_model(config.model))
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
     template = make_template(config.data.template, tokenizer, config.data.date) if chat else None
     mesh, rules = make_mesh(config.mesh), ShardingRules()
-    config.model = grow_vocabulary(config.model, tokenizer.vocab_size, rules.parts_of("vocab", mesh))
+    parts = rules.parts_of("vocab", mesh)
+    config.model = grow_vocabulary(config.model, tokenizer.vocab_size, parts, rows)
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     validation.choose_rope(config)
     return Model({}, config.model, tokenizer, template, mesh, rules)

@@ -32,7 +32,8 @@ def config_of_run(workdir: str | pathlib.Path) -> Config:
     known = flatten(Config())
     config = with_overrides(Config(), {k: v for k, v in _flat(saved).items() if k in known})
     config.mesh, config.log = MeshConfig(), LogConfig()
-    config.model.path = ""  # the architecture is filled in, and the weights are the run's own
+    if not config.model.lora.rank and not config.train.trainable:
+        config.model.path = ""  # the architecture is filled in, and the weights are the run's own
     config.loss.kl.weight = 0.0  # whose base was at that path
     return config
 

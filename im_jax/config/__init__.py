@@ -26,6 +26,7 @@ from im_jax.config.fields import (
     without_effect,
 )
 from im_jax.config.log import LogConfig
+from im_jax.config.lora import LoraConfig
 from im_jax.config.loss import POLICIES, REDUCTIONS, ClassWeights, LossConfig
 from im_jax.config.mesh import MeshConfig
 from im_jax.config.model import GROW, ModelConfig, RopeScaling
@@ -54,6 +55,7 @@ __all__ = [
     "EvalConfig",
     "FieldNames",
     "LogConfig",
+    "LoraConfig",
     "LossConfig",
     "MeshConfig",
     "ModelConfig",

@@ -6,6 +6,7 @@ With `path`, the architecture is read from the checkpoint instead.
 from dataclasses import dataclass
 from typing import Final
 
+from im_jax.config.lora import LoraConfig
 from im_jax.config.record import ABOVE_ZERO, Bounds, Decides, When, at_least, group, setting
 
 _DTYPES: Final = ("float32", "bfloat16")
@@ -221,3 +222,4 @@ class ModelConfig:
         decides=Decides.SPEED,
         see="models.md#attention",
     )
+    lora: LoraConfig = group(LoraConfig)

@@ -64,6 +64,12 @@ class OptimizerConfig:
     clip_norm: float | None = setting(
         None, "Global gradient norm to clip at; 0 never clips; none: the preset's.", bounds=NOT_NEGATIVE
     )
+    lora_b_ratio: float = setting(
+        1.0,
+        "Times the learning rate, that of B in adapters (LoRA+).",
+        bounds=ABOVE_ZERO,
+        see="adapters.md#learning-rate",
+    )
     weight_decay: float = setting(0.0, "Decoupled weight decay.", bounds=NOT_NEGATIVE)
     decay_mask: str = setting(
         "matrices",

@@ -26,3 +26,8 @@ class TrainConfig:
         choices=("float32", "bfloat16"),
         see="training.md#memory-and-traffic-of-tpus",
     )
+    trainable: str = setting(
+        "",
+        "Patterns of parameters that are trained, as `layers.*norm*,head`; empty: all, or only the adapters.",
+        see="adapters.md#training-some-of-the-parameters",
+    )

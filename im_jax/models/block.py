@@ -10,6 +10,7 @@ from flax import nnx
 from im_jax.config import CHOICES, ModelConfig
 from im_jax.devices import platform
 from im_jax.errors import ConfigError
+from im_jax.models.adapters.dropout import RowKeys
 from im_jax.models.attention.layer import Attention, Context
 from im_jax.models.cache import MaybeCache
 from im_jax.models.kinds import Kind
@@ -57,7 +58,8 @@ class Block(nnx.Module):
             # Whole here alone: it is kept in parts.
             x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
         mixed, cache = self.attention(self.attention_input(x), context, kind, cache)
-        return constrain(self._fed_forward(x, mixed), self._kept_axes(x), self.rules), cache
+        fed = self._fed_forward(x, mixed, context.drop)
+        return constrain(fed, self._kept_axes(x), self.rules), cache
 
     def attention_input(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
         """What queries, keys and values are made of."""
@@ -70,13 +72,13 @@ class Block(nnx.Module):
         x = self._fed_forward(x, self.attention.project("output", mixed))
         return constrain(x, HIDDEN_AXES, self.rules)
 
-    def _fed_forward(self, x: jax.Array, mixed: jax.Array) -> jax.Array:
+    def _fed_forward(self, x: jax.Array, mixed: jax.Array, drop: RowKeys | None = None) -> jax.Array:
         if self.after_sum:
             x = self.attention_norm_after(constrain(x + mixed, HIDDEN_AXES, self.rules))
-            return self.mlp_norm_after(x + self.mlp(x))
+            return self.mlp_norm_after(x + self.mlp(x, drop))
         mixed = self._normed("attention_norm_after", mixed)
         summed = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        inner = self.mlp(self._normed("mlp_norm", x if self.parallel else summed))
+        inner = self.mlp(self._normed("mlp_norm", x if self.parallel else summed), drop)
         return summed + self._normed("mlp_norm_after", inner)
 
     def _normed(self, name: str, x: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from im_jax.config import GROW, ModelConfig
 from im_jax.console import print_text
 from im_jax.errors import ConfigError
 from im_jax.models import huggingface
+from im_jax.models.adapters.lora import base_of
 from im_jax.models.decoder import Params
 from im_jax.models.families import llama2c as llama2c_models
 from im_jax.models.files import llama2c
@@ -47,7 +48,7 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
                 "leave model.vocab_size unset, or set it to grow for a tokenizer with more tokens"
             )
         resolved = dataclasses.replace(model, **opened.fields)
-        check_tensors(tensor_shapes(opened.layout, resolved), opened.tensors, model.path)
+        check_tensors(tensor_shapes(opened.layout, base_of(resolved)), opened.tensors, model.path)
         if model.vocab_size == GROW:
             resolved.vocab_size = GROW
         for note in opened.notes if jax.process_index() == 0 else ():
@@ -88,14 +89,15 @@ def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
     """Parameters of the checkpoint at `model.path`, in `param_dtype`, straight into their shards.
 
     Args:
-        model: as `resolve_model` and `grow_vocabulary` returned it.
-        shardings: pytree of shardings from `decoder.param_shardings`.
+        model: as `resolve_model` and `grow_vocabulary` returned it; its adapter, if it has one, is not read.
+        shardings: those of `decoder.param_shardings`, or a part of that tree: what is wanted.
 
     Raises:
         ConfigError: `path` is no checkpoint.
         CheckpointError: files cannot be read, do not fit the model, or hold NaN or infinity.
     """
     with _open(model.path) as opened:
+        model = base_of(model)
         return read_params(opened.layout, model, shardings, _tensors(opened, model))
 
 
@@ -110,6 +112,7 @@ def open_params(model: ModelConfig) -> Iterator[ParamReader]:
         CheckpointError: files cannot be read, or do not fit the model.
     """
     with _open(model.path) as opened:
+        model = base_of(model)
         yield ParamReader(opened.layout, model, _tensors(opened, model))
 
 

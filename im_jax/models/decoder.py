@@ -11,6 +11,7 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
 import dataclasses
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, Final
 
 import jax
@@ -22,6 +23,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
+from im_jax.models.adapters.dropout import RowKeys, keys_of_layers
 from im_jax.models.attention.layer import Context
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
@@ -38,6 +40,8 @@ Params = dict[str, Any]
 `position_embedding` [max_positions + offset, D] if positions are learned, and `width_maps` if E is not D."""
 
 DEFAULT_RULES: Final = ShardingRules()
+_ADAPTER: Final = 0x4C6F5241
+"""Sets the draws of adapters apart."""
 
 _graphs: Final[dict[tuple[Any, ShardingRules], nnx.GraphDef["Decoder"]]] = {}
 
@@ -83,23 +87,27 @@ class Decoder(nnx.Module):
         positions: jt.Int[jax.Array, "B L"],
         needed: jt.Bool[jax.Array, "B L"] | None = None,
         noise: Noise | None = None,
+        drop: RowKeys | None = None,
     ) -> jt.Float[jax.Array, "B L E"]:
         """Hidden states as the head reads them, of all tokens or of those needed; see `hidden_states`."""
         context = Context(self._rotations(positions), segments)
         graph, stacked = nnx.split(self.layers)
         x = self._embed(tokens, positions, noise)
 
-        def layer(x: jax.Array, inputs: tuple[Any, Kind | None]) -> tuple[jax.Array, None]:
-            params, kind = inputs
-            return nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), None)[0], None
+        def layer(x: jax.Array, inputs: tuple[Any, Kind | None, RowKeys | None]) -> tuple[jax.Array, None]:
+            params, kind, drop = inputs
+            here = context._replace(drop=drop)
+            return nnx.merge(graph, params)(x, here, kind or self.kinds.of(0), None)[0], None
 
         def layers(stacked: Any, num_layers: int) -> jax.Array:
-            inputs = stacked, self._scanned_kinds(num_layers)
+            drops = None if drop is None else keys_of_layers(drop, num_layers)
+            inputs = stacked, self._scanned_kinds(num_layers), drops
             repeated = rematerialised(layer, self.remat)
             return jax.lax.scan(repeated, x, inputs, num_layers, unroll=unroll(num_layers))[0]
 
         if (
             needed is None
+            or drop is not None  # drawn for tokens in their places
             or not large_enough(stacked, self.num_layers)
             or not self.layers.attention.in_blocks(segments, self.compute_dtype)
         ):
@@ -204,8 +212,10 @@ def init_params(config: ModelConfig, key: jax.Array) -> Params:
 
     Matrices are normal with standard deviation 0.02, those that write to the residual stream smaller by
     sqrt(2 * num_layers), scales of norms 1, biases 0. Values depend on the key alone, whatever the sharding.
+    Those of adapters are drawn apart, so that the others do not depend on whether there are any.
     """
-    return nnx.to_pure_dict(nnx.state(Decoder(config, DEFAULT_RULES, rngs=nnx.Rngs(key))))
+    rngs = nnx.Rngs(key, adapter=jax.random.fold_in(key, _ADAPTER))
+    return nnx.to_pure_dict(nnx.state(Decoder(config, DEFAULT_RULES, rngs=rngs)))
 
 
 def abstract_params(config: ModelConfig) -> Params:
@@ -240,6 +250,7 @@ def hidden_states(
     rules: ShardingRules = DEFAULT_RULES,
     needed: jt.Bool[jax.Array, "B L"] | None = None,
     noise: Noise | None = None,
+    drop: RowKeys | None = None,
 ) -> jt.Float[jax.Array, "B L E"]:
     """Hidden states after the final norm, as the head reads them, in the compute type.
 
@@ -257,8 +268,10 @@ def hidden_states(
             last block, if not small, then does no more than these need, and other states mean nothing but are
             finite.
         noise: added to the embeddings of the tokens, as the family scales them, before anything else.
+        drop: by which adapters drop their inputs (None: they do not). Then nothing is saved by `needed`.
     """
-    return nnx.merge(decoder_graph(config, rules), params)(tokens, segments, positions, needed, noise)
+    decoder = nnx.merge(decoder_graph(config, rules), params)
+    return decoder(tokens, segments, positions, needed, noise, drop)
 
 
 def head_matrix(params: Params, config: ModelConfig) -> jt.Float[jax.Array, "E V"]:
@@ -284,19 +297,28 @@ def num_params(config: ModelConfig) -> int:
     return sum(math.prod(array.shape) for array in jax.tree.leaves(abstract_params(config)))
 
 
-def flops_per_token(config: ModelConfig, length: int) -> int:
+def flops_per_token(
+    config: ModelConfig, length: int, is_trained: Callable[[str], bool] = lambda path: True
+) -> int:
     """Floating-point operations per token of one training step, matrix products only.
 
     PaLM's count (arXiv:2204.02311, appendix B): 6 for each weight that a token is multiplied with (2
     forward, 4 backward; the head counts, tied or not, the embedding lookup does not), and 12 * layers *
-    heads * head_dim * length for attention over all `length` keys, masked or not. Recomputation by
-    `remat` is not counted.
+    heads * head_dim * length for attention over all `length` keys, masked or not. A weight that is not
+    trained has no gradient, and costs 4. Recomputation by `remat` is not counted.
+
+    Args:
+        config: the decoder.
+        length: of a row.
+        is_trained: asked with the path of each parameter, such as `layers.attention.query`.
     """
-    shapes = abstract_params(config)
-    layers = traverse_util.flatten_dict(shapes["layers"])
-    axes = traverse_util.flatten_dict(logical_axes(config)["layers"])
-    # Every matrix reads or writes the model dimension; norms and biases name theirs otherwise.
-    matrices = [array for path, array in layers.items() if "embed" in axes[path]]
-    # The embedding stands in for the head: of the same size, and there whether or not they are tied.
-    weights = sum(math.prod(array.shape) for array in (*matrices, shapes["embedding"]))
-    return 6 * weights + 12 * config.num_layers * config.num_heads * head_dim(config) * length
+    counts = {
+        ".".join(map(str, path)): math.prod(param.shape)
+        for path, param in nnx.to_flat_state(nnx.state(_abstract(config)))
+        if path[0] == "layers" and "num_inputs" in param.get_metadata()
+    }
+    # The embedding is of the head's size, and there whether or not they are tied.
+    head = "embedding" if config.tie_embeddings else "head"
+    counts[head] = math.prod(abstract_params(config)["embedding"].shape)
+    weights = sum((6 if is_trained(path) else 4) * count for path, count in counts.items())
+    return weights + 12 * config.num_layers * config.num_heads * head_dim(config) * length

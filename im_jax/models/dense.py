@@ -1,12 +1,14 @@
-"""Products with weights that are differentiated."""
+"""Products with weights; the backward pass makes gradients of those alone that are trained."""
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.models import perturbed
 from im_jax.models.weight_layout import WeightLayout, gathered, summed_gradient
 from im_jax.products import product, product_of_columns, product_with_rows
 
@@ -20,19 +22,20 @@ def dense(x: jt.Float[jax.Array, "*batch D"], weight: jt.Float[jax.Array, "D F"]
     return product(x, weight.astype(x.dtype)).astype(x.dtype)
 
 
-def _forward(x: jax.Array, weight: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return dense(x, weight), (x, weight)
+def _forward(x: Any, weight: Any) -> tuple[jax.Array, tuple[jax.Array, Any, Any]]:
+    return dense(x.value, weight.value), (x.value, *perturbed.cut(weight))
 
 
-def _backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, weight = saved
+def _backward(saved: tuple[jax.Array, Any, Any], dy: Any) -> tuple[jax.Array, jax.Array | None]:
+    x, trained, fixed = saved
+    weight, dy = perturbed.joined(trained, fixed), perturbed.arrays(dy)
     flat_x, flat_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    d_weight = product_of_columns(flat_x, flat_dy)
+    d_weight = None if trained is None else product_of_columns(flat_x, flat_dy).astype(weight.dtype)
     d_x = product_with_rows(flat_dy, weight.astype(dy.dtype))
-    return d_x.astype(x.dtype).reshape(x.shape), d_weight.astype(weight.dtype)
+    return d_x.astype(x.dtype).reshape(x.shape), d_weight
 
 
-dense.defvjp(_forward, _backward)
+dense.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -59,20 +62,20 @@ def dense_on_mesh(
 
 
 def _forward_on_mesh(
-    x: jax.Array, weights: tuple[jax.Array, ...], layouts: tuple[WeightLayout, ...]
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, tuple[jax.Array, ...]]]:
-    return dense_on_mesh(x, weights, layouts), (x, weights)
+    x: Any, weights: tuple[Any, ...], layouts: tuple[WeightLayout, ...]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, Any, Any]]:
+    products = dense_on_mesh(x.value, perturbed.values(weights), layouts)
+    return products, (x.value, *perturbed.cut(weights))
 
 
 def _backward_on_mesh(
-    layouts: tuple[WeightLayout, ...],
-    saved: tuple[jax.Array, tuple[jax.Array, ...]],
-    gradients: tuple[jax.Array, ...],
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    x, weights = saved
+    layouts: tuple[WeightLayout, ...], saved: tuple[jax.Array, Any, Any], gradients: Any
+) -> tuple[jax.Array, tuple[jax.Array | None, ...]]:
+    x, trained, fixed = saved
+    weights, gradients = perturbed.joined(trained, fixed), perturbed.arrays(gradients)
     d_weights, d_rows = [], []
-    for weight, dy, layout in zip(weights, gradients, layouts, strict=True):
-        d_weight = summed_gradient(x, dy, weight.dtype, layout)
+    for weight, own, dy, layout in zip(weights, trained, gradients, layouts, strict=True):
+        d_weight = None if own is None else summed_gradient(x, dy, weight.dtype, layout)
         # One after the other: a gradient that waits for its sum over devices is as large as the whole weight.
         x, d_weight = jax.lax.optimization_barrier((x, d_weight))
         d_weights.append(d_weight)
@@ -82,7 +85,7 @@ def _backward_on_mesh(
     return jax.lax.optimization_barrier((d_x, tuple(d_weights)))
 
 
-dense_on_mesh.defvjp(_forward_on_mesh, _backward_on_mesh)
+dense_on_mesh.defvjp(_forward_on_mesh, _backward_on_mesh, symbolic_zeros=True)
 
 
 def _matrix(weight: jax.Array, dtype: jnp.dtype, layout: WeightLayout) -> jax.Array:

@@ -14,6 +14,8 @@ from im_jax.losses.cross_entropy.with_kl import linear_cross_entropy_with_kl
 from im_jax.losses.sharded import LossAxes
 from im_jax.losses.weighting import shift_to_targets, target_mask
 from im_jax.models import decoder
+from im_jax.models.adapters.dropout import RowKeys
+from im_jax.models.adapters.lora import base_of
 from im_jax.models.decoder import Params
 from im_jax.models.embedding import Noise
 from im_jax.models.sharding import ShardingRules
@@ -53,6 +55,7 @@ def weighted_loss(
     loss: LossConfig,
     rules: ShardingRules,
     noise: Noise | None = None,
+    drop: RowKeys | None = None,
     base: Base | None = None,
 ) -> tuple[jt.Float32[jt.Array, ""], ClassSums, jt.Float32[jt.Array, ""] | None]:
     """Weighted loss of some rows, their plain losses by class, and their weighted divergence from a base.
@@ -65,7 +68,8 @@ def weighted_loss(
         loss: z-loss, label smoothing, and the direction of the divergence.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
         noise: on the embeddings of these rows, in training alone.
-        base: of the same architecture, read without noise; None: nothing is added.
+        drop: of these rows, by which adapters drop their inputs, in training alone.
+        base: the same model without its adapter, read without noise; None: nothing is added.
 
     Returns:
         The loss, sums by class, and the divergence before its coefficient: None where there is no base.
@@ -80,6 +84,7 @@ def weighted_loss(
         rules=rules,
         needed=needed,
         noise=noise,
+        drop=drop,
     )
     inputs = (
         hidden.reshape(-1, hidden.shape[-1]),
@@ -102,7 +107,7 @@ def weighted_loss(
     if base is None:
         value, token_losses = linear_cross_entropy(*inputs, **options)
     else:
-        fixed = jax.lax.stop_gradient(base.params)
+        fixed, model = jax.lax.stop_gradient(base.params), base_of(model)
         told = decoder.hidden_states(
             fixed, model, batch.tokens, batch.segments, batch.positions, rules=rules, needed=needed
         )

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import jax
 import jaxtyping as jt
@@ -10,7 +10,8 @@ from flax import nnx
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models.parts import CUT, num_parts, summed_over_parts
+from im_jax.models.adapters.dropout import RowKeys
+from im_jax.models.parts import num_parts, summed_over_parts
 from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
 
@@ -39,35 +40,33 @@ class FeedForward(Projections):
         self.remat = config.remat
         self.rules = rules
 
-    def __call__(self, x: jt.Float[jax.Array, "B L D"]) -> jt.Float[jax.Array, "B L D"]:
+    def __call__(
+        self, x: jt.Float[jax.Array, "B L D"], drop: RowKeys | None = None
+    ) -> jt.Float[jax.Array, "B L D"]:
+        """`drop`: as `project` takes it."""
         shape = (*x.shape[:2], self.down[...].shape[0])
         # Where inner arrays are kept for the backward pass, all are in memory anyway.
-        count = num_parts(shape, x.dtype, self.rules) if self.remat == "full" else 1
-        return self.with_bias("down", self._in_parts(x, count) if count > 1 else self._product(x))
+        whole = self.remat != "full" or drop is not None
+        count = 1 if whole else num_parts(shape, x.dtype, self.rules)
+        return self.with_bias("down", self._in_parts(x, count) if count > 1 else self._product(x, drop))
 
-    def inner(self, x: jax.Array) -> jax.Array:
+    def inner(self, x: jax.Array, drop: RowKeys | None) -> jax.Array:
         """The inner array, [B, L, F], of the columns that the weights have."""
         raise NotImplementedError
 
-    def _product(self, x: jax.Array) -> jax.Array:
-        inner = constrain(self.inner(x), ("batch", "length", "mlp"), self.rules)
-        return self.products(("down",), inner)[0]
+    def _product(self, x: jax.Array, drop: RowKeys | None = None) -> jax.Array:
+        inner = constrain(self.inner(x, drop), ("batch", "length", "mlp"), self.rules)
+        return self.products(("down",), inner, drop)[0]
 
     def _in_parts(self, x: jax.Array, count: int) -> jax.Array:
-        graph, *states = nnx.split(self, _is_cut, ...)
-        cut, rest = states
-        weights, structure = jax.tree.flatten(cut)
-        axes = tuple(weight.get_metadata("logical_axes") for _, weight in nnx.to_flat_state(cut))
+        graph, state = nnx.split(self)
+        weights, structure = jax.tree.flatten(state)
+        axes = tuple(weight.get_metadata("logical_axes") for _, weight in nnx.to_flat_state(state))
 
         def part(weights: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
-            return nnx.merge(graph, jax.tree.unflatten(structure, weights), rest)._product(x)
+            return nnx.merge(graph, jax.tree.unflatten(structure, weights))._product(x)
 
         return summed_over_parts(part, count, axes, self.rules, tuple(weights), x)
-
-
-def _is_cut(path: Any, weight: Any) -> bool:
-    del path
-    return CUT in weight.get_metadata("logical_axes")
 
 
 class Gated(FeedForward):
@@ -77,8 +76,8 @@ class Gated(FeedForward):
         super().__init__(("gate", "up"), config, rules, rngs)
         self.kind = config.mlp
 
-    def inner(self, x: jax.Array) -> jax.Array:
-        return _gated(self.kind, *self.project_each(("gate", "up"), x))
+    def inner(self, x: jax.Array, drop: RowKeys | None) -> jax.Array:
+        return _gated(self.kind, *self.project_each(("gate", "up"), x, drop))
 
 
 @functools.partial(jax.checkpoint, static_argnums=0)
@@ -94,8 +93,8 @@ class Plain(FeedForward):
         super().__init__(("up",), config, rules, rngs)
         self.kind = config.mlp
 
-    def inner(self, x: jax.Array) -> jax.Array:
-        return _activated(self.kind, self.project("up", x))
+    def inner(self, x: jax.Array, drop: RowKeys | None) -> jax.Array:
+        return _activated(self.kind, self.project("up", x, drop))
 
 
 @functools.partial(jax.checkpoint, static_argnums=0)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.models import perturbed
 from im_jax.models.sharding import ShardingRules
 
 BLOCK: Final = 256
@@ -98,20 +99,22 @@ def on_needed(f: Function, spread: bool, params: Any, inputs: Inputs, needed: Ne
 
 
 def _forward(
-    f: Function, spread: bool, params: Any, inputs: Inputs, needed: Needed
-) -> tuple[jax.Array, tuple[Any, Inputs, Needed]]:
-    return on_needed(f, spread, params, inputs, needed), (params, inputs, needed)
+    f: Function, spread: bool, params: Any, inputs: Any, needed: Any
+) -> tuple[jax.Array, tuple[Any, Any, Inputs, Needed]]:
+    whole = perturbed.values((params, inputs, needed))
+    return on_needed(f, spread, *whole), (*perturbed.cut(params), *whole[1:])
 
 
 def _backward(
-    f: Function, spread: bool, saved: tuple[Any, Inputs, Needed], d_results: jax.Array
+    f: Function, spread: bool, saved: tuple[Any, Any, Inputs, Needed], d_results: Any
 ) -> tuple[Any, Inputs, None]:
     """Block by block, each computed again; gradients of parameters add up in float32."""
-    params, inputs, needed = saved
-    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), params)
+    trained, fixed, inputs, needed = saved
+    d_results = perturbed.arrays(d_results)
+    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), trained)
 
-    def of_block(params: Any, spread_inputs: Any, compact: Any, data: Any) -> jax.Array:
-        return f(params, Inputs(spread_inputs, compact, data))
+    def of_block(trained: Any, spread_inputs: Any, compact: Any, data: Any) -> jax.Array:
+        return f(perturbed.joined(trained, fixed), Inputs(spread_inputs, compact, data))
 
     def trip(index: jax.Array, sums: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         taken = _taken(inputs, needed, index)
@@ -133,11 +136,11 @@ def _backward(
 
     zeros = jax.tree.map(jnp.zeros_like, (wide, inputs.spread, inputs.compact))
     d_params, d_spread, d_compact = jax.lax.fori_loop(0, needed.trips, trip, zeros)
-    d_params = jax.tree.map(lambda d, like: d.astype(like.dtype), d_params, params)
+    d_params = jax.tree.map(lambda d, like: d.astype(like.dtype), d_params, trained)
     return d_params, Inputs(d_spread, d_compact, None), None
 
 
-on_needed.defvjp(_forward, _backward)
+on_needed.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _block(tokens: int) -> int:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.devices import platform
+from im_jax.models import perturbed
 from im_jax.models.sharding import ShardingRules, constrain
 
 CUT: Final = "mlp"
@@ -65,9 +66,9 @@ def summed_over_parts(
     Args:
         part: a summand; weights of a part have the dimensions of all.
         count: number of parts.
-        axes: logical axes of each weight, a tree of tuples like `weights`. Each has `mlp`, which is cut.
+        axes: logical axes of each weight, a tree of tuples like `weights`; `mlp` is cut.
         rules: how arrays lie on the mesh.
-        weights: whole.
+        weights: whole; each part has all of those without `mlp`.
         x: the same for all parts.
     """
 
@@ -80,47 +81,64 @@ def summed_over_parts(
 
 
 def _forward(
-    part: Part, count: int, axes: Any, rules: ShardingRules, weights: Any, x: jax.Array
-) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-    return summed_over_parts(part, count, axes, rules, weights, x), (weights, x)
+    part: Part, count: int, axes: Any, rules: ShardingRules, weights: Any, x: Any
+) -> tuple[jax.Array, tuple[Any, Any, jax.Array]]:
+    whole = perturbed.values((weights, x))
+    return summed_over_parts(part, count, axes, rules, *whole), (*perturbed.cut(weights), whole[1])
 
 
 def _backward(
-    part: Part, count: int, axes: Any, rules: ShardingRules, saved: tuple[Any, jax.Array], dy: jax.Array
+    part: Part, count: int, axes: Any, rules: ShardingRules, saved: tuple[Any, Any, jax.Array], dy: Any
 ) -> tuple[Any, jax.Array]:
-    weights, x = saved
+    trained, fixed, x = saved
+    dy = perturbed.arrays(dy)
+    # Of those weights alone that have a gradient.
+    own = jax.tree.map(
+        lambda weight, names: None if weight is None else names, trained, axes, is_leaf=_is_none
+    )
 
     def add(total: tuple[Any, jax.Array], number: jax.Array) -> tuple[tuple[Any, jax.Array], None]:
         d_weights, d_x = total
-        _, pull_back = jax.vjp(part, _cut(weights, axes, number, count), x)
+
+        def summand(trained: Any, x: jax.Array) -> jax.Array:
+            return part(perturbed.joined(trained, _cut(fixed, axes, number, count)), x)
+
+        _, pull_back = jax.vjp(summand, _cut(trained, axes, number, count), x)
         d_part, d_summand = pull_back(dy)
-        d_weights = jax.tree.map(
-            lambda whole, d, names: jax.lax.dynamic_update_slice_in_dim(
-                whole, d, number * d.shape[names.index(CUT)], names.index(CUT)
-            ),
-            d_weights,
-            d_part,
-            axes,
-        )
+        d_weights = jax.tree.map(functools.partial(_put, number=number), d_weights, d_part, own)
         return (d_weights, constrain(d_x + d_summand, _HIDDEN_AXES, rules)), None
 
     zeros = (
-        jax.tree.map(lambda weight, names: constrain(jnp.zeros_like(weight), names, rules), weights, axes),
+        jax.tree.map(lambda weight, names: constrain(jnp.zeros_like(weight), names, rules), trained, own),
         constrain(jnp.zeros_like(x), _HIDDEN_AXES, rules),
     )
     (d_weights, d_x), _ = jax.lax.scan(add, zeros, jnp.arange(count))
     return d_weights, d_x
 
 
-summed_over_parts.defvjp(_forward, _backward)
+summed_over_parts.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _put(whole: jax.Array, part: jax.Array, names: tuple[str, ...], number: jax.Array) -> jax.Array:
+    """Gradients of weights, with those of a part."""
+    if CUT not in names:
+        return whole + part
+    axis = names.index(CUT)
+    return jax.lax.dynamic_update_slice_in_dim(whole, part, number * part.shape[axis], axis)
 
 
 def _cut(weights: Any, axes: Any, number: jax.Array, count: int) -> Any:
-    """The weights of a part."""
+    """The weights of a part; those without the axis are of all parts."""
 
-    def cut(weight: jax.Array, names: tuple[str, ...]) -> jax.Array:
+    def cut(weight: jax.Array | None, names: tuple[str, ...]) -> jax.Array | None:
+        if weight is None or CUT not in names:
+            return weight
         axis = names.index(CUT)
         size = weight.shape[axis] // count
         return jax.lax.dynamic_slice_in_dim(weight, number * size, size, axis)
 
-    return jax.tree.map(cut, weights, axes)
+    return jax.tree.map(cut, weights, axes, is_leaf=_is_none)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

@@ -1,6 +1,6 @@
 """Linear maps with weights: the one place where attention and feed-forward multiply by parameters.
 
-An adapter adds its product here, and what recomputation keeps of products is named here.
+Adapters add their products here, and what recomputation keeps of products is named here.
 """
 
 import math
@@ -14,6 +14,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
+from im_jax.models.adapters import lora
+from im_jax.models.adapters.dropout import RowKeys, dropped
+from im_jax.models.adapters.targets import is_target
 from im_jax.models.dense import dense, dense_on_mesh
 from im_jax.models.layers import INIT_STDDEV, matrix
 from im_jax.models.sharding import ShardingRules
@@ -30,6 +33,8 @@ _WITH_BIAS: Final[dict[str, tuple[str, ...]]] = {
     "all": (*_QKV, "output", "gate", "up", "down"),
 }
 """Choices of `model.biases`, and the maps that then have one."""
+_NUMBERS: Final = (*_QKV, "output", "gate", "up", "down")
+"""Maps of a layer, by which draws of dropout are numbered."""
 PRODUCT: Final = "product with weights"
 """Name of their results, for policies of recomputation."""
 
@@ -38,10 +43,13 @@ class Projections(nnx.Module):
     """A part of the decoder that has named linear maps.
 
     The map `name` is a parameter of that name, [*inputs, *outputs], and where the model has biases another,
-    `name_bias`, [*outputs].
+    `name_bias`, [*outputs]. Where it is adapted, there are `name_lora_a`, [*inputs, rank], and `name_lora_b`,
+    [rank, *outputs].
     """
 
     rules: ShardingRules
+    lora_scale: float
+    lora_dropout: float
 
     def add_map(
         self,
@@ -69,28 +77,49 @@ class Projections(nnx.Module):
             # Vectors of the model dimension are not split, as matrices are.
             axes = tuple("norm" if axis == "embed" else axis for axis in outputs)
             setattr(self, f"{name}_bias", nnx.Param(zeros, logical_axes=axes))
+        if is_target(config.lora, name):
+            setattr(self, f"{name}{lora.A}", lora.new_a(inputs, config.lora.rank, rngs))
+            setattr(self, f"{name}{lora.B}", lora.new_b(outputs, config.lora.rank))
+            self.lora_scale, self.lora_dropout = lora.scale(config.lora), config.lora.dropout
 
     def project(
-        self, name: str, x: jt.Float[jax.Array, "*batch_and_inputs"]
+        self, name: str, x: jt.Float[jax.Array, "*batch_and_inputs"], drop: RowKeys | None = None
     ) -> jt.Float[jax.Array, "*batch_and_outputs"]:
         """`x` through the map `name`, in the type of `x`.
 
-        The bias is added in float32, and so its gradient is summed in float32.
+        The bias is added in float32, and so its gradient is summed in float32. `drop` has the keys by which
+        an adapter's inputs are dropped; None: none are.
         """
-        return self.project_each((name,), x)[0]
+        return self.project_each((name,), x, drop)[0]
 
     def project_each(
-        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"]
+        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"], drop: RowKeys | None = None
     ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
         """`x` through several maps, as `project`."""
-        products = self.products(names, x)
+        products = self.products(names, x, drop)
         return tuple(self.with_bias(name, y) for name, y in zip(names, products, strict=True))
 
     def products(
-        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"]
+        self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"], drop: RowKeys | None = None
     ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
         """`x` through several maps without their biases."""
-        weights: list[nnx.Param[jax.Array]] = [getattr(self, name) for name in names]
+        products = self._through([getattr(self, name) for name in names], x)
+        return tuple(self._adapted(name, x, y, drop) for name, y in zip(names, products, strict=True))
+
+    def _adapted(self, name: str, x: jax.Array, y: jax.Array, drop: RowKeys | None) -> jax.Array:
+        """A product with what the map's adapter adds to it, if it has one."""
+        a: nnx.Param[jax.Array] | None = getattr(self, f"{name}{lora.A}", None)
+        if a is None:
+            return y
+        if drop is not None:
+            x = dropped(x, drop, self.lora_dropout, _NUMBERS.index(name))
+        (low,) = self._through([a], x)
+        (change,) = self._through([getattr(self, f"{name}{lora.B}")], low * self.lora_scale)
+        return y + change
+
+    def _through(
+        self, weights: list[nnx.Param[jax.Array]], x: jt.Float[jax.Array, "*batch_and_inputs"]
+    ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
         layouts = [self._layout(weight, x) for weight in weights]
         values = tuple(weight[...] for weight in weights)
         if all(layouts):

@@ -44,6 +44,7 @@ class ShardingRules:
     embed: MeshAxes = "fsdp"
     embedding_width: MeshAxes = None  # of embeddings that are mapped to the model dimension
     norm: MeshAxes = None  # vectors of the model dimension: too small to be worth gathering
+    rank: MeshAxes = None  # of adapters: small
     layers: MeshAxes = None  # scanned over
     positions: MeshAxes = None  # rows of the table of learned positions, which every device looks up
 

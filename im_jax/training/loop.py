@@ -116,7 +116,7 @@ def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int
         first_step,
         run.last_step,
         run.config.log.every,
-        flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length),
+        flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length, run.is_trained),
         peak_flops=peak_flops(run.config.model.compute_dtype),
         vocab_size=run.tokenizer.vocab_size,
         changing=run.policy.changing(),

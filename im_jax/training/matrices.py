@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers
 
+from im_jax.models.adapters import lora
+
 Path = tuple[Any, ...]
 
 _NO_MAPS: Final = ("norm", "bias", "embed")
@@ -32,11 +34,13 @@ def is_of_layers(path: Path) -> bool:
 def dimension_numbers(path: Path, ndim: int) -> MuonDimensionNumbers | None:
     """Which axes of a weight are a layer's inputs and outputs; None if it is no linear map of a layer.
 
-    Attention's map `output` has its heads before the model dimension, all others have one axis of inputs.
+    Attention's map `output` has its heads before the model dimension, all others have one axis of inputs. Of
+    the two matrices of an adapter, A has one axis of outputs, and B one of inputs.
     """
     if not is_of_layers(path) or not is_map(path) or ndim < 3:
         return None
-    inputs = ndim - 2 if "output" in jax.tree_util.keystr(path) else 1
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    inputs = ndim - 2 if name == "output" or name.endswith(lora.A) else 1
     axes = tuple(range(1, ndim))
     return MuonDimensionNumbers(axes[:inputs], axes[inputs:])
 

@@ -11,6 +11,7 @@ import optax.contrib
 
 from im_jax.config import OptimizerConfig
 from im_jax.errors import ConfigError
+from im_jax.models.adapters import lora
 from im_jax.training.matrices import (
     Path,
     clip_each_by_rms,
@@ -91,6 +92,7 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
             config.weight_decay, is_matrix if config.decay_mask == "matrices" else None
         ),
         optax.scale_by_learning_rate(schedule),
+        _scale_b(config.lora_b_ratio),
     )
     if config.clip_norm:
         made = optax.chain(optax.clip_by_global_norm(config.clip_norm), made)
@@ -98,6 +100,17 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
         assert config.beta1 is not None
         return schedule_free(made, schedule, config.beta1)
     return made
+
+
+def _scale_b(ratio: float) -> optax.GradientTransformation:
+    """Steps of B in adapters, `ratio` times as long (LoRA+, arXiv:2402.12354)."""
+
+    def scale(path: Path, x: jax.Array) -> jax.Array:
+        return x * ratio if jax.tree_util.keystr(path, simple=True, separator=".").endswith(lora.B) else x
+
+    if ratio == 1:
+        return optax.identity()
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates))
 
 
 def _scaling(config: OptimizerConfig) -> optax.GradientTransformation:

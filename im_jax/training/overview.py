@@ -13,6 +13,7 @@ from im_jax.batch import Batch
 from im_jax.models import decoder
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 from im_jax.training.memory import as_bytes, bytes_on_a_device
+from im_jax.training.partition import everything
 from im_jax.training.run import Run
 
 
@@ -24,6 +25,13 @@ def overview(run: Run) -> list[Table]:
         *([_titled("Weights that change", _schedule(run))] if run.policy.changes else []),
         _titled("Memory of a device", _memory(run)),
     ]
+
+
+def trained_share(run: Run) -> str:
+    """How many of the parameters are trained."""
+    trained = sum(x.size for x in jax.tree.leaves(run.abstract_state().params))
+    whole = decoder.num_params(run.config.model)
+    return f"{trained:,} of {whole:,} parameters ({trained / whole:.2%})"
 
 
 def _titled(title: str, rows: Iterator[tuple[str, str]]) -> Table:
@@ -49,6 +57,8 @@ def _length(run: Run) -> Iterator[tuple[str, str]]:
     yield "steps", f"{run.last_step:,}"
     yield "epochs", f"{run.last_step * batch / rows:.2f}"
     yield "parameters", f"{decoder.num_params(config.model):,}"
+    if run.is_trained is not everything:
+        yield "trained", trained_share(run)
 
 
 def _loss(run: Run) -> Table:
@@ -78,7 +88,10 @@ def _schedule(run: Run) -> Iterator[tuple[str, str]]:
 
 def _memory(run: Run) -> Iterator[tuple[str, str]]:
     state = run.abstract_state()
-    yield "parameters", as_bytes(bytes_on_a_device(state.params))
+    read = bytes_on_a_device(tuple(run.frozen))
+    if read:
+        yield "parameters that are only read", as_bytes(read)
+    yield "parameters that are trained" if read else "parameters", as_bytes(bytes_on_a_device(state.params))
     yield "state of the optimiser", as_bytes(bytes_on_a_device(state.opt_state))
     with jax.set_mesh(run.mesh):
         step: Any = run.train_step

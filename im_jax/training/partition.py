@@ -14,10 +14,21 @@ class Frozen(NamedTuple):
     rest: Params
     """Of the model that is trained, the part of the tree that the trained parameters lack; `{}`: none."""
     base: Params | None = None
-    """All of the model that the trained one is held to by `loss.kl`; None: it is held to none."""
+    """What the model that the trained one is held to by `loss.kl` has beside `rest`: the trained parameters
+    as they were before the first step, without adapters. None: it is held to none."""
 
 
-def split(params: Params, is_trained: Callable[[str], bool]) -> tuple[Params, Params]:
+IsTrained = Callable[[str], bool]
+"""Asked with the path of a parameter in the tree, such as `layers.attention.query`."""
+
+
+def everything(path: str) -> bool:
+    """All parameters are trained."""
+    del path
+    return True
+
+
+def split(params: Params, is_trained: IsTrained) -> tuple[Params, Params]:
     """The trained and the frozen part of a tree.
 
     Args:

@@ -30,23 +30,26 @@ from im_jax.config import Config, OptimizerConfig
 from im_jax.data.pipeline import train_iterator
 from im_jax.data.prepare import Prepared
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer, tokenizer_path
-from im_jax.errors import CheckpointError, ConfigError
+from im_jax.errors import ConfigError
 from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
-from im_jax.models.checkpoints import grow_vocabulary, load_pretrained, resolve_model
+from im_jax.models.adapters.lora import is_adapter
+from im_jax.models.adapters.naming import resolve_targets
+from im_jax.models.checkpoints import grow_vocabulary, resolve_model
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.studies import registry
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
-from im_jax.training.health import not_finite
+from im_jax.training.first_weights import first_weights
 from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
-from im_jax.training.partition import Frozen, merge
+from im_jax.training.partition import Frozen, IsTrained, merge, split
 from im_jax.training.state import TrainState
 from im_jax.training.step import TrainStep, make_train_step
 from im_jax.training.told import Told, scheduled_weights, teller
+from im_jax.training.trainable import trained_parts
 
 if TYPE_CHECKING:
     import grain
@@ -85,27 +88,21 @@ class Run:
     shardings: TrainState
     train_step: TrainStep
     """Compiled when it is first called; the state that goes in is spent."""
+    is_trained: IsTrained
+    """Which parameters are in the state; the others are in `frozen`."""
     frozen: Frozen
     told: Callable[[int], Told]
     """What a step is told, by its number."""
     evaluations: Sequence[Evaluation]
 
     def first_state(self) -> TrainState:
-        """The state before the first step: of a pretrained model, or of random weights."""
-        model = self.config.model
-        if model.path:
-            params = load_pretrained(model, self.shardings.params)
-            if damaged := not_finite(params):
-                raise CheckpointError(
-                    f"model.path={model.path}: {damaged} hold values that are not finite; the files are "
-                    "damaged: get them again, or choose another model"
-                )
-            return states.state_from_params(params, self.optimizer, self.shardings)
-        return states.init_state(model, self.optimizer, self.shardings, seed=self.config.seed)
+        """The state before the first step. Raises as `first_weights`."""
+        params = first_weights(self.config.model, self.shardings.params, seed=self.config.seed)
+        return states.state_from_params(params, self.optimizer, self.shardings)
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and places of the state."""
-        abstract = states.abstract_state(self.config.model, self.optimizer)
+        abstract = states.abstract_state(self.config.model, self.optimizer, self.is_trained)
         return states.with_shardings(abstract, self.shardings)
 
     def restored_state(self, saved: Checkpoints) -> TrainState:
@@ -116,8 +113,9 @@ class Run:
         if before == self.config.optimizer:
             return saved.restore(self.abstract_state())
         optimizer = make_optimizer(before, optax.constant_schedule(0.0))
-        shardings = states.state_shardings(model, optimizer, self.mesh, self.rules)
-        state = saved.restore(states.with_shardings(states.abstract_state(model, optimizer), shardings))
+        shardings = states.state_shardings(model, optimizer, self.mesh, self.rules, self.is_trained)
+        abstract = states.abstract_state(model, optimizer, self.is_trained)
+        state = saved.restore(states.with_shardings(abstract, shardings))
         moments = carry_over(state.params, state.opt_state, self.optimizer, self.shardings.opt_state)
         return state._replace(opt_state=moments)
 
@@ -155,7 +153,7 @@ def resolve(config: Config, rows_before: int | None = None) -> Resolved:
     policy, rules = make_policy(config.loss), ShardingRules(reduce_dtype=config.train.reduce_dtype)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
-    config.model = resolve_model(config.model)
+    config.model = resolve_targets(resolve_model(config.model))
     validation.check_length(config)
     validation.choose_rope(config)
     config.tokenizer.path = tokenizer_path(config)
@@ -165,6 +163,7 @@ def resolve(config: Config, rows_before: int | None = None) -> Resolved:
     validation.resolve_vocabulary(config, tokenizer.vocab_size)
     config.optimizer = resolve_constants(config.optimizer)
     decoder.param_shardings(config.model, mesh, rules)  # stops at sizes that the mesh cannot divide
+    trained_parts(config.model, config.train.trainable)  # stops at names that there are not
     return Resolved(config, policy, mesh, rules, tokenizer, began)
 
 
@@ -193,7 +192,8 @@ def prepare_run(
     last_step = number_of_steps(config, len(data.train_rows))
     schedule = make_schedule(config.optimizer, last_step)
     optimizer = make_optimizer(config.optimizer, schedule)
-    shardings = states.state_shardings(config.model, optimizer, mesh, rules)
+    is_trained = trained_parts(config.model, config.train.trainable)
+    shardings = states.state_shardings(config.model, optimizer, mesh, rules, is_trained)
     step = make_train_step(
         config.model, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
     )
@@ -207,7 +207,8 @@ def prepare_run(
         learning_rates=np.asarray(schedule(np.arange(last_step))).tolist(),
         shardings=shardings,
         train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
-        frozen=_only_read(config, mesh, rules),
+        is_trained=is_trained,
+        frozen=_only_read(config, mesh, rules, is_trained),
         told=teller(
             scheduled_weights(policy, last_step),
             seed=config.seed,
@@ -218,13 +219,20 @@ def prepare_run(
     )
 
 
-def _only_read(config: Config, mesh: Mesh, rules: ShardingRules) -> Frozen:
-    """The model that the run starts from, in the type that is computed with, if the loss reads it."""
-    if not config.loss.kl.weight:
-        return Frozen({})
-    model = dataclasses.replace(config.model, param_dtype=config.model.compute_dtype)
+def _only_read(config: Config, mesh: Mesh, rules: ShardingRules, is_trained: IsTrained) -> Frozen:
+    """What is not trained, and what the loss reads of the model that the run starts from.
+
+    Of that model only the trained parts are there twice, in the type that is computed with: under an adapter,
+    nothing.
+    """
+    trained, rest = split(decoder.param_shardings(config.model, mesh, rules), is_trained)
     with jax.set_mesh(mesh):
-        return Frozen({}, base=load_pretrained(model, decoder.param_shardings(model, mesh, rules)))
+        frozen = Frozen(first_weights(config.model, rest, seed=config.seed))
+        if not config.loss.kl.weight:
+            return frozen
+        narrow = dataclasses.replace(config.model, param_dtype=config.model.compute_dtype)
+        _, changed = split(trained, is_adapter)
+        return frozen._replace(base=first_weights(narrow, changed, seed=config.seed))
 
 
 def number_of_steps(config: Config, rows: int) -> int:

@@ -21,7 +21,8 @@ from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.training.checkpoint import SavedModel
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device
-from im_jax.training.overview import overview
+from im_jax.training.overview import overview, trained_share
+from im_jax.training.partition import everything
 from im_jax.training.resume import check_same_run
 from im_jax.training.run import Resolved, Run, prepare_run, resolve
 
@@ -128,5 +129,7 @@ def _prepared(resolved: Resolved, console: Console) -> Run:
     console.print(f"policy {policy.name}, reduction {policy.reduction}{schedule}")
     run = prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))
     state = as_bytes(bytes_on_a_device(run.abstract_state().opt_state))
+    if run.is_trained is not everything:
+        console.print(f"trained: {trained_share(run)}")
     console.print(f"optimiser {run.config.optimizer.name}: {state} of state on a device")
     return run

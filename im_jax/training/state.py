@@ -12,6 +12,7 @@ from im_jax.config import ModelConfig
 from im_jax.models import decoder
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.factored import spec_beside
+from im_jax.training.partition import IsTrained, everything, split
 
 Params = Any
 
@@ -30,24 +31,31 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> TrainS
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
-def abstract_state(model: ModelConfig, optimizer: optax.GradientTransformation) -> TrainState:
+def abstract_state(
+    model: ModelConfig, optimizer: optax.GradientTransformation, is_trained: IsTrained = everything
+) -> TrainState:
     """Shapes and types of the state, without computing anything."""
-    return jax.eval_shape(lambda params: new_state(params, optimizer), decoder.abstract_params(model))
+    trained, _ = split(decoder.abstract_params(model), is_trained)
+    return jax.eval_shape(lambda params: new_state(params, optimizer), trained)
 
 
 def state_shardings(
-    model: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules
+    model: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: ShardingRules,
+    is_trained: IsTrained = everything,
 ) -> TrainState:
     """A sharding for each leaf of the state: moments live beside their parameters, scalars everywhere."""
     replicated = NamedSharding(mesh, PartitionSpec())
-    params = decoder.param_shardings(model, mesh, rules)
+    params, _ = split(decoder.param_shardings(model, mesh, rules), is_trained)
 
     def beside(leaf: Any, param: jax.ShapeDtypeStruct, sharding: NamedSharding) -> Any:
         if isinstance(leaf, optax.MaskedNode):  # of a parameter that another optimiser has
             return leaf
         return NamedSharding(mesh, spec_beside(leaf.shape, param.shape, sharding.spec))
 
-    abstract = abstract_state(model, optimizer)
+    abstract = abstract_state(model, optimizer, is_trained)
     opt_state = optax.tree.map_params(
         optimizer,
         beside,
@@ -58,21 +66,6 @@ def state_shardings(
         is_leaf=lambda leaf: isinstance(leaf, optax.MaskedNode),
     )
     return TrainState(step=replicated, params=params, opt_state=opt_state)  # type: ignore[arg-type]
-
-
-def init_state(
-    model: ModelConfig,
-    optimizer: optax.GradientTransformation,
-    shardings: TrainState,
-    *,
-    seed: int,
-) -> TrainState:
-    """A fresh state from random weights, each leaf created where it lives."""
-
-    def create(key: jax.Array) -> TrainState:
-        return new_state(decoder.init_params(model, key), optimizer)
-
-    return jax.jit(create, out_shardings=shardings)(jax.random.key(seed))
 
 
 def state_from_params(

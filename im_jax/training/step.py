@@ -12,6 +12,7 @@ from im_jax.batch import Batch
 from im_jax.config import LossConfig, ModelConfig
 from im_jax.losses.by_class import ClassSums
 from im_jax.losses.weighting import normalise, target_weights
+from im_jax.models.adapters.dropout import RowKeys, row_keys
 from im_jax.models.embedding import Noise
 from im_jax.models.loss import Base, Targets, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
@@ -57,10 +58,16 @@ def make_train_step(
     """
 
     def micro_batch_loss(
-        params: Params, base: Base | None, rest: Params, batch: Batch, targets: Targets, noise: Noise | None
+        params: Params,
+        base: Base | None,
+        rest: Params,
+        batch: Batch,
+        targets: Targets,
+        noise: Noise | None,
+        drop: RowKeys | None,
     ) -> tuple[jax.Array, tuple[ClassSums, jax.Array | None]]:
         whole = merge(params, rest)
-        value, sums, kl = weighted_loss(whole, batch, targets, model, loss, rules, noise, base)
+        value, sums, kl = weighted_loss(whole, batch, targets, model, loss, rules, noise, drop, base)
         return value, (sums, kl)
 
     def train_step(
@@ -71,10 +78,13 @@ def make_train_step(
         def value_and_grad(params: Params, *rows: Any) -> Any:
             return jax.value_and_grad(micro_batch_loss, has_aux=True)(params, base, frozen.rest, *rows)
 
-        base = None if frozen.base is None else Base(frozen.base, told.coefficients["kl"])
+        base = None
+        if frozen.base is not None:
+            base = Base(merge(frozen.base, frozen.rest), told.coefficients["kl"])
         width = model.embedding_width or model.embed_dim
         noise = embedding_noise(told.key, batch.segments, loss.neftune_alpha, width)
-        rows = (batch, make_targets(batch, weights), noise)
+        drop = row_keys(told.key, len(batch.segments), model.lora.dropout)
+        rows = (batch, make_targets(batch, weights), noise, drop)
         point = gradient_point(state.params, state.opt_state)
         (value, (sums, kl)), grads = _accumulated(value_and_grad, point, rows, accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -88,7 +98,7 @@ def make_train_step(
 def _accumulated(
     value_and_grad: Callable[..., Any],
     params: Params,
-    rows: tuple[Batch, Targets, Noise | None],
+    rows: tuple[Batch, Targets, Noise | None, RowKeys | None],
     parts: int,
 ) -> Any:
     """Sum of `value_and_grad(params, *micro_batch)` over the micro-batches of `rows`.
@@ -102,7 +112,7 @@ def _accumulated(
     shapes = jax.eval_shape(value_and_grad, params, *jax.tree.map(lambda x: x[0], micro_batches))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, _summed_type(x.dtype)), shapes)
 
-    def add(total: Any, micro_batch: tuple[Batch, Targets, Noise | None]) -> tuple[Any, None]:
+    def add(total: Any, micro_batch: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, value_and_grad(params, *micro_batch)), None
 
     totals = jax.lax.scan(add, zeros, micro_batches)[0]

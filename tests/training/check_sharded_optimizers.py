@@ -13,6 +13,7 @@ from im_jax.config import MeshConfig, OptimizerConfig
 from im_jax.models import decoder
 from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
+from im_jax.training.first_weights import first_weights
 from im_jax.training.memory import bytes_on_a_device
 from im_jax.training.optimizer import make_optimizer
 from tests.training.tiny import tiny_config
@@ -32,7 +33,8 @@ def run_steps(name: str, mesh: jax.sharding.Mesh) -> Any:
     optimizer = make_optimizer(OptimizerConfig(name=name, clip_norm=1.0), optax.constant_schedule(RATE))
     shardings = states.state_shardings(MODEL, optimizer, mesh, ShardingRules())
     abstract = states.with_shardings(states.abstract_state(MODEL, optimizer), shardings)
-    state = states.init_state(MODEL, optimizer, shardings, seed=0)
+    params = first_weights(MODEL, shardings.params, seed=0)
+    state = states.state_from_params(params, optimizer, shardings)
     held = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(state.opt_state))
     assert held == bytes_on_a_device(abstract.opt_state), name
 

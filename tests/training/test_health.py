@@ -14,7 +14,7 @@ from im_jax.console import Console
 from im_jax.data.pipeline import rows_of_step, train_iterator
 from im_jax.errors import CheckpointError, ConfigError, TrainingError
 from im_jax.models import decoder
-from im_jax.training import loop
+from im_jax.training import first_weights, loop
 from im_jax.training import run as runs
 from im_jax.training.checkpoint import Checkpoints, SavedModel
 from im_jax.training.health import NotFiniteError, far_from_guessing, not_finite, require_finite_state
@@ -99,7 +99,7 @@ def test_weights_that_are_damaged_in_the_file_are_blamed_on_the_file(
     with jax.set_mesh(run.mesh):
         params = decoder.init_params(run.config.model, jax.random.key(0))
         damaged = jax.tree.map(lambda leaf: leaf.at[..., 0].set(jnp.nan), params)
-        monkeypatch.setattr(runs, "load_pretrained", lambda *_: damaged)
+        monkeypatch.setattr(first_weights, "load_pretrained", lambda *_: damaged)
         run.config.model.path = "some/model"
         with pytest.raises(
             CheckpointError, match=r"model\.path=some/model: .* and \d+ more hold values that are"

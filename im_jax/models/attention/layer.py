@@ -12,6 +12,7 @@ from flax import nnx
 from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
+from im_jax.models.adapters.dropout import RowKeys
 from im_jax.models.attention import full
 from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
@@ -30,6 +31,8 @@ class Context(NamedTuple):
     """One for each of `Kinds.tables`; none where positions are not rotary."""
     segments: jt.Int[jax.Array, "B L"]
     """Which example of its row each token belongs to; 0 is padding. A cache holds one example a row."""
+    drop: RowKeys | None = None
+    """By which a layer's adapters drop their inputs; None: they do not."""
 
     def rotation(self, kind: Kind) -> rotary.Tables | None:
         """What a layer's heads are turned by."""
@@ -76,15 +79,15 @@ class Attention(Projections):
         self, x: jt.Float[jax.Array, "B L D"], context: Context, kind: Kind, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
         """Attends within segments; with a cache, stores keys and values there and reads it."""
-        rotation = context.rotation(kind)
-        query, (key, value) = self.queries(x, rotation), self.keys_and_values(x, rotation)
+        rotation, drop = context.rotation(kind), context.drop
+        query, (key, value) = self.queries(x, rotation, drop), self.keys_and_values(x, rotation, drop)
         if cache is None:
             mixed = self.attend(query, key, value, context.segments, kind)
         else:
             cache = cache.store(key, value)
             mask = cache.slots.mask(kind.windowed)
             mixed = full.attend_where(query, *cache.read(), mask, spec=self.whole)
-        return self.project("output", mixed), cache
+        return self.project("output", mixed, drop), cache
 
     def spec(self, windowed: bool) -> AttentionSpec:
         """What attention computes in layers with a window, or without."""
@@ -101,16 +104,17 @@ class Attention(Projections):
         )
 
     def queries(
-        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
+        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None, drop: RowKeys | None = None
     ) -> jt.Float[jax.Array, "B L H K"]:
         """Queries, with the positions in them."""
-        return self._turned(self._heads("query", x, "heads"), rotation, getattr(self, "query_norm", None))
+        query = self._heads("query", x, "heads", drop)
+        return self._turned(query, rotation, getattr(self, "query_norm", None))
 
     def keys_and_values(
-        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None
+        self, x: jt.Float[jax.Array, "B L D"], rotation: rotary.Tables | None, drop: RowKeys | None = None
     ) -> tuple[jt.Float[jax.Array, "B L G K"], jt.Float[jax.Array, "B L G K"]]:
         """Keys, with the positions in them, and values."""
-        key, value = (self._heads(name, x, "kv_heads") for name in ("key", "value"))
+        key, value = (self._heads(name, x, "kv_heads", drop) for name in ("key", "value"))
         return self._turned(key, rotation, getattr(self, "key_norm", None)), value
 
     def attend(
@@ -138,8 +142,8 @@ class Attention(Projections):
         )
         return mixed
 
-    def _heads(self, name: str, x: jax.Array, axis: str) -> jax.Array:
-        return constrain(self.project(name, x), ("batch", "length", axis, "head_dim"), self.rules)
+    def _heads(self, name: str, x: jax.Array, axis: str, drop: RowKeys | None) -> jax.Array:
+        return constrain(self.project(name, x, drop), ("batch", "length", axis, "head_dim"), self.rules)
 
     @staticmethod
     def _turned(heads: jax.Array, rotation: rotary.Tables | None, norm: RMSNorm | None) -> jax.Array:

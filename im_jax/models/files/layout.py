@@ -168,23 +168,21 @@ def tensor_shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, .
 
 
 def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Tensors) -> Params:
-    """Parameters from a checkpoint, straight into their shards.
+    """Parameters from a checkpoint, all or some of them, straight into their shards.
 
     Parts are read for the shards of this process's devices only, once for each distinct shard.
 
     Args:
         layout: names and shapes of the tensors.
         config: the model; its `param_dtype` is what values are converted to.
-        shardings: pytree of `jax.sharding.Sharding` like the parameters.
+        shardings: pytree of `jax.sharding.Sharding`, like the tree of parameters or a part of it.
         tensors: what the files hold, checked.
 
     Raises:
         CheckpointError: a tensor holds NaN or infinity.
     """
     reader = ParamReader(layout, config, tensors)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _, sharding: reader(_dotted(path), sharding), abstract_params(config), shardings
-    )
+    return jax.tree_util.tree_map_with_path(lambda path, sharding: reader(_dotted(path), sharding), shardings)
 
 
 class ParamReader:

@@ -1,0 +1,31 @@
+"""`model.lora`: a low-rank adapter beside a model that is not changed."""
+
+from dataclasses import dataclass
+
+from im_jax.config.record import ABOVE_ZERO, BELOW_ONE, at_least, setting
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters (LoRA, arXiv:2106.09685); the model itself is then only read."""
+
+    rank: int = setting(
+        0,
+        "Rank of the change of each adapted map; 0: no adapter, the model itself is trained.",
+        bounds=at_least(0),
+        see="adapters.md",
+    )
+    alpha: float = setting(
+        32.0, "The change is scaled by alpha / rank, or as `rslora` says.", bounds=ABOVE_ZERO
+    )
+    rslora: bool = setting(False, "Scale by alpha / sqrt(rank), which lets larger ranks learn as fast.")
+    dropout: float = setting(
+        0.0,
+        "Share of an adapter's inputs that is dropped in training, drawn anew each step.",
+        bounds=BELOW_ONE,
+    )
+    targets: str = setting(
+        "all-linear",
+        "Adapted maps of all layers: `all-linear`, names such as `q_proj,v_proj`, or `re:` and a pattern.",
+        see="adapters.md#which-maps",
+    )

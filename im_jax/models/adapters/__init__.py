@@ -1,0 +1,1 @@
+"""Adapters: small changes of a model that are trained in its place."""
