@@ -17,7 +17,7 @@ EXTRAS = {
     "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist"],
     "parity": ["torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
-    "peers": ["accelerate", "datasets", "tokamax", "torch", "transformers", "trl"],
+    "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],
     "peers_gpu": ["cut-cross-entropy", "liger-kernel"],
     "lint": ["mypy", "ruff", "types-protobuf", "types-setuptools"],
 }

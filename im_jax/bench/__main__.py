@@ -3,6 +3,7 @@
     python -m im_jax.bench cross_entropy [--shape=2048x768x50257] [--active=1,0.234,0.037]
     python -m im_jax.bench attention [--shape=8x512x4x64] [--examples=1,4]
     python -m im_jax.bench train_step [--shape=8x512] [--active=1,0.037] [--tunix_python=VENV/bin/python]
+    python -m im_jax.bench lora [--shape=8x512] [--active=1,0.037] [--rank=16]
     python -m im_jax.bench rewrites [--shape=128x6x2] [--model=2x4x64] [--work=train,evaluate]
     python -m im_jax.bench prepare --data=FILES [--tokenizers=DIR,DIR] [--shape=200000x2048]
         [--dtype=float32,bfloat16] [--methods=a,b] [--rounds=10] [--format=table|json]

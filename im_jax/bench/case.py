@@ -16,10 +16,10 @@ class Case:
     """One condition under which all contestants are compared; travels to the workers as JSON."""
 
     benchmark: str
-    """`cross_entropy`, `attention`, `train_step`, `rewrites` or `prepare`."""
+    """`cross_entropy`, `attention`, `train_step`, `lora`, `rewrites` or `prepare`."""
     shape: tuple[int, ...]
-    """cross_entropy: N, D, V. attention: B, L, H, K. train_step: B, L. rewrites: B, letters of the strings,
-    letters of each side of a rule. prepare: conversations, tokens of a row."""
+    """cross_entropy: N, D, V. attention: B, L, H, K. train_step, lora: B, L. rewrites: B, letters of the
+    strings, letters of each side of a rule. prepare: conversations, tokens of a row."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -27,13 +27,15 @@ class Case:
     examples: int = 1
     """attention: examples that share a row."""
     model: tuple[int, ...] = ()
-    """train_step: vocabulary, model dimension, layers, heads, key and value heads, feed-forward. rewrites:
-    layers, heads, model dimension."""
+    """train_step, lora: vocabulary, model dimension, layers, heads, key and value heads, feed-forward.
+    rewrites: layers, heads, model dimension."""
     checkpoint: str = ""
-    """train_step: directory of the initial weights, as a Hugging Face checkpoint. prepare: of the records."""
+    """train_step, lora: directory of the initial weights, as a Hugging Face checkpoint. prepare: of the
+    records."""
     work: str = ""
     """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts."""
-
+    rank: int = 0
+    """lora: of the adapters, on all linear maps of the layers."""
     data: str = ""
     """prepare: the files whose conversations are repeated."""
     tokenizer: str = ""
@@ -50,6 +52,7 @@ class Case:
         elif self.benchmark == "rewrites":
             parts += [f"model {'x'.join(map(str, self.model))}", self.work]
         else:
+            parts += [f"rank {self.rank}"] if self.rank else []
             parts.append(f"loss on {self.active:.3g} of the tokens")
         return ", ".join(parts)
 
@@ -131,6 +134,12 @@ def train_inputs(case: Case) -> TrainInputs:
     tokens = np.random.default_rng(SEED).integers(0, case.model[0], (rows, length), dtype=np.int32)
     trained = np.arange(length) >= length - span_size(length, case.active)
     return TrainInputs(tokens, np.broadcast_to(trained, (rows, length)).copy())
+
+
+def adapter_inputs(name: str, layer: int, inputs: int, rank: int) -> jt.Float32[np.ndarray, "inputs rank"]:
+    """The initial A of the adapter of a map, such as `q_proj`: all contestants have the same."""
+    rng = np.random.default_rng([SEED, layer, *name.encode()])
+    return rng.uniform(-1, 1, (inputs, rank)).astype(np.float32) / np.float32(np.sqrt(inputs))
 
 
 def span_size(length: int, share: float) -> int:

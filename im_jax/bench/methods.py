@@ -41,6 +41,7 @@ REFERENCES: Final = {
     "cross_entropy": Method("cross_entropy_values", "", ()),
     "attention": Method("attention_values", "", ()),
     "train_step": Method("small_llama", "", ("jax",)),
+    "lora": Method("small_llama", "", ("jax",)),
     "rewrites": Method("small_gpt2", "", ("jax",)),
     "prepare": Method("prepare_records", "", ()),
 }
@@ -49,6 +50,7 @@ BASELINES: Final = {
     "cross_entropy": "optax",
     "attention": "dot_product_attention",
     "train_step": "transformers",
+    "lora": "peft",
     "rewrites": "transformers",
     "prepare": "trl",
 }
@@ -97,6 +99,11 @@ _METHODS: Final[dict[str, dict[str, Method]]] = {
         **_methods("train_step_tunix", ("jax", "tunix"), "tunix"),
         **_MATMULS,
     },
+    "lora": {
+        **_methods("train_step_im_jax", ("jax",), "im_jax", "im_jax_whole"),
+        **_methods("lora_peft", ("torch", "transformers", "peft"), "peft", "peft_compact"),
+        **_MATMULS,
+    },
     "rewrites": {
         **_methods("rewrites_im_jax", ("jax",), "im_jax", "im_jax_with_data"),
         **_methods("rewrites_transformers", ("torch", "transformers"), "transformers"),
@@ -111,6 +118,10 @@ _IN_CONDITIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "train_step": {
         "malloc": ("transformers", "transformers_compact", "trl"),
         "launch": ("im_jax", "transformers", "transformers_compact"),
+    },
+    "lora": {
+        "malloc": ("peft", "peft_compact"),
+        "launch": ("im_jax", "im_jax_whole", "peft", "peft_compact"),
     },
     "rewrites": {
         "malloc": ("transformers",),

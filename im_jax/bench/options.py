@@ -12,7 +12,7 @@ from absl import flags
 from im_jax.bench import methods as catalogue
 from im_jax.bench.case import Case
 from im_jax.bench.rounds import Plan
-from im_jax.bench.sizes import RewriteSizes, Sizes, SmallSizes
+from im_jax.bench.sizes import TRAIN_STEPS, RewriteSizes, Sizes, SmallSizes
 from im_jax.command_line import read_flags
 from im_jax.errors import ConfigError
 
@@ -20,6 +20,7 @@ _SHAPES: Final = {
     "cross_entropy": "2048x768x50257",
     "attention": "8x512x4x64",
     "train_step": "8x512",
+    "lora": "8x512",
     "rewrites": "128x6x2",
     "prepare": "200000x2048",
 }
@@ -28,13 +29,17 @@ _AXES: Final = {
     "cross_entropy": "NxDxV",
     "attention": "BxLxHxK",
     "train_step": "BxL",
+    "lora": "BxL",
     "rewrites": "x".join(RewriteSizes._fields),
     "prepare": "conversationsxtokens",
 }
-_ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037"}
-_MODELS: Final = {"train_step": "32000x256x6x4x4x688", "rewrites": "2x4x64"}
+_ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037", "lora": "1,0.037"}
+_LLAMA: Final = "32000x256x6x4x4x688"
+_MODELS: Final = {"train_step": _LLAMA, "lora": _LLAMA, "rewrites": "2x4x64"}
 """21.1 million parameters, and 0.1."""
-_MODEL_AXES: Final = {"train_step": "x".join(Sizes._fields), "rewrites": "x".join(SmallSizes._fields)}
+_MODEL_AXES: Final = {name: "x".join(Sizes._fields) for name in TRAIN_STEPS} | {
+    "rewrites": "x".join(SmallSizes._fields)
+}
 _WORK: Final = ("train", "evaluate")
 _DTYPES: Final = ("float32", "bfloat16")
 
@@ -102,6 +107,8 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
     if benchmark in _MODELS:
         axes = _MODEL_AXES[benchmark]
         flags.DEFINE_string("model", _MODELS[benchmark], f"Sizes {axes} of the model.", flag_values=values)
+    if benchmark == "lora":
+        flags.DEFINE_integer("rank", 16, "Of the adapters.", lower_bound=1, flag_values=values)
     if benchmark == "train_step":
         flags.DEFINE_string(
             "tunix_python", None, "Interpreter that has tunix, where this one has not.", flag_values=values
@@ -128,7 +135,7 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
             for dtype, count in itertools.product(dtypes, counts)
         ]
     model: tuple[int, ...] = ()
-    if benchmark == "train_step":
+    if benchmark in TRAIN_STEPS:
         model = _sizes("model", values["model"], _MODEL_AXES[benchmark])
         _check_model(Sizes(*model))
         if shape[1] < 2:
@@ -137,7 +144,7 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
             )
     shares = [_share(text) for text in values["active"]]
     return [
-        Case(benchmark, shape, dtype, active=share, model=model)
+        Case(benchmark, shape, dtype, active=share, model=model, rank=values.get("rank", 0))
         for dtype, share in itertools.product(dtypes, shares)
     ]
 

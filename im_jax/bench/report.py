@@ -17,11 +17,12 @@ _DIFFERENCE: Final = {
     "cross_entropy": "loss, gradients",
     "attention": "difference",
     "train_step": "losses",
+    "lora": "losses",
     "rewrites train": "losses",
     "rewrites evaluate": "answers",
     "prepare": "counts",
 }
-_UNITS: Final = {"train_step": "tokens", "rewrites": "sequences", "prepare": "tokens"}
+_UNITS: Final = {"train_step": "tokens", "lora": "tokens", "rewrites": "sequences", "prepare": "tokens"}
 """What is counted by second; where nothing stands, only operations count."""
 MEANINGS: Final = """\
 median, p10, p90: milliseconds of a call over the rounds; in each round every method is called once, in turn.
@@ -153,7 +154,7 @@ def _table(measurement: Measurement) -> str:
 def _amount(case: Case, outcome: Outcome) -> int:
     """How many of its unit a call processes."""
     match case.benchmark:
-        case "train_step":
+        case "train_step" | "lora":
             return case.shape[0] * case.shape[1]
         case "prepare":
             return int(outcome.values["tokens"])

@@ -11,8 +11,9 @@ from im_jax.bench import process
 from im_jax.bench.case import Case
 from im_jax.bench.methods import REFERENCES, Method, find_method
 from im_jax.bench.process import Process
+from im_jax.bench.sizes import TRAIN_STEPS
 
-_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "rewrites": 3, "prepare": 1}
+_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "lora": 3, "rewrites": 3, "prepare": 1}
 """Calls before the first that counts; a training step's are the first whose losses are compared."""
 
 
@@ -64,7 +65,7 @@ class Plan:
 def measure(case: Case, plan: Plan, progress: Callable[[str], None]) -> Measurement:
     """Measure all methods of a plan on one case."""
     with contextlib.ExitStack() as stack:
-        if case.benchmark in ("train_step", "prepare"):
+        if case.benchmark in (*TRAIN_STEPS, "prepare"):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="im_jax_bench_"))
             case = dataclasses.replace(case, checkpoint=directory)
         progress("reference")

@@ -9,6 +9,11 @@ ROPE_THETA: Final = 10000.0
 NORM_EPS: Final = 1e-5
 
 
+TRAIN_STEPS: Final = ("train_step", "lora")
+"""Benchmarks of a step of the same Llama."""
+LORA_ALPHA: Final = 32.0
+
+
 class Sizes(NamedTuple):
     """`Case.model`, by name. Embeddings are not tied."""
 

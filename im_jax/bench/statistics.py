@@ -8,6 +8,7 @@ import numpy as np
 from im_jax.bench.contestant import difference
 from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
+from im_jax.bench.sizes import TRAIN_STEPS
 
 _COMPARED_WITH_BASELINE: Final = ("losses", "answers", "tokens")
 """Values without a reference: what training, decoding and preparation arrive at."""
@@ -79,7 +80,7 @@ def useful_flops(measurement: Measurement) -> float | None:
     """Floating-point operations that the result needs, whatever a contestant really does.
 
     cross_entropy: 6 n D V of the n tokens with loss. attention: 12 H K for each pair of tokens that see
-    each other (2 products forward, 4 backward). train_step and training of rewrites: of the model, by
+    each other (2 products forward, 4 backward). train_step, lora and training of rewrites: of the model, by
     `im_jax.models.decoder.flops_per_token`; all tokens count in the head, with loss or not.
     """
     flops = measurement.reference.values.get("flops")
@@ -92,7 +93,7 @@ def matmul_rate(measurement: Measurement) -> tuple[str, float] | None:
     The fastest of the case's type; for a training step always JAX's in float32.
     """
     case = measurement.case
-    suffix = "jax:float32" if case.benchmark == "train_step" else case.dtype
+    suffix = "jax:float32" if case.benchmark in TRAIN_STEPS else case.dtype
     rates = {
         outcome.name: outcome.values["matmul_flops"] / summarise(outcome.seconds, None).median
         for outcome in measurement.outcomes
@@ -103,7 +104,7 @@ def matmul_rate(measurement: Measurement) -> tuple[str, float] | None:
 
 def _expected(measurement: Measurement) -> dict[str, object]:
     """In float64, or what the baseline arrives at, else the first that ran."""
-    if measurement.case.benchmark not in ("train_step", "rewrites", "prepare"):
+    if measurement.case.benchmark not in (*TRAIN_STEPS, "rewrites", "prepare"):
         return measurement.reference.values
     by_name = {
         outcome.name: outcome.values

@@ -79,7 +79,7 @@ def test_a_worker_that_dies_or_hangs_is_an_answer() -> None:
     [
         (
             [],
-            r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step, rewrites, prepare",
+            r"which benchmark\? '' is none; name one first: cross_entropy, attention, train_step, lora, rewrites, prepare",
         ),
         (["cross_entropi"], r"'cross_entropi' is none"),
         (["cross_entropy", "--methods=optx"], r"cross_entropy has no method 'optx'; did you mean optax\?"),

@@ -92,6 +92,17 @@ def test_training_steps_have_the_same_losses(train_case: Case, name: str) -> Non
     assert ours[2] < ours[0]
 
 
+@pytest.mark.parametrize("name", ["peft", "peft_compact"])
+def test_steps_of_adapters_have_the_same_losses(train_case: Case, name: str) -> None:
+    method, _ = find_method("lora", name)
+    for package in method.packages:
+        pytest.importorskip(package, reason=f"{package} is not installed; it is in the extra peers")
+    case = dataclasses.replace(train_case, benchmark="lora", rank=3)
+    ours = values_of(case, find_method("lora", "im_jax")[0], calls=3)["losses"]
+    np.testing.assert_allclose(values_of(case, method, calls=3)["losses"], ours, rtol=1e-4)
+    assert ours[2] < ours[0] and ours[1:] != our_losses(train_case)[1:]
+
+
 def test_another_mask_does_not_compile_the_step_again() -> None:
     model, loss = model_config(TRAIN), LossConfig(policy="it")
     optimizer = make_optimizer(optimizer_config(), make_schedule(optimizer_config(), steps=1))

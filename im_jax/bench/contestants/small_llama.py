@@ -7,9 +7,11 @@ import numpy as np
 
 from im_jax.bench.case import SEED, Case
 from im_jax.bench.contestant import Contestant
-from im_jax.bench.sizes import LEARNING_RATE, Sizes
-from im_jax.config import ModelConfig, OptimizerConfig
+from im_jax.bench.sizes import LEARNING_RATE, LORA_ALPHA, Sizes
+from im_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 from im_jax.models import decoder, huggingface
+from im_jax.models.adapters.lora import base_of, is_adapter
+from im_jax.training.partition import everything
 
 
 def model_config(case: Case) -> ModelConfig:
@@ -25,6 +27,7 @@ def model_config(case: Case) -> ModelConfig:
         mlp_dim=sizes.mlp,
         max_positions=case.shape[1],
         compute_dtype=case.dtype,
+        lora=LoraConfig(rank=case.rank, alpha=LORA_ALPHA),
     )
 
 
@@ -35,20 +38,25 @@ def optimizer_config() -> OptimizerConfig:
     )
 
 
+def _flops_per_token(model: ModelConfig, length: int) -> int:
+    return decoder.flops_per_token(model, length, is_adapter if model.lora.rank else everything)
+
+
 def make(case: Case, variant: str) -> Contestant:
     """Writes the initial weights to `case.checkpoint`, and tells what a step computes. Not timed."""
     del variant
-    config, rng = model_config(case), np.random.default_rng(SEED)
+    adapted, rng = model_config(case), np.random.default_rng(SEED)
 
     def init(path: tuple[Any, ...], array: jax.ShapeDtypeStruct) -> np.ndarray:
         if "norm" in jax.tree_util.keystr(path):
             return np.ones(array.shape, np.float32)
         return rng.standard_normal(array.shape, np.float32) * np.float32(0.02)
 
+    config = base_of(adapted)
     params = jax.tree_util.tree_map_with_path(init, decoder.abstract_params(config))
     huggingface.save_params(params, config, case.checkpoint)
     facts = {
         "parameters": decoder.num_params(config),
-        "flops": decoder.flops_per_token(config, case.shape[1]) * case.shape[0] * case.shape[1],
+        "flops": _flops_per_token(adapted, case.shape[1]) * case.shape[0] * case.shape[1],
     }
     return Contestant(lambda: None, lambda: facts, "cpu", {})
