@@ -54,6 +54,7 @@ setuptools.setup(
         "sentencepiece>=0.2.3",
         "tensorboard",
         "tensorflow-datasets",
+        "tensorstore",
         "tokenizers",
     ],
     extras_require=EXTRAS,

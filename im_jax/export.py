@@ -43,7 +43,7 @@ def main(arguments: command_line.CommandLine) -> None:
     join_cluster(config.mesh)
     with contextlib.ExitStack() as stack:
         if workdir:
-            source = run_to_export(workdir, config)
+            source = stack.enter_context(run_to_export(workdir, config))
         else:
             chat = "data.template" in arguments.fields or _has_template(pathlib.Path(config.model.path))
             source = stack.enter_context(model_to_export(config, chat=chat))

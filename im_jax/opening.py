@@ -7,9 +7,10 @@ model.answer([model.prompt([Message("user", "What is 3 + 4?")])], max_new_tokens
 import contextlib
 import copy
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 
 from im_jax import validation
 from im_jax.config import GROW, Config, flatten, records
@@ -28,7 +29,7 @@ from im_jax.models.checkpoints import (
     stored_dtype,
 )
 from im_jax.models.export.folder import GENERATION, Exported
-from im_jax.models.files.layout import by_path
+from im_jax.models.files.layout import LayersOnDisk, by_path
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
@@ -88,22 +89,31 @@ def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
         return model.with_params(load_pretrained(model.config, shardings))
 
 
-def run_to_export(workdir: str | pathlib.Path, config: Config) -> Exported:
-    """The model of a run's newest checkpoint, whose parameters are read one by one. Raises as `open_run`."""
+@contextlib.contextmanager
+def run_to_export(workdir: str | pathlib.Path, config: Config) -> Iterator[Exported]:
+    """The model of a run's newest checkpoint, whose parameters are read one by one while it is open.
+
+    Raises as `open_run`.
+    """
     config = copy.deepcopy(config)
     model, saved = _of_run(workdir, config, chat=True)
     is_trained = trained_parts(model.config, config.train.trainable)
-    shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
-    arrays = by_path(with_shardings(decoder.abstract_params(model.config), shardings))
 
-    def parameter(path: str) -> jax.Array:
-        with jax.set_mesh(model.mesh):
-            if is_trained(path):
-                return saved.param(path, arrays[path])
-            wanted, _ = split(shardings, path.__eq__)
-            return by_path(first_weights(model.config, wanted, seed=config.seed))[path]
+    def drawn(path: str) -> np.ndarray:
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        places = jax.tree.map(lambda _: here, decoder.abstract_params(model.config))
+        wanted, _ = split(places, path.__eq__)
+        return np.asarray(by_path(first_weights(model.config, wanted, seed=config.seed))[path])
 
-    return Exported(model, parameter, model.config.param_dtype, config.tokenizer.path)
+    with contextlib.ExitStack() as stack:
+        at_first: Callable[[str], np.ndarray | LayersOnDisk] = drawn
+        if model.config.path:
+            at_first = stack.enter_context(open_params(model.config)).on_host
+
+        def parameter(path: str) -> np.ndarray | LayersOnDisk:
+            return saved.param(path) if is_trained(path) else at_first(path)
+
+        yield Exported(model, parameter, model.config.param_dtype, config.tokenizer.path)
 
 
 @contextlib.contextmanager

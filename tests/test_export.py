@@ -1,11 +1,13 @@
 """The command that writes a model for other readers: what they load is what was trained."""
 
+import dataclasses
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from im_jax import export
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer
 from im_jax.errors import CheckpointError, ConfigError, UserError
+from im_jax.models.export.folder import export as write_folder
 from im_jax.models.export.sentencepiece_json import convert
+from im_jax.models.files.layout import LayersOnDisk
 from im_jax.models.loaded import Model
-from im_jax.opening import open_model, open_run
+from im_jax.opening import open_model, open_run, run_to_export
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
 from tests.data import synthetic
@@ -161,6 +165,50 @@ def test_shards_hold_what_one_file_holds(workdir: Path, folder: Path, tmp_path: 
         "total_parameters": sum(tensor.size for tensor in expected.values()),
     }
     assert answers(opened(tmp_path / "out")) == answers(opened(folder))
+
+
+def test_what_a_run_does_not_train_comes_from_where_it_started(folder: Path, tmp_path: Path) -> None:
+    config = tiny_config()
+    config.model = dataclasses.replace(
+        config.model, path=str(folder), vocab_size=None, compute_dtype="float32"
+    )
+    config.train = dataclasses.replace(config.train, steps=2, trainable="layers.*norm*")
+    train(config, tmp_path / "run", QUIET)
+    written(f"--workdir={tmp_path}/run", f"--output={tmp_path}/out")
+    before, after = weights(folder), weights(tmp_path / "out")
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert np.array_equal(tensor, after[name]) == ("layernorm" not in name), name
+    assert answers(opened(tmp_path / "out")) == answers(open_run(tmp_path / "run"))
+
+
+def test_no_more_is_in_memory_than_twice_a_shard(workdir: Path, tmp_path: Path) -> None:
+    alive, most = 0, 0
+
+    def counted(array: np.ndarray) -> np.ndarray:
+        nonlocal alive, most
+        alive += array.nbytes
+        most = max(most, alive)
+        weakref.finalize(array, freed, array.nbytes)
+        return array
+
+    def freed(size: int) -> None:
+        nonlocal alive
+        alive -= size
+
+    def parameter(path: str) -> np.ndarray | LayersOnDisk:
+        found = source.parameter(path)
+        if isinstance(found, np.ndarray):
+            return counted(found)
+        return LayersOnDisk(lambda layer: counted(found.read(layer).copy()))
+
+    config = export.run.parse(["export", f"--workdir={workdir}"]).config
+    with run_to_export(workdir, config) as source:
+        write_folder(dataclasses.replace(source, parameter=parameter), tmp_path / "out", max_bytes=12_000)
+    shards = [safetensors.numpy.load_file(shard) for shard in tmp_path.glob("out/*.safetensors")]
+    largest = max(sum(tensor.nbytes for tensor in shard.values()) for shard in shards)
+    assert len(shards) > 5 and alive == 0
+    assert 0 < most < 2 * largest
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("bfloat16", "BF16"), ("float16", "F16")])

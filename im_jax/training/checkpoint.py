@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import jax
+import numpy as np
 from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError, StorageError
 from im_jax.files import writing
+from im_jax.models.files.layout import LayersOnDisk
 from im_jax.training.health import not_finite
 from im_jax.training.state import Params, TrainState
+from im_jax.training.stored_params import read_param, storage_context
 
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
@@ -44,6 +47,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         with writing(directory):
             self._checkpointer = ocp.training.Checkpointer(
                 directory.resolve(),
+                context=storage_context(),
                 save_decision_policy=_policies.AnySavePolicy(when),
                 preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
             )
@@ -164,6 +168,7 @@ class SavedModel:
         self._checkpointer = ocp.training.Checkpointer(directory.resolve())
         if self._checkpointer.latest is None:
             raise CheckpointError(f"there is no complete checkpoint in {directory}")
+        self._path = directory / str(self._checkpointer.latest.step)
 
     def config(self) -> dict[str, Any]:
         """Flattened configuration of the run."""
@@ -173,19 +178,9 @@ class SavedModel:
         """The parameters, in the shapes and shardings of `abstract_params`."""
         return _load(self._checkpointer, {"params": abstract_params})["params"]
 
-    def param(self, path: str, abstract_param: jax.ShapeDtypeStruct) -> jax.Array:
-        """One parameter, by its path in the tree, and no other of the checkpoint is read."""
-        keys = path.split(".")
-        tree: Any = abstract_param
-        for key in reversed(keys):
-            tree = {key: tree}
-        context = ocp.Context()
-        context.pytree.loading.partial_load = True
-        with context:
-            found: Any = _load(self._checkpointer, {"params": tree})["params"]
-        for key in keys:
-            found = found[key]
-        return found
+    def param(self, path: str) -> np.ndarray | LayersOnDisk:
+        """One parameter, by its path in the tree, on this process; see `read_param`."""
+        return read_param(self._path / "params", path)
 
 
 @contextlib.contextmanager

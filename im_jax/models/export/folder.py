@@ -6,16 +6,15 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
-from im_jax.errors import CheckpointError, ConfigError
+from im_jax.errors import ConfigError
 from im_jax.files import writing
 from im_jax.models.export import tokenizer_files
 from im_jax.models.export.chat_template import source_of
@@ -38,8 +37,8 @@ class Exported:
 
     model: Model
     """Its parameters may be missing."""
-    parameter: Callable[[str], jax.Array | np.ndarray | LayersOnDisk]
-    """Gives a parameter, all layers of it, by its path in the tree."""
+    parameter: Callable[[str], np.ndarray | LayersOnDisk]
+    """Gives a parameter, all layers of it, by its path in the tree, on this process."""
     dtype: str
     """Type of the parameters, unless another is asked for."""
     tokenizer_path: str
@@ -51,7 +50,7 @@ class Exported:
 def export(
     source: Exported, output: pathlib.Path, *, dtype: str | None = None, max_bytes: float = 5e9
 ) -> list[str]:
-    """Writes the folder. Call it on all processes; the first one writes.
+    """Writes the folder. Call it on all processes: the first one reads and writes, the others wait for it.
 
     Args:
         source: the model.
@@ -60,13 +59,20 @@ def export(
         max_bytes: of a file of weights, unless one tensor is larger.
 
     Returns:
-        What readers will miss, a line each.
+        What readers will miss, a line each, on the first process.
 
     Raises:
         ConfigError: the folder is not empty, or readers would fail.
         CheckpointError: no family has all parts of the model, or weights are not finite in this type.
         StorageError: it cannot be written.
     """
+    multihost_utils.sync_global_devices("export begins")  # who waits long must be connected before
+    notes = _export(source, output, dtype or source.dtype, max_bytes) if jax.process_index() == 0 else []
+    multihost_utils.sync_global_devices("export ends")
+    return notes
+
+
+def _export(source: Exported, output: pathlib.Path, dtype: str, max_bytes: float) -> list[str]:
     model, config = source.model, source.model.config
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"--output={output} is there already; remove it, or name another folder")
@@ -76,18 +82,13 @@ def export(
     notes = check_readable(model, ids)
     if others := tokenizer_files.other_templates(source.tokenizer_path):
         notes.append(f"of several chat templates one is written; left out: {', '.join(others)}")
-    name = dtype or source.dtype
-    shapes = tensor_shapes(family.layout, config)
-    tensors = _typed(write_params(family.layout, config, source.parameter), name)
-    if jax.process_index():
-        deque(tensors, maxlen=0)  # what all processes gather together, the first one writes
-        return notes
-    told = family.config_json(config) | {"dtype": name, "torch_dtype": name} | ids.of_config()
+    told = family.config_json(config) | {"dtype": dtype, "torch_dtype": dtype} | ids.of_config()
     with _whole(output) as folder:
         _write_json(folder / CONFIG, told)
         _write_json(folder / GENERATION, {**source.generation, **ids.of_generation()})
         _write_tokenizer(folder, source, beside)
-        write_tensors(folder, shapes, name, tensors, max_bytes)
+        tensors = write_params(family.layout, config, source.parameter)
+        write_tensors(folder, tensor_shapes(family.layout, config), dtype, tensors, max_bytes)
     return notes
 
 
@@ -100,19 +101,6 @@ def _write_tokenizer(folder: pathlib.Path, source: Exported, beside: dict[str, A
         beside = beside | {"chat_template": template}
         _write_text(folder / TEMPLATE, template)
     _write_json(folder / tokenizer_files.CONFIG, beside)
-
-
-def _typed(tensors: Iterator[tuple[str, np.ndarray]], dtype: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Tensors in another type, as long as their numbers have a place in it."""
-    for name, tensor in tensors:
-        with np.errstate(over="ignore"):
-            typed = tensor.astype(jnp.dtype(dtype), copy=False)
-        if not np.isfinite(typed).all():
-            why = (
-                f"numbers that are too large for {dtype}" if np.isfinite(tensor).all() else "NaN or infinity"
-            )
-            raise CheckpointError(f"{name} holds {why}; set another --dtype, or export another checkpoint")
-        yield name, typed
 
 
 @contextlib.contextmanager

@@ -243,7 +243,7 @@ def write_params(
     """Every tensor of a checkpoint with its name, in the order of `tensor_shapes`, whole on this process.
 
     Only the parameters of one tensor are asked for at a time, and gathered layer by layer. Where several
-    processes hold them, all must go through the tensors together.
+    processes hold them as arrays of JAX, all must go through the tensors together.
 
     Args:
         layout: names and shapes of the tensors.
@@ -257,8 +257,8 @@ def write_params(
         values = [parameter(path) for path, _ in members]
         first = members[0][1]
         for layer, name in enumerate(_names(first)):
-            pieces = [_layer(value, None if first.layers is None else layer) for value in values]
-            yield name, np.ascontiguousarray(first.stored.to_tensor(pieces))
+            number = None if first.layers is None else layer
+            yield name, first.stored.to_tensor([_layer(value, number) for value in values])
         del values  # before the next ones are made
 
 

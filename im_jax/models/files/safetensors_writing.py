@@ -9,8 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Final, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from im_jax.errors import CheckpointError
 from im_jax.files import writing
 from im_jax.models.files.safetensors_folder import INDEX, SINGLE
 
@@ -18,6 +20,8 @@ DTYPES: Final = MappingProxyType({"float32": "F32", "bfloat16": "BF16", "float16
 """What safetensors calls the types that weights are written in."""
 _BYTES: Final = {"F32": 4, "BF16": 2, "F16": 2}
 _ALIGNED: Final = 8
+_PIECE_BYTES: Final = 2**24
+"""About what of a tensor is laid out and rounded at a time, which takes memory beside it."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -66,14 +70,15 @@ def write_tensors(
     Args:
         directory: where to.
         shapes: of all tensors, by name.
-        dtype: of all of them.
-        tensors: in the order of `shapes`.
+        dtype: of all of them in the files.
+        tensors: in the order of `shapes`, of any type of real numbers; they are rounded to `dtype`.
         max_bytes: of a file, as in `plan`.
 
     Returns:
         The names of the files with weights.
 
     Raises:
+        CheckpointError: a number is not finite, or has no place in `dtype`.
         StorageError: a file cannot be written.
     """
     shards, left = plan(shapes, dtype, max_bytes), iter(tensors)
@@ -114,8 +119,21 @@ def _write_data(
 ) -> None:
     for name, shape in shapes.items():
         given, value = next(tensors)
-        assert (given, value.shape, value.dtype.name) == (name, shape, dtype)
-        file.write(np.ascontiguousarray(value).view(np.uint8).data)
+        assert (given, value.shape) == (name, shape)
+        rows = max(1, _PIECE_BYTES * len(value) // value.nbytes)
+        for start in range(0, len(value), rows):
+            file.write(_rounded(name, value[start : start + rows], dtype).view(np.uint8).data)
+        del value  # before the next one is read
+
+
+def _rounded(name: str, part: np.ndarray, dtype: str) -> np.ndarray:
+    """Part of a tensor in another type and in the order of a file, if its numbers have a place in it."""
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(part, jnp.dtype(dtype))
+    if not np.isfinite(rounded).all():
+        why = f"numbers that are too large for {dtype}" if np.isfinite(part).all() else "NaN or infinity"
+        raise CheckpointError(f"{name} holds {why}; set another --dtype, or export another checkpoint")
+    return rounded
 
 
 def _size(shape: tuple[int, ...], dtype: str) -> int:
