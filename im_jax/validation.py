@@ -35,8 +35,27 @@ def check(config: Config) -> None:
             f"loss.kl.weight={config.loss.kl.weight:g} needs model.path: the base is the model that the run "
             "starts from, and random weights are none"
         )
+    _check_estimator(config)
     if config.log.wandb_project and importlib.util.find_spec("wandb") is None:
         raise ConfigError("log.wandb_project is set, but wandb is not installed: pip install wandb")
+
+
+def _check_estimator(config: Config) -> None:
+    """Stop at what the sampled divergence of the released code cannot do."""
+    kl = config.loss.kl
+    if kl.estimator != "sampled_released":
+        return
+    if kl.weight >= 1:
+        raise ConfigError(
+            f"loss.kl.weight={kl.weight:g} must be below 1 with loss.kl.estimator=sampled_released: it "
+            "scales the gradient by 1 - weight, so that at 1 nothing is trained; lower it, or set "
+            "loss.kl.estimator=exact"
+        )
+    if kl.direction != "reverse":
+        raise ConfigError(
+            f"loss.kl.direction={kl.direction} has no effect with loss.kl.estimator=sampled_released; set it "
+            "to reverse, or loss.kl.estimator=exact"
+        )
 
 
 def check_length(config: Config) -> None:

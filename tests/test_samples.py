@@ -45,6 +45,8 @@ ERRORS = {
     "loss.md": [
         f"train {DEBUG} --config.loss.weights.stop=0",
         f"train {DEBUG} --config.loss.schedule=user:1..0@500 --config.train.steps=100",
+        "train --config=configs/llama2_7b.py --config.loss.kl.weight=1 "
+        "--config.loss.kl.estimator=sampled_released",
     ],
     "markov.md": ["markov --program=broken.txt --input=a"],
     "models.md": [

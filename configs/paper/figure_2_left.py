@@ -6,8 +6,8 @@ Thirteen training sets, and three subsets of Tülu V2 with a ratio (appendix C).
         --config.model.path=Llama-2-7b-hf --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import SEVEN, data, methods, sweep
-from im_jax.sweeps.definition import Sweep
+from im_jax.studies.instruction_modelling import RATIO, SEVEN, data, methods, sweep
+from im_jax.sweeps.definition import Plot, Scale, Sweep
 
 OTHERS = ("tulu_v2", "code_alpaca", "stanford_alpaca", "science", "wizardlm", "sharegpt")
 """Of ShareGPT Table 5 has 50,000 examples, which is taken, and the figure 114k."""
@@ -20,4 +20,5 @@ def get_sweep() -> Sweep:
         for ratio in (5.0, 10.0, 15.0)
     }
     axes = {"data": {**data(*SEVEN, *OTHERS), **subsets}, "method": methods("it", "im")}
-    return sweep("Figure 2, left,", axes)
+    plot = Plot(x="data", series="method", x_scale=Scale.LOG, x_measure=RATIO)
+    return sweep("Figure 2, left,", axes, plot=plot)

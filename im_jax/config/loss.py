@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from im_jax.config.record import BELOW_ONE, NOT_NEGATIVE, Bounds, Decides, group, setting
+from im_jax.config.record import BELOW_ONE, NOT_NEGATIVE, Bounds, Decides, When, group, setting
 
 POLICIES: Final = ("it", "im", "it_released", "im_released", "all", "last_turn")
 REDUCTIONS: Final = ("token_mean", "example_mean", "nonzero_count", "sum")
@@ -64,13 +64,16 @@ class ClassWeights:
     )
 
 
+_EXACT: Final = When("loss.kl.estimator", ("exact",))
+
+
 @dataclass
 class KLConfig:
     """Divergence from the model that a run starts from."""
 
     weight: float = setting(
         0.0,
-        "Times the divergence over the whole vocabulary, of tokens with loss; 0: none.",
+        "Times the divergence, of tokens with loss; 0: none.",
         bounds=NOT_NEGATIVE,
         see="loss.md#divergence-from-the-base",
     )
@@ -78,6 +81,14 @@ class KLConfig:
         "reverse",
         "`reverse`: of the model from the base, as in the paper; `forward`: of the base from the model.",
         choices=("reverse", "forward"),
+        when=_EXACT,
+    )
+    estimator: str = setting(
+        "exact",
+        "`exact`: over the whole vocabulary; `sampled_released`: of the target alone, as the paper's code, "
+        "which only scales the cross-entropy's gradient by 1 - `weight`.",
+        choices=("exact", "sampled_released"),
+        see="loss.md#the-released-estimate",
     )
 
 

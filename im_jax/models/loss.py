@@ -65,7 +65,7 @@ def weighted_loss(
         batch: rows, of which only tokens, segments and positions are read.
         targets: of these rows.
         model: the decoder.
-        loss: z-loss, label smoothing, and the direction of the divergence.
+        loss: z-loss, label smoothing, and direction and estimator of the divergence.
         rules: how arrays lie on the mesh that `jax.set_mesh` set.
         noise: on the embeddings of these rows, in training alone.
         drop: of these rows, by which adapters drop their inputs, in training alone.
@@ -113,7 +113,12 @@ def weighted_loss(
         )
         other = told.reshape(-1, told.shape[-1]), decoder.head_matrix(fixed, model)
         value, token_losses, token_kl = linear_cross_entropy_with_kl(
-            *inputs, *other, base.coefficient, direction=loss.kl.direction, **options
+            *inputs,
+            *other,
+            base.coefficient,
+            direction=loss.kl.direction,
+            estimator=loss.kl.estimator,
+            **options,
         )
         divergence = jnp.sum(targets.weights.reshape(-1) * token_kl)
     token_losses = token_losses.reshape(targets.labels.shape)

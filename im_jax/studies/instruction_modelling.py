@@ -37,6 +37,11 @@ SEVEN: Final = (
 )
 """Recipes of the training sets of Table 1, in its order."""
 
+RATIO: Final = Measure(
+    "data.instruction_output_ratio_words", "words of instruction to words of output", bounds=NOT_NEGATIVE
+)
+"""As Table 5 counts them."""
+
 _EPOCHS: Final = {"lima": 10.0}
 """Table 1 has `10 epoch` beside LIMA; all others: 2 (appendix C: typically 2; Table 6: 2, 3 or 10)."""
 
@@ -115,7 +120,8 @@ def sweep(title: str, axes: Mapping[str, Axis], model: str = LLAMA_2_7B, **chang
         base=base(model),
         axes=axes,
         measures=(
-            Measure("data.examples.train", "training examples", bounds=NOT_NEGATIVE),
+            Measure("data.examples", "training examples", bounds=NOT_NEGATIVE),
+            RATIO,
             Measure("heldout.nll/assistant", "held-out loss of outputs", "nats", Better.LOWER, NOT_NEGATIVE),
         ),
         keep_checkpoints=KeepCheckpoints.ALL,  # the models are what is evaluated

@@ -110,6 +110,7 @@ def _evaluate(
 
 
 def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int) -> Reporter:
+    estimator = run.config.loss.kl.estimator
     return Reporter(
         console,
         writer,
@@ -120,6 +121,7 @@ def _reporter(run: Run, console: Console, writer: MetricsWriter, first_step: int
         peak_flops=peak_flops(run.config.model.compute_dtype),
         vocab_size=run.tokenizer.vocab_size,
         changing=run.policy.changing(),
+        kl_name="kl" if estimator == "exact" else f"kl_{estimator}",
     )
 
 

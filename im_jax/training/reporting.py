@@ -53,10 +53,11 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         peak_flops: float,
         vocab_size: int,
         changing: Sequence[TokenClass] = (),
+        kl_name: str = "kl",
     ) -> None:
         """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
         can do in a second; `vocab_size` tells what guessing would lose; weights of the classes in `changing`
-        are written."""
+        are written; `kl_name` is what the divergence from a base is called."""
         self._console, self._writer = console, writer
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
@@ -69,7 +70,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             disable=not console.is_terminal,
         )
         self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
-        self._vocab_size, self._changing = vocab_size, changing
+        self._vocab_size, self._changing, self._kl_name = vocab_size, changing, kl_name
         compiling = "compiling the step"  # what the first one waits for
         self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=compiling)
         self._compiling = contextlib.ExitStack()
@@ -122,7 +123,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
             "step_time": elapsed / len(steps),
         } | class_metrics(metrics.by_class)
         if metrics.kl is not None:
-            entry["kl"] = float(metrics.kl)
+            entry[self._kl_name] = float(metrics.kl)
         if class_weights is not None:
             entry |= {f"weight/{c.label}": float(class_weights[c]) for c in self._changing}
         self.write(entry)

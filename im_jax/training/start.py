@@ -11,13 +11,14 @@ import jax
 
 from im_jax import activity, validation
 from im_jax import mesh as meshes
-from im_jax.config import Config, with_overrides
+from im_jax.config import Config, LossConfig, with_overrides
 from im_jax.console import Console
 from im_jax.data.templates import writes_date
 from im_jax.errors import ConfigError
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
+from im_jax.losses.policy import LossPolicy
 from im_jax.training.checkpoint import SavedModel
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device
@@ -122,11 +123,22 @@ def _saved_config(workdir: pathlib.Path) -> dict[str, Any]:
     return {}
 
 
+def _loss_text(policy: LossPolicy, loss: LossConfig) -> str:
+    """What is trained, in a line."""
+    parts = [f"policy {policy.name}", f"reduction {policy.reduction}"]
+    if policy.changes:
+        parts.append(f"schedule {loss.schedule}")
+    if loss.neftune_alpha:
+        parts.append(f"noise {loss.neftune_alpha:g}")
+    if loss.kl.weight:
+        kind = loss.kl.direction if loss.kl.estimator == "exact" else loss.kl.estimator
+        parts.append(f"divergence {loss.kl.weight:g} ({kind})")
+    return ", ".join(parts)
+
+
 def _prepared(resolved: Resolved, console: Console) -> Run:
     """The run of a configuration, with what is known of it shown on the way."""
-    policy = resolved.policy
-    schedule = f", schedule {resolved.config.loss.schedule}" if policy.changes else ""
-    console.print(f"policy {policy.name}, reduction {policy.reduction}{schedule}")
+    console.print(_loss_text(resolved.policy, resolved.config.loss))
     run = prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))
     state = as_bytes(bytes_on_a_device(run.abstract_state().opt_state))
     if run.is_trained is not everything:

@@ -62,6 +62,60 @@ def test_it_is_the_sum_of_both(options: dict[str, float], direction: str) -> Non
         assert relative_error(a, b) < 2e-6
 
 
+@pytest.mark.parametrize("softcap", [None, 5.0])
+@pytest.mark.parametrize("coefficient", [0.1, 1.0])
+def test_the_released_estimate_is_the_released_rule(coefficient: float, softcap: float | None) -> None:
+    """Of each example the mean of -log p + c (log p - log q) over its labels, then the mean of examples."""
+    hidden, head, base_hidden, base_head, _ = inputs(n=12)
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, head.shape[1], 12)
+    examples = [(slice(0, 5), rng.random(5) < 0.6), (slice(5, 12), rng.random(7) < 0.6)]
+
+    def log_softmax(hidden: jax.Array, head: jax.Array) -> np.ndarray:
+        logits = np.asarray(hidden, np.float64) @ np.asarray(head, np.float64)
+        logits = logits if softcap is None else softcap * np.tanh(logits / softcap)
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+    def rule(hidden: jax.Array) -> float:
+        own, base = (
+            log_softmax(*of)[np.arange(12), labels] for of in ((hidden, head), (base_hidden, base_head))
+        )
+        means = [
+            -own[at][mask].mean() + coefficient * (own[at] - base[at])[mask].mean() for at, mask in examples
+        ]
+        return float(np.mean(means))
+
+    weights = np.zeros(12, np.float32)
+    for at, mask in examples:
+        weights[at] = mask / mask.sum() / len(examples)
+
+    def ours(hidden: jax.Array) -> jax.Array:
+        return linear_cross_entropy_with_kl(
+            hidden,
+            head,
+            jnp.asarray(labels),
+            jnp.asarray(weights),
+            base_hidden,
+            base_head,
+            jnp.float32(coefficient),
+            estimator="sampled_released",
+            softcap=softcap,
+        )[0]
+
+    value, gradient = jax.value_and_grad(ours)(hidden)
+    assert float(value) == pytest.approx(rule(hidden), rel=1e-5)
+    exact, step = np.asarray(hidden, np.float64), 1e-6
+    slope = np.zeros_like(exact)
+    for place in np.ndindex(*exact.shape):
+        moved = [exact.copy(), exact.copy()]
+        moved[0][place] += step
+        moved[1][place] -= step
+        slope[place] = (rule(moved[0]) - rule(moved[1])) / (2 * step)  # type: ignore[arg-type]
+    np.testing.assert_allclose(gradient, slope, atol=1e-6)
+    if coefficient == 1:
+        np.testing.assert_allclose(gradient, 0, atol=1e-7)
+
+
 def test_the_base_itself_adds_nothing() -> None:
     hidden, head, *_, weights = inputs()
     labels = jnp.zeros(hidden.shape[0], jnp.int32)
@@ -96,10 +150,17 @@ def test_each_model_has_one_product_with_its_head_and_another_coefficient_compil
     assert text.count("dot_general") == 2 * text.count(" while[")
 
 
-def test_a_direction_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"direction": "both"}, "direction must be reverse or forward, got 'both'"),
+        ({"estimator": "sampled"}, "estimator must be exact or sampled_released, got 'sampled'"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused(option: dict[str, str], message: str) -> None:
     hidden, head, base_hidden, base_head, weights = inputs()
     labels = jnp.zeros(hidden.shape[0], jnp.int32)
-    with pytest.raises(ValueError, match="direction must be reverse or forward, got 'both'"):
+    with pytest.raises(ValueError, match=message):
         linear_cross_entropy_with_kl(
-            hidden, head, labels, weights, base_hidden, base_head, jnp.float32(1), direction="both"
+            hidden, head, labels, weights, base_hidden, base_head, jnp.float32(1), **option
         )

@@ -2,14 +2,18 @@
 
 import pytest
 
-from im_jax.config import difference
+from im_jax.config import LossConfig, difference
 from im_jax.data.recipes.registry import find
+from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import ConfigError
+from im_jax.losses.policy import make_policy
 from im_jax.studies.instruction_modelling import SEVEN
+from im_jax.studies.registry import prepare
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.loading import load_sweep
 from im_jax.train import run as train_command
 from tests.conftest import REPOSITORY
+from tests.training.tiny import tiny_config
 
 PAPER = REPOSITORY / "configs" / "paper"
 ROWS = {
@@ -35,6 +39,13 @@ def test_every_sweep_has_the_rows_of_the_paper_and_says_how_many() -> None:
 
 def test_training_sets_have_the_sizes_of_table_1() -> None:
     assert [find(name).records for name in SEVEN] == [5305, 2996, 9229, 13533, 13533, 13533, 1030]
+
+
+def test_what_is_measured_of_the_data_is_in_the_summary_of_a_run() -> None:
+    data = prepare(tiny_config(), ByteTokenizer(), make_policy(LossConfig()).largest()).as_dict()
+    names = [measure.name for measure in load_sweep(PAPER / "table_1.py", None).every_measure()]
+    assert names == ["data.examples", "data.instruction_output_ratio_words", "heldout.nll/assistant"]
+    assert all(name.removeprefix("data.") in data for name in names[:2])
 
 
 def test_a_row_alone_is_that_of_the_sweep_with_what_flags_say() -> None:

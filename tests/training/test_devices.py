@@ -23,6 +23,11 @@ def test_sharded_steps_equal_unsharded_ones() -> None:
     assert "noise: the same bits" in output
 
 
+def test_noise_and_divergence_on_meshes_equal_one_device() -> None:
+    output = run_on_devices("tests.training.check_sharded_divergence", devices=8)
+    assert output.count("equal") == 3
+
+
 def start(workdir: Path, devices: int, **environment: str) -> subprocess.Popen[str]:
     flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
     flags += [f"--workdir={workdir}", *(["--config.mesh.tensor=2"] if devices > 1 else [])]

@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 
 from im_jax import validation
+from im_jax.batch import Batch
 from im_jax.config import LossConfig
 from im_jax.config.loss import KLConfig
 from im_jax.errors import ConfigError
 from im_jax.losses.policy import make_policy
+from im_jax.losses.weighting import normalise, target_weights
 from im_jax.models import decoder, huggingface
+from im_jax.models.loss import Base, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
+from im_jax.training.neftune import embedding_noise
 from im_jax.training.partition import Frozen
 from im_jax.training.start import train
 from im_jax.training.state import new_state
@@ -46,9 +50,9 @@ def other_params() -> decoder.Params:
 
 
 @functools.cache
-def compiled_step(direction: str, accumulate: int) -> TrainStep:
+def compiled_step(accumulate: int, noise: float, **kl: str) -> TrainStep:
     """For every coefficient, which is told."""
-    loss = LossConfig(policy="im", kl=KLConfig(weight=1.0, direction=direction))
+    loss = LossConfig(policy="im", neftune_alpha=noise, kl=KLConfig(weight=1.0, **kl))
     return jax.jit(make_train_step(MODEL, loss, KEEP_GRADIENT, accumulate=accumulate, rules=ShardingRules()))
 
 
@@ -57,11 +61,12 @@ def step_of(
     batch: Any,
     coefficient: float = 0.5,
     accumulate: int = 1,
-    direction: str = "reverse",
+    noise: float = 0.0,
+    **kl: str,
 ) -> Any:
     """Metrics and gradient of a step."""
     told = told_of(POLICY)._replace(coefficients={"kl": jnp.float32(coefficient)})
-    step, state = compiled_step(direction, accumulate), new_state(fresh_params(), KEEP_GRADIENT)
+    step, state = compiled_step(accumulate, noise, **kl), new_state(fresh_params(), KEEP_GRADIENT)
     after, metrics = step(state, Frozen({}, base), batch, told)
     return jax.device_get((metrics, after.opt_state))
 
@@ -113,6 +118,45 @@ def test_packed_is_padded_and_micro_batches_are_one() -> None:
     assert_close(of_cut, gradient, 3e-5)
 
 
+def test_noise_and_divergence_together_do_not_depend_on_micro_batches() -> None:
+    base = other_params()
+    metrics, gradient = step_of(base, PADDED, noise=5.0)
+    cut, of_cut = step_of(base, PADDED, noise=5.0, accumulate=4)
+    without, _ = step_of(base, PADDED)
+    assert float(cut.kl) == pytest.approx(float(metrics.kl), rel=1e-5)
+    assert abs(float(metrics.kl) - float(without.kl)) > 1e-4
+    assert_close(of_cut, gradient, 3e-5)
+
+
+def test_noise_and_divergence_together_are_the_same_packed_and_apart() -> None:
+    """Apart, each example stands alone in a row, at the place that it has packed, and so draws the same."""
+    rows, segments = np.repeat(np.arange(4), 2), np.tile([1, 2], 4)
+    inside = PACKED.segments[rows] == segments[:, None]
+    apart = PACKED._replace(**{name: np.where(inside, x[rows], 0) for name, x in PACKED._asdict().items()})
+    loss, base = LossConfig(policy="im", neftune_alpha=5.0, kl=KLConfig(weight=0.5)), other_params()
+
+    def value_and_grad(batch: Batch, row_keys: Any) -> Any:
+        batch = jax.tree.map(jnp.asarray, batch)
+        weights = normalise(
+            target_weights(batch, jnp.asarray(POLICY.table())), batch.segments, loss.reduction
+        )
+        noise = embedding_noise(jax.random.key(0), batch.segments, loss.neftune_alpha, MODEL.embed_dim)
+        assert noise is not None
+        drawn = noise._replace(keys=noise.keys[row_keys])
+        targets, held = make_targets(batch, weights), Base(base, jnp.float32(0.5))
+
+        def of(params: decoder.Params) -> jax.Array:
+            rest = (batch, targets, MODEL, loss, ShardingRules())
+            return weighted_loss(params, *rest, noise=drawn, base=held)[0]
+
+        return jax.jit(jax.value_and_grad(of))(fresh_params())
+
+    value, gradient = value_and_grad(PACKED, np.arange(4))
+    of_apart, other = value_and_grad(apart, rows)
+    assert float(of_apart) == pytest.approx(float(value), rel=1e-5)
+    assert_close(other, gradient, 3e-5)
+
+
 def test_a_run_is_held_to_the_weights_it_starts_from_and_goes_on_with_them(tmp_path: Path) -> None:
     config = tiny_config()
     model = dataclasses.replace(config.model, vocab_size=258)
@@ -139,6 +183,38 @@ def test_a_run_is_held_to_the_weights_it_starts_from_and_goes_on_with_them(tmp_p
     run("resumed", 10.0, 4)
     again = run("resumed", 10.0, 8)
     assert [entry["kl"] for entry in again] == [entry["kl"] for entry in held]
+
+
+def test_the_released_estimate_only_scales_the_gradient_and_at_one_nothing_is_left() -> None:
+    base = other_params()
+    plain, expected = step_of(None, PACKED)
+
+    def released(coefficient: float) -> tuple[Any, Any]:
+        return step_of(base, PACKED, coefficient, estimator="sampled_released")
+
+    for coefficient in (0.25, 1.0, 1.5):
+        metrics, gradient = released(coefficient)
+        difference = jax.tree.map(lambda x, y, c=coefficient: x - (1 - c) * y, gradient, expected)
+        largest = max(float(np.abs(x).max()) for x in jax.tree.leaves(expected))
+        assert max(float(np.abs(x).max()) for x in jax.tree.leaves(difference)) < 1e-6 * largest
+        assert float(metrics.loss) == pytest.approx(
+            float(plain.loss) + coefficient * float(metrics.kl), rel=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weight": 1.0}, r"loss\.kl\.weight=1 must be below 1 with loss\.kl\.estimator=sampled_released"),
+        ({"weight": 0.5, "direction": "forward"}, r"loss\.kl\.direction=forward has no effect with"),
+    ],
+)
+def test_what_the_released_estimate_cannot_do_is_refused(fields: dict[str, Any], message: str) -> None:
+    config = tiny_config()
+    config.model.path = "base"
+    config.loss.kl = KLConfig(estimator="sampled_released", **fields)
+    with pytest.raises(ConfigError, match=message):
+        validation.check(config)
 
 
 def test_random_weights_are_no_base() -> None:

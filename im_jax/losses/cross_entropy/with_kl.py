@@ -25,6 +25,7 @@ def linear_cross_entropy_with_kl(
     coefficient: jt.Float32[jt.Array, ""],
     *,
     direction: str = "reverse",
+    estimator: str = "exact",
     softcap: float | None = None,
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
@@ -43,22 +44,29 @@ def linear_cross_entropy_with_kl(
         base_hidden: see `linear_kl`; data.
         base_head: see `linear_kl`; data. Both models' logits have the same bound.
         coefficient: of the divergence, >= 0; data, so that another one does not compile again.
-        direction: `reverse`, KL(model || base), or `forward`.
+        direction: `reverse`, KL(model || base), or `forward`; of the exact divergence alone.
+        estimator: `exact`, the divergence over the whole vocabulary; or `sampled_released`: see
+            `CrossEntropyWithSampledKL`.
         softcap: see `linear_cross_entropy`.
         z_loss: see `linear_cross_entropy`.
         label_smoothing: see `linear_cross_entropy`.
         axes: how the arrays lie on the mesh; both heads lie alike.
 
     Returns:
-        The weighted sum; the negative log-likelihood of each token; and its divergence in nats. The last two
-        carry no gradient, and are 0 where the weight is.
+        The weighted sum; the negative log-likelihood of each token; and its divergence in nats, as estimated.
+        The last two carry no gradient, and are 0 where the weight is.
 
     Raises:
-        ValueError: as of `linear_kl`.
+        ValueError: as of `linear_kl`, or there is no such estimator.
     """
-    formula = CrossEntropyWithKL(
-        CrossEntropy(softcap, z_loss, label_smoothing), KL(softcap, softcap, direction)
-    )
+    cross_entropy = CrossEntropy(softcap, z_loss, label_smoothing)
+    formula: CrossEntropyWithKL | CrossEntropyWithSampledKL
+    if estimator == "exact":
+        formula = CrossEntropyWithKL(cross_entropy, KL(softcap, softcap, direction))
+    elif estimator == "sampled_released":
+        formula = CrossEntropyWithSampledKL(cross_entropy)
+    else:
+        raise ValueError(f"estimator must be exact or sampled_released, got {estimator!r}")
     kl.check_base(hidden, head, base_hidden, base_head)
     weights = jax.lax.stop_gradient(weights.astype(jnp.float32))
     share = jnp.broadcast_to(jax.lax.stop_gradient(coefficient).astype(jnp.float32), weights.shape)
@@ -99,3 +107,30 @@ class CrossEntropyWithKL:
         other = kl.Rows(rows.base_hidden, rows.weights * rows.coefficient)
         (divergence,), more = self.kl.block(logits, other, constants, vocabulary)
         return Values(told.loss + rows.coefficient * divergence, told.nll, divergence), gradient + more
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropyWithSampledKL:
+    """Cross-entropy, and the estimate of KL(model || base) in the code released with Shi et al. (2024).
+
+    The estimate is log p(target) - log q(target), p of the model and q of the base. A sample of p would make
+    it unbiased; the target is one of the data. Its gradient is minus that of the cross-entropy: a coefficient
+    below 1 only makes the step smaller, and at 1 nothing is trained.
+    """
+
+    cross_entropy: CrossEntropy
+
+    def block(
+        self, logits: jt.Float32[jax.Array, "b V"], rows: Rows, constants: Any, vocabulary: Vocabulary
+    ) -> tuple[Values, jt.Float32[jax.Array, "b V"]]:
+        (base_head,) = constants
+        base_logits = jnp.dot(rows.base_hidden, base_head, preferred_element_type=jnp.float32)
+        plain = dataclasses.replace(self.cross_entropy, z_loss=0.0, label_smoothing=0.0)
+        weighted = objective.Rows(rows.labels, rows.weights * rows.coefficient)
+        told, gradient = self.cross_entropy.block(
+            logits, objective.Rows(rows.labels, rows.weights), (), vocabulary
+        )
+        own, less = plain.block(logits, weighted, (), vocabulary)
+        base, _ = plain.block(base_logits, weighted, (), vocabulary)
+        estimate = base.nll - own.nll
+        return Values(told.loss + rows.coefficient * estimate, told.nll, estimate), gradient - less
