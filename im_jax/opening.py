@@ -164,6 +164,7 @@ def _without_params(config: Config, *, chat: bool, rows: int | None = None) -> M
     Where the vocabulary is to grow, it grows to `rows` if these suffice.
     """
     config.model = resolve_targets(resolve_model(config.model))
+    validation.check_base(config.model)
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)
     template = make_template(config.data.template, tokenizer, config.data.date) if chat else None

@@ -78,6 +78,16 @@ def choose_rope(config: Config) -> None:
         scaling.use_long = config.data.max_length > scaling.original_max_positions
 
 
+def check_base(model: ModelConfig) -> None:
+    """Stop at weights in 4 bits that nothing is trained beside, or that no file has: adapter filled in."""
+    if model.base_dtype != "param_dtype" and not (model.lora.rank and model.path):
+        missing = "an adapter (model.lora.rank)" if model.path else "model.path"
+        raise ConfigError(
+            f"model.base_dtype={model.base_dtype} needs {missing}: it is for a model that is only read; "
+            "set that, or leave model.base_dtype at param_dtype"
+        )
+
+
 def check_model(model: ModelConfig) -> None:
     """Check sizes that must fit each other."""
     if model.num_heads % model.num_kv_heads:

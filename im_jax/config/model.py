@@ -209,6 +209,12 @@ class ModelConfig:
     param_dtype: str = setting(
         "float32", "Type that parameters and optimiser moments are kept in.", choices=_DTYPES
     )
+    base_dtype: str = setting(
+        "param_dtype",
+        "Maps of the layers under an adapter: `param_dtype`, or `nf4`, in 4 bits (QLoRA).",
+        choices=("param_dtype", "nf4"),
+        see="adapters.md#4-bit-weights",
+    )
     remat: str = setting(
         "none",
         "What the backward pass recomputes: `none`, `full` (each layer), `dots` (all but matrix products).",

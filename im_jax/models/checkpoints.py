@@ -20,7 +20,8 @@ from im_jax.models.decoder import Params
 from im_jax.models.families import llama2c as llama2c_models
 from im_jax.models.files import llama2c
 from im_jax.models.files.enlarged import enlarged
-from im_jax.models.files.layout import Checkpoint, ParamReader, read_params, tensor_shapes
+from im_jax.models.files.layout import Checkpoint, ParamReader, tensor_shapes
+from im_jax.models.files.reading import read_params
 from im_jax.models.files.safetensors_writing import DTYPES
 from im_jax.models.files.tensors import Tensors, check_tensors
 
@@ -86,7 +87,7 @@ def grow_vocabulary(model: ModelConfig, tokens: int, parts: int, before: int | N
 
 
 def load_pretrained(model: ModelConfig, shardings: Any) -> Params:
-    """Parameters of the checkpoint at `model.path`, in `param_dtype`, straight into their shards.
+    """Parameters of the checkpoint at `model.path`, in the model's types, straight into their shards.
 
     Args:
         model: as `resolve_model` and `grow_vocabulary` returned it; its adapter, if it has one, is not read.

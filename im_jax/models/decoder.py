@@ -32,6 +32,7 @@ from im_jax.models.finish import Finish, WidthMaps
 from im_jax.models.kinds import Kind, kinds_of
 from im_jax.models.last_block import LastBlock, large_enough
 from im_jax.models.layers import make_norm, matrix
+from im_jax.models.quantised.maps import check_blocks, wide
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 from im_jax.models.sizes import head_dim
 
@@ -161,8 +162,8 @@ class Decoder(nnx.Module):
 
     def new_cache(self, batch: int, slots: int) -> Cache:
         """An empty cache for `slots` tokens a row, in the compute type."""
-        layers, _, groups, size = self.layers.attention.key[...].shape
-        empty = jnp.zeros((layers, batch, slots, groups, size), self.compute_dtype)
+        shape = (self.num_layers, batch, slots, *self.layers.attention.groups)
+        empty = jnp.zeros(shape, self.compute_dtype)
         return Cache(empty, empty)
 
     @property
@@ -237,6 +238,7 @@ def param_shardings(
 ) -> Params:
     """A NamedSharding for every parameter; ConfigError if one cannot be cut into equal shards."""
     shapes, axes = abstract_params(config), logical_axes(config)
+    check_blocks(shapes, axes, mesh, rules)
     check_divisible(shapes, axes, mesh, rules)
     return jax.tree.map(lambda _, names: NamedSharding(mesh, rules.spec(names)), shapes, axes)
 
@@ -293,8 +295,8 @@ def logits(
 
 
 def num_params(config: ModelConfig) -> int:
-    """Number of parameters; a tied head counts once."""
-    return sum(math.prod(array.shape) for array in jax.tree.leaves(abstract_params(config)))
+    """Number of parameters; a tied head counts once, a weight once in however many bits it is kept."""
+    return sum(math.prod(array.shape) for array in jax.tree.leaves(abstract_params(wide(config))))
 
 
 def flops_per_token(
@@ -314,7 +316,7 @@ def flops_per_token(
     """
     counts = {
         ".".join(map(str, path)): math.prod(param.shape)
-        for path, param in nnx.to_flat_state(nnx.state(_abstract(config)))
+        for path, param in nnx.to_flat_state(nnx.state(_abstract(wide(config))))
         if path[0] == "layers" and "num_inputs" in param.get_metadata()
     }
     # The embedding is of the head's size, and there whether or not they are tied.

@@ -28,8 +28,6 @@ def make_mlp(config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> "F
 class FeedForward(Projections):
     """Maps to the inner dimension, something of each of its columns, and the map `down` from there."""
 
-    down: nnx.Param[jax.Array]
-
     def __init__(
         self, maps: tuple[str, ...], config: ModelConfig, rules: ShardingRules, rngs: nnx.Rngs
     ) -> None:
@@ -37,6 +35,7 @@ class FeedForward(Projections):
         for name in maps:
             self.add_map(name, outer, inner, config, rngs)
         self.add_map("down", inner, outer, config, rngs, stddev=residual_stddev(config))
+        self.columns = config.mlp_dim
         self.remat = config.remat
         self.rules = rules
 
@@ -44,7 +43,7 @@ class FeedForward(Projections):
         self, x: jt.Float[jax.Array, "B L D"], drop: RowKeys | None = None
     ) -> jt.Float[jax.Array, "B L D"]:
         """`drop`: as `project` takes it."""
-        shape = (*x.shape[:2], self.down[...].shape[0])
+        shape = (*x.shape[:2], self.columns)
         # Where inner arrays are kept for the backward pass, all are in memory anyway.
         whole = self.remat != "full" or drop is not None
         count = 1 if whole else num_parts(shape, x.dtype, self.rules)

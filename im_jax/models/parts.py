@@ -15,6 +15,7 @@ import jaxtyping as jt
 
 from im_jax.devices import platform
 from im_jax.models import perturbed
+from im_jax.models.quantised.nf4 import BLOCK
 from im_jax.models.sharding import ShardingRules, constrain
 
 CUT: Final = "mlp"
@@ -33,7 +34,7 @@ def num_parts(shape: tuple[int, ...], dtype: jnp.dtype, rules: ShardingRules) ->
     """Into how many parts the columns of an inner array are best cut; 1 if not on TPUs.
 
     Its shape is [B, L, columns], of all devices. Columns that several devices share are not cut: these add up
-    each summand.
+    each summand. Nor are blocks of columns that weights in NF4 keep together.
     """
     parts = 1
     if platform() != "tpu" or rules.parts("mlp") > 1:
@@ -42,7 +43,7 @@ def num_parts(shape: tuple[int, ...], dtype: jnp.dtype, rules: ShardingRules) ->
     size = math.prod(shape) * dtype.itemsize // rules.parts("batch")
     while (
         size > parts * _LARGEST_ARRAY
-        and columns % (2 * parts) == 0
+        and columns % (2 * parts * BLOCK) == 0
         and columns >= 2 * parts * _FEWEST_COLUMNS
     ):
         parts *= 2

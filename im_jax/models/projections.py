@@ -19,6 +19,9 @@ from im_jax.models.adapters.dropout import RowKeys, dropped
 from im_jax.models.adapters.targets import is_target
 from im_jax.models.dense import dense, dense_on_mesh
 from im_jax.models.layers import INIT_STDDEV, matrix
+from im_jax.models.quantised import maps as quantised
+from im_jax.models.quantised.dense import dense_quantised
+from im_jax.models.quantised.nf4 import Quantised
 from im_jax.models.sharding import ShardingRules
 from im_jax.models.weight_layout import WeightLayout, weight_layout
 
@@ -44,7 +47,7 @@ class Projections(nnx.Module):
 
     The map `name` is a parameter of that name, [*inputs, *outputs], and where the model has biases another,
     `name_bias`, [*outputs]. Where it is adapted, there are `name_lora_a`, [*inputs, rank], and `name_lora_b`,
-    [rank, *outputs].
+    [rank, *outputs]. In 4 bits it is what `models.quantised.maps` says instead.
     """
 
     rules: ShardingRules
@@ -69,7 +72,12 @@ class Projections(nnx.Module):
         shape, axes = (*inputs.values(), *outputs.values()), (*inputs, *outputs)
         weight = matrix(shape, axes, config, rngs, stddev)
         weight.set_metadata(num_inputs=len(inputs))
-        setattr(self, name, weight)
+        if quantised.takes(config, name):
+            codes, scales = quantised.new_map(name, weight[...], inputs, outputs)
+            setattr(self, f"{name}{quantised.CODES}", codes)
+            setattr(self, f"{name}{quantised.SCALES}", scales)
+        else:
+            setattr(self, name, weight)
         if config.biases not in _WITH_BIAS:
             raise ConfigError(f"model.biases is {config.biases!r}; it can be {', '.join(_WITH_BIAS)}")
         if name in _WITH_BIAS[config.biases]:
@@ -103,7 +111,10 @@ class Projections(nnx.Module):
         self, names: tuple[str, ...], x: jt.Float[jax.Array, "*batch_and_inputs"], drop: RowKeys | None = None
     ) -> tuple[jt.Float[jax.Array, "*batch_and_outputs"], ...]:
         """`x` through several maps without their biases."""
-        products = self._through([getattr(self, name) for name in names], x)
+        if hasattr(self, names[0]):
+            products = self._through([getattr(self, name) for name in names], x)
+        else:
+            products = tuple(self._through_quantised(name, x) for name in names)
         return tuple(self._adapted(name, x, y, drop) for name, y in zip(names, products, strict=True))
 
     def _adapted(self, name: str, x: jax.Array, y: jax.Array, drop: RowKeys | None) -> jax.Array:
@@ -129,6 +140,15 @@ class Projections(nnx.Module):
             products = tuple(_product(x, value, count) for value, count in zip(values, inputs, strict=True))
         # Named outside the custom gradient, in which no policy of recomputation can see anything.
         return tuple(checkpoint_name(y, PRODUCT) for y in products)
+
+    def _through_quantised(self, name: str, x: jax.Array) -> jax.Array:
+        codes: nnx.Param[jax.Array] = getattr(self, f"{name}{quantised.CODES}")
+        scales: nnx.Param[jax.Array] = getattr(self, f"{name}{quantised.SCALES}")
+        axes, num_inputs = (codes.get_metadata(key) for key in ("logical_axes", "num_inputs"))
+        rows = x.reshape(*x.shape[: x.ndim - num_inputs], -1)
+        layout = weight_layout(axes[:1], axes[1:], self.rules, rows=x.shape[0])
+        y = dense_quantised(rows, Quantised(codes[...], scales[...]), layout)
+        return checkpoint_name(y, PRODUCT)
 
     def _layout(self, weight: nnx.Param[jax.Array], x: jax.Array) -> WeightLayout | None:
         axes, num_inputs = weight.get_metadata("logical_axes"), weight.get_metadata("num_inputs")

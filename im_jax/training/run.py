@@ -154,6 +154,7 @@ def resolve(config: Config, rows_before: int | None = None) -> Resolved:
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
     config.model = resolve_targets(resolve_model(config.model))
+    validation.check_base(config.model)
     validation.check_length(config)
     validation.choose_rope(config)
     config.tokenizer.path = tokenizer_path(config)

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, SingleDeviceSharding
 from im_jax.config import ModelConfig
 from im_jax.models import decoder, huggingface
 from im_jax.models.checkpoints import grow_vocabulary, load_pretrained, resolve_model
-from im_jax.models.files.layout import read_params
+from im_jax.models.files.reading import read_params
 from im_jax.models.files.tensors import Index, Tensor
 from im_jax.models.sharding import ShardingRules
 

@@ -10,6 +10,7 @@ from im_jax.models.adapters.targets import ALL, MAPS
 from im_jax.models.decoder import abstract_params
 from im_jax.models.families import family_for
 from im_jax.models.files.layout import by_path
+from im_jax.models.quantised.maps import wide
 
 _REGEX: Final = "re:"
 
@@ -44,7 +45,7 @@ def resolve_targets(model: ModelConfig) -> ModelConfig:
 def module_names(model: ModelConfig) -> dict[str, list[list[str]]]:
     """For each map of the layers, its name in every layer: in the tree, and in the files of the model's
     family if there is one."""
-    arrays = by_path(abstract_params(dataclasses.replace(model, vocab_size=2)))
+    arrays = by_path(abstract_params(dataclasses.replace(wide(model), vocab_size=2)))
     paths = {path.rpartition(".")[2]: path for path in arrays if path.startswith("layers.")}
     names: dict[str, list[list[str]]] = {
         name: [[paths[name]] * model.num_layers] for name in MAPS if name in paths

@@ -44,15 +44,14 @@ class Context(NamedTuple):
 class Attention(Projections):
     """Attention with H query heads over G key and value heads, H a multiple of G (arXiv:2305.13245)."""
 
-    query: nnx.Param[jax.Array]
-    key: nnx.Param[jax.Array]
-
     def __init__(self, config: ModelConfig, rules: ShardingRules, *, rngs: nnx.Rngs) -> None:
         if config.num_heads % config.num_kv_heads:
             raise ConfigError(
                 f"model.num_heads {config.num_heads} is not a multiple of model.num_kv_heads "
                 f"{config.num_kv_heads}; change one of them"
             )
+        self.heads = config.num_heads, head_dim(config)
+        self.groups = config.num_kv_heads, head_dim(config)
         embed, size = {"embed": config.embed_dim}, {"head_dim": head_dim(config)}
         heads, groups = {"heads": config.num_heads} | size, {"kv_heads": config.num_kv_heads} | size
         self.add_map("query", embed, heads, config, rngs)
@@ -96,8 +95,7 @@ class Attention(Projections):
     def in_blocks(self, segments: jt.Int[jax.Array, "B L"], dtype: str) -> bool:
         """Whether queries of this type attend within these segments by the implementation `blocks`."""
         query, key = (
-            jax.ShapeDtypeStruct((*segments.shape, *param[...].shape[-2:]), dtype)
-            for param in (self.query, self.key)
+            jax.ShapeDtypeStruct((*segments.shape, *heads), dtype) for heads in (self.heads, self.groups)
         )
         return in_blocks(
             query, key, segments, spec=self.whole, implementation=self.implementation, rules=self.rules

@@ -17,6 +17,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import CheckpointError
 from im_jax.models.decoder import Params, abstract_params
 from im_jax.models.files.tensors import Tensors, read_finite
+from im_jax.models.quantised.maps import wide
 from im_jax.models.sharding import everywhere
 
 
@@ -167,35 +168,28 @@ def tensor_shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, .
     return shapes
 
 
-def read_params(layout: Layout, config: ModelConfig, shardings: Any, tensors: Tensors) -> Params:
-    """Parameters from a checkpoint, all or some of them, straight into their shards.
-
-    Parts are read for the shards of this process's devices only, once for each distinct shard.
-
-    Args:
-        layout: names and shapes of the tensors.
-        config: the model; its `param_dtype` is what values are converted to.
-        shardings: pytree of `jax.sharding.Sharding`, like the tree of parameters or a part of it.
-        tensors: what the files hold, checked.
-
-    Raises:
-        CheckpointError: a tensor holds NaN or infinity.
-    """
-    reader = ParamReader(layout, config, tensors)
-    return jax.tree_util.tree_map_with_path(lambda path, sharding: reader(_dotted(path), sharding), shardings)
-
-
 class ParamReader:
     """Reads parameters of a checkpoint one by one."""
 
     def __init__(self, layout: Layout, config: ModelConfig, tensors: Tensors) -> None:
-        """As `read_params`."""
+        """
+        Args:
+            layout: names and shapes of the tensors.
+            config: the model; its `param_dtype` is what values are converted to.
+            tensors: what the files hold, checked.
+        """
         self._places = _places(layout, config)
-        self._arrays = by_path(abstract_params(config))
+        self._arrays = by_path(abstract_params(wide(config)))
         self._tensors = tensors
 
     def __call__(self, path: str, sharding: jax.sharding.Sharding) -> jax.Array:
-        """The parameter with this path in the tree, in its shards. Raises as `read_params`."""
+        """The parameter with this path in the tree, in its shards.
+
+        Parts are read for the shards of this process's devices only, once for each distinct shard.
+
+        Raises:
+            CheckpointError: a tensor holds NaN or infinity.
+        """
         place, array = self._places[path], self._arrays[path]
 
         def one(name: str, index: tuple[slice, ...]) -> np.ndarray:
@@ -214,7 +208,7 @@ class ParamReader:
         return jax.make_array_from_callback(array.shape, sharding, at)
 
     def on_host(self, path: str) -> "np.ndarray | LayersOnDisk":
-        """The parameter, whose layers are read when they are asked for. Raises as `read_params`."""
+        """The parameter, whose layers are read when they are asked for. Raises as a call."""
         place, dtype = self._places[path], self._arrays[path].dtype
         whole = tuple(slice(0, size) for size in place.shape)
 
@@ -222,6 +216,11 @@ class ParamReader:
             return self._part(place, _names(place)[number], whole).astype(dtype, copy=False)
 
         return layer(0) if place.layers is None else LayersOnDisk(layer)
+
+    def layer(self, path: str, number: int, index: tuple[slice, ...]) -> np.ndarray:
+        """Part of one layer of a parameter, in the type of its tensor. Raises as a call."""
+        place = self._places[path]
+        return self._part(place, _names(place)[number], index)
 
     def _part(self, place: _Place, name: str, index: tuple[slice, ...]) -> np.ndarray:
         """Part of one layer of a parameter, as its tensor has it."""
@@ -271,12 +270,12 @@ def _layer(value: jax.Array | np.ndarray | LayersOnDisk, layer: int | None) -> n
 
 def by_path(params: Params) -> dict[str, Any]:
     """The parameters, or whatever a tree like theirs holds, by their paths in the tree."""
-    return {_dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    return {dotted(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
 
 def _places(layout: Layout, config: ModelConfig) -> dict[str, _Place]:
     """Every parameter of the model, in the order of the layout."""
-    arrays = by_path(abstract_params(config))
+    arrays = by_path(abstract_params(wide(config)))
     if homeless := sorted(arrays.keys() - layout.keys()):
         raise CheckpointError(f"{config.path or 'the checkpoint'}: has no place for {', '.join(homeless)}")
     reached: dict[str, int] = {}
@@ -303,5 +302,6 @@ def _names(place: _Place) -> list[str]:
     return [place.stored.name.format(layer) for layer in range(place.layers or 1)]
 
 
-def _dotted(path: tuple[Any, ...]) -> str:
+def dotted(path: tuple[Any, ...]) -> str:
+    """A path of `jax.tree_util` as `by_path` has it."""
     return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,1 @@
+"""Weights that are kept in fewer bits than they are multiplied in."""
