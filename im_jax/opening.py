@@ -34,8 +34,10 @@ from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.training.checkpoint import SavedModel
+from im_jax.training.digest import digest
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split
+from im_jax.training.resume import check_same_base
 from im_jax.training.state import with_shardings
 from im_jax.training.trainable import trained_parts
 
@@ -67,6 +69,8 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     with jax.set_mesh(model.mesh):
         trained = saved.params(split(abstract, is_trained)[0])
         rest = first_weights(model.config, split(shardings, is_trained)[1], seed=config.seed)
+    if rest and saved.config().get("model.param_dtype") == config.model.param_dtype:
+        check_same_base(saved.data(), digest(rest), config.model.path)
     return model.with_params(merge(trained, rest))
 
 

@@ -174,6 +174,10 @@ class SavedModel:
         """Flattened configuration of the run."""
         return _load(self._checkpointer, {"config": None})["config"]
 
+    def data(self) -> dict[str, Any]:
+        """What the checkpoint knows of the data, and of weights that the run only read."""
+        return _load(self._checkpointer, {"data": None})["data"]
+
     def params(self, abstract_params: Params) -> Params:
         """The parameters, in the shapes and shardings of `abstract_params`."""
         return _load(self._checkpointer, {"params": abstract_params})["params"]

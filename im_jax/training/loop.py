@@ -18,7 +18,7 @@ from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import require_finite_state
 from im_jax.training.metrics import MetricsWriter, finite_or_none
 from im_jax.training.reporting import Reporter
-from im_jax.training.resume import check_nothing_lost, check_resumable
+from im_jax.training.resume import check_nothing_lost, check_resumable, check_same_base
 from im_jax.training.run import Run
 from im_jax.training.state import TrainState
 from im_jax.training.utilisation import peak_flops
@@ -56,6 +56,7 @@ def train_run(
             state = run.first_state()
         else:
             check_resumable(saved, config, run.data, run.last_step, workdir, console)
+            check_same_base(saved.saved_data(), run.base, config.model.path)
             state = run.restored_state(saved)
             batches.set_state(saved.saved_data()["position"])
         with (
@@ -79,7 +80,7 @@ def train_run(
                     with reporter.paused():
                         require_finite_state(step, state)
                         position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
-                        saved.save(step, state, position, flatten(config))
+                        saved.save(step, state, position | {"base": run.base}, flatten(config))
                 if stopping:
                     saved.wait()
                     raise interruption.stop(f"step {step} is saved; the same command goes on from there")

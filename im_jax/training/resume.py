@@ -100,6 +100,21 @@ def check_same_data(saved: Mapping[str, Any], data: Prepared, workdir: pathlib.P
         )
 
 
+def check_same_base(saved: Mapping[str, Any], base: str, path: str) -> None:
+    """Stop if what a run only reads are other weights than those it was trained beside so far.
+
+    Args:
+        saved: what the checkpoint knows.
+        base: digest of the parameters that are read; empty: all are trained.
+        path: where they come from.
+    """
+    before = saved.get("base") or base  # versions that knew none trained everything
+    if before != base:
+        raise ConfigError(
+            f"the weights at model.path={path} are not those that the run was trained beside; bring them back"
+        )
+
+
 def check_nothing_lost(workdir: pathlib.Path, config: Config, console: Console) -> None:
     """Where there is no checkpoint: stop if there was one, and say so if there may have been.
 

@@ -43,6 +43,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.studies import registry
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.digest import digest
 from im_jax.training.first_weights import first_weights
 from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
 from im_jax.training.partition import Frozen, IsTrained, merge, split
@@ -91,6 +92,8 @@ class Run:
     is_trained: IsTrained
     """Which parameters are in the state; the others are in `frozen`."""
     frozen: Frozen
+    base: str
+    """Digest of the parameters that are only read; empty: all are trained."""
     told: Callable[[int], Told]
     """What a step is told, by its number."""
     evaluations: Sequence[Evaluation]
@@ -195,6 +198,7 @@ def prepare_run(
     optimizer = make_optimizer(config.optimizer, schedule)
     is_trained = trained_parts(config.model, config.train.trainable)
     shardings = states.state_shardings(config.model, optimizer, mesh, rules, is_trained)
+    frozen = _only_read(config, mesh, rules, is_trained)
     step = make_train_step(
         config.model, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
     )
@@ -209,7 +213,8 @@ def prepare_run(
         shardings=shardings,
         train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
         is_trained=is_trained,
-        frozen=_only_read(config, mesh, rules, is_trained),
+        frozen=frozen,
+        base=digest(frozen.rest) if frozen.rest else "",
         told=teller(
             scheduled_weights(policy, last_step),
             seed=config.seed,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from im_jax.models.sharding import ShardingRules
 from im_jax.opening import open_run
 from im_jax.saved_config import config_of_run
 from im_jax.training import run as runs
+from im_jax.training.digest import digest
 from im_jax.training.optimizer import make_optimizer
 from im_jax.training.partition import Frozen, split
 from im_jax.training.start import train
@@ -29,6 +31,7 @@ from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from im_jax.training.told import Told
 from im_jax.training.trainable import trained_parts
+from tests.subprocess_devices import run_on_devices
 from tests.training.test_train import QUIET
 from tests.training.tiny import KEEP_GRADIENT, MODEL, random_examples, rows_of, tiny_config
 
@@ -125,6 +128,30 @@ def test_an_adapter_is_asked_with_the_model_it_was_trained_on(base: Path, tmp_pa
         open_run(tmp_path / "run", asked)
 
 
+def test_other_weights_under_the_same_path_are_noticed(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    config = config_on(folder)
+    config.train.steps = 1
+    train(config, tmp_path / "run", QUIET)
+    model = dataclasses.replace(tiny_config().model, vocab_size=258)
+    huggingface.save_params(decoder.init_params(model, jax.random.key(2)), model, folder)
+    config.train.steps = 2
+    for ask in (lambda: train(config, tmp_path / "run", QUIET), lambda: open_run(tmp_path / "run")):
+        with pytest.raises(
+            ConfigError, match=r"the weights at model\.path=.*model are not those that the run"
+        ):
+            ask()
+
+
+def test_digests_tell_values_places_and_names_apart() -> None:
+    x = jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3)
+    same = [{"a": x}, {"a": x + 0}]
+    others = [{"b": x}, {"a": x.T}, {"a": x[::-1]}, {"a": x.astype(jnp.float32)}, {"a": x.at[1, 2].add(1)}]
+    assert len({digest(tree) for tree in same}) == 1
+    assert len({digest(tree) for tree in same + others}) == 1 + len(others)
+
+
 def adapted_params() -> tuple[decoder.Params, decoder.Params]:
     """Adapters that change something, and the rest."""
     params = jax.jit(lambda key: decoder.init_params(ADAPTED, key))(jax.random.key(0))
@@ -157,6 +184,10 @@ def test_packed_is_padded_and_micro_batches_are_one() -> None:
     for other in (gradient_of(PADDED, 1), gradient_of(PADDED, 4)):
         for a, b in zip(*map(jax.tree.leaves, (other, packed)), strict=True):
             np.testing.assert_allclose(a, b, atol=3e-5 * float(np.abs(b).max()), rtol=0)
+
+
+def test_eight_devices_train_what_one_does() -> None:
+    assert run_on_devices("tests.training.check_sharded_lora", devices=8).count("equal") == 2
 
 
 def test_the_rate_of_b_is_a_multiple_of_that_of_a() -> None:
