@@ -5,6 +5,8 @@ figures are sweeps in `configs/paper/`. Where the paper and the code released wi
 which of them is taken.
 """
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ from im_jax.config import (
     DataConfig,
     EvalConfig,
     LogConfig,
+    LoraConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -127,6 +130,18 @@ def sweep(title: str, axes: Mapping[str, Axis], model: str = LLAMA_2_7B, **chang
         keep_checkpoints=KeepCheckpoints.ALL,  # the models are what is evaluated
         **changes,
     )
+
+
+def on_one_gpu(whole: Sweep) -> Sweep:
+    """A sweep with an adapter beside a model in 4 bits, where the paper trains all parameters.
+
+    Rank, alpha, dropout and rate are those of Tülu 2's QLoRA (arXiv:2311.10702).
+    """
+    base = copy.deepcopy(whole.base)
+    base.model.base_dtype, base.model.param_dtype = "nf4", "bfloat16"
+    base.model.lora = LoraConfig(rank=64, alpha=16.0, dropout=0.1)
+    base.optimizer.learning_rate = 1e-4
+    return dataclasses.replace(whole, title=f"{whole.title}, with adapters", base=base)
 
 
 _DESCRIPTION: Final = """\

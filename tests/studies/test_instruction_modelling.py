@@ -18,6 +18,8 @@ from tests.training.tiny import tiny_config
 PAPER = REPOSITORY / "configs" / "paper"
 ROWS = {
     "table_1": 7 * 3,  # sets x IT, NEFTune, IM; of the base and the chat model nothing is trained
+    "table_1_one_gpu": 7 * 3,
+    "table_4_one_gpu": 7 * 2,
     "table_3": 2 * 2 + 2,  # sets x with and without; and two other weights in Table 7
     "table_4": 7 * 2,
     "figure_2_left": (13 + 3) * 2,
