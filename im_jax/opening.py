@@ -30,6 +30,7 @@ from im_jax.models.checkpoints import (
 )
 from im_jax.models.export.folder import GENERATION, Exported
 from im_jax.models.files.layout import LayersOnDisk, by_path
+from im_jax.models.files.reading import reader_on_host
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
@@ -112,7 +113,8 @@ def run_to_export(workdir: str | pathlib.Path, config: Config) -> Iterator[Expor
     with contextlib.ExitStack() as stack:
         at_first: Callable[[str], np.ndarray | LayersOnDisk] = drawn
         if model.config.path:
-            at_first = stack.enter_context(open_params(model.config)).on_host
+            read = stack.enter_context(open_params(model.config))
+            at_first = reader_on_host(model.config, read)
 
         def parameter(path: str) -> np.ndarray | LayersOnDisk:
             return saved.param(path) if is_trained(path) else at_first(path)

@@ -10,9 +10,10 @@ import pytest
 from im_jax.config import Config, LoraConfig
 from im_jax.errors import ConfigError
 from im_jax.models import decoder, huggingface
-from im_jax.models.files.layout import by_path
-from im_jax.models.quantised.maps import is_quantised
-from im_jax.opening import open_run
+from im_jax.models.files.layout import LayersOnDisk, by_path
+from im_jax.models.quantised.maps import CODES, SCALES, is_quantised
+from im_jax.models.quantised.nf4 import Quantised, dequantise
+from im_jax.opening import open_run, run_to_export
 from im_jax.saved_config import config_of_run
 from im_jax.training import run as runs
 from im_jax.training.memory import bytes_on_a_device
@@ -79,7 +80,9 @@ def test_the_base_stays_the_loss_is_near_that_beside_whole_weights_and_memory_is
 
 
 def test_it_goes_on_opens_and_answers_with_the_same_codes(base: Path, tmp_path: Path) -> None:
+    """Also where it is held to the model without the adapter."""
     config = config_on(base)
+    config.loss.kl.weight = 0.1
     train(config, tmp_path / "whole", QUIET)
     short = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=4))
     train(short, tmp_path / "cut", QUIET)
@@ -90,6 +93,14 @@ def test_it_goes_on_opens_and_answers_with_the_same_codes(base: Path, tmp_path: 
     assert one.answer([one.text("abc")], max_new_tokens=3) == other.answer(
         [one.text("abc")], max_new_tokens=3
     )
+    # What is exported are the weights that the codes say.
+    with run_to_export(tmp_path / "whole", config_of_run(tmp_path / "whole")) as exported:
+        for name in ("attention.query", "attention.output", "mlp.down"):
+            found = exported.parameter(f"layers.{name}")
+            assert isinstance(found, LayersOnDisk)
+            parts = (by_path(one.params)[f"layers.{name}{end}"][1] for end in (CODES, SCALES))
+            weight = dequantise(Quantised(*parts))
+            np.testing.assert_array_equal(found.read(1).reshape(weight.shape), weight)
     # An adapter may also be asked beside the whole weights.
     asked = config_of_run(tmp_path / "whole")
     asked.model.base_dtype = "param_dtype"

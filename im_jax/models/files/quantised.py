@@ -8,9 +8,9 @@ import numpy as np
 
 from im_jax.config import ModelConfig
 from im_jax.models.decoder import abstract_params
-from im_jax.models.files.layout import ParamReader, by_path
+from im_jax.models.files.layout import LayersOnDisk, ParamReader, by_path
 from im_jax.models.quantised.maps import CODES, SCALES, map_of, wide
-from im_jax.models.quantised.nf4 import BLOCK, Quantised, quantise
+from im_jax.models.quantised.nf4 import BLOCK, Quantised, dequantise, quantise
 
 _Bounds = tuple[tuple[int, int], ...]
 """Of layers, of blocks, and of each dimension of outputs."""
@@ -43,6 +43,17 @@ class QuantisedReader:
             return getattr(self._shard(name, tuple(bounds)), "codes" if path.endswith(CODES) else "scales")
 
         return jax.make_array_from_callback(array.shape, sharding, at)
+
+    def on_host(self, path: str) -> LayersOnDisk:
+        """The map with this path in float32, as its codes and scales say, whose layers are read when they are
+        asked for. Raises as `ParamReader`."""
+        shape, scales = self._maps[path].shape[1:], self._arrays[path + SCALES].shape[1:]
+        bounds = tuple((0, size) for size in scales)
+
+        def layer(number: int) -> np.ndarray:
+            return np.asarray(dequantise(self._part(path, number, bounds))).reshape(shape)
+
+        return LayersOnDisk(layer)
 
     def _shard(self, name: str, bounds: _Bounds) -> Quantised:
         """A part of a map of several layers, quantised once for all devices that hold copies."""
