@@ -48,6 +48,9 @@ _MUST_FIT = (
 )
 """Fields that a model must be asked with as it was trained, beside those of its architecture."""
 
+_TYPES = ("model.param_dtype", "model.base_dtype")
+"""Fields that decide in which types a model is kept, and so its digest."""
+
 
 def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat: bool = True) -> Model:
     """The model of a run's newest checkpoint, on the devices that are here, whatever it was trained on.
@@ -70,7 +73,8 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     with jax.set_mesh(model.mesh):
         trained = saved.params(split(abstract, is_trained)[0])
         rest = first_weights(model.config, split(shardings, is_trained)[1], seed=config.seed)
-    if rest and saved.config().get("model.param_dtype") == config.model.param_dtype:
+    before, now = saved.config(), flatten(config)
+    if rest and all(before.get(name) == now[name] for name in _TYPES):
         check_same_base(saved.data(), digest(rest), config.model.path)
     return model.with_params(merge(trained, rest))
 
