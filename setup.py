@@ -15,7 +15,7 @@ EXTRAS = {
     "eval": ["lm-eval"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist"],
-    "parity": ["torch", "transformers"],
+    "parity": ["peft", "torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
     "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],
     "peers_gpu": ["cut-cross-entropy", "liger-kernel"],

@@ -1,7 +1,7 @@
 """Talk with a model: a conversation in the terminal, greedy, from a trained run or a pretrained checkpoint.
 
     python -m im_jax.chat --workdir=RUN
-    python -m im_jax.chat --model=DIR
+    python -m im_jax.chat --model=DIR [--adapter=PEFT_DIR]
 
 Lines that begin with / are commands: /reset, /system TEXT, /undo, /quit.
 """
@@ -15,7 +15,7 @@ from absl import flags
 
 from im_jax import command_line
 from im_jax.errors import ConfigError, UserError
-from im_jax.generate import read
+from im_jax.generate import define_adapter, read
 from im_jax.text import plain, storable
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def main(arguments: command_line.CommandLine) -> None:
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Directory of a run.", flag_values=values)
     flags.DEFINE_string("model", None, "A Hugging Face folder.", flag_values=values)
+    define_adapter(values)
     flags.DEFINE_integer("max_new_tokens", 512, "Longest answer.", lower_bound=1, flag_values=values)
 
 

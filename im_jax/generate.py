@@ -1,13 +1,14 @@
 """Let a model answer: greedy decoding from a trained run or a pretrained checkpoint.
 
     python -m im_jax.generate --workdir=RUN --prompt="What is 3 + 4?"
-    python -m im_jax.generate --model=DIR --prompt="What is 3 + 4?"
+    python -m im_jax.generate --model=DIR --prompt="What is 3 + 4?" [--adapter=PEFT_DIR]
     python -m im_jax.generate --config=FILE --config.model.path=MODEL --mode=text --prompt="Once upon a time"
 
 With --workdir, the model is that of the run's latest checkpoint, asked as it was trained; with --model, a
-Hugging Face folder or a llama2.c file. Flags --config.FIELD=VALUE, and a file --config=FILE, change how it is
-asked. In `chat` mode each prompt is a user message in the template; in `text` mode it is continued as it
-stands. Where there are several prompts, each stands above its answer.
+Hugging Face folder or a llama2.c file, changed by the adapter of PEFT that --adapter names. Flags
+--config.FIELD=VALUE, and a file --config=FILE, change how it is asked. In `chat` mode each prompt is a user
+message in the template; in `text` mode it is continued as it stands. Where there are several prompts, each
+stands above its answer.
 """
 
 import pathlib
@@ -47,26 +48,37 @@ def main(arguments: command_line.CommandLine) -> None:
 
 def read(path: pathlib.Path | None, values: flags.FlagValues) -> Config:
     """The configuration that flags change: of the file, else of the run, else of the model."""
-    workdir, model = values["workdir"].value, values["model"].value
+    workdir, model, adapter = (values[name].value for name in ("workdir", "model", "adapter"))
+    if adapter and not model:
+        raise ConfigError(f"--adapter={adapter} needs --model=DIR, its base; a run has its own adapter")
     if workdir and model:
         raise ConfigError(f"--workdir={workdir} and --model={model}: ask one of them")
     if path is not None:
         config = command_line.read_file(path, values)
         config.model.path = model or config.model.path
+        config.model.lora.path = adapter or config.model.lora.path
         return config
     if workdir:
         return config_of_run(workdir)
     if model:
-        return config_of_model(model)
+        return config_of_model(model, adapter or "")
     raise ConfigError("no model to ask; set --workdir=DIR of a run, --model=DIR, or --config=FILE")
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Directory of a run.", flag_values=values)
     flags.DEFINE_string("model", None, "A Hugging Face folder or a llama2.c file.", flag_values=values)
+    define_adapter(values)
     flags.DEFINE_multi_string("prompt", [], "What to answer.", flag_values=values)
     flags.DEFINE_enum("mode", "chat", ["chat", "text"], "How a prompt is read.", flag_values=values)
     flags.DEFINE_integer("max_new_tokens", 128, "Longest answer.", lower_bound=1, flag_values=values)
+
+
+def define_adapter(values: flags.FlagValues) -> None:
+    """The flag for an adapter of --model."""
+    flags.DEFINE_string(
+        "adapter", None, "With --model: folder of a PEFT (LoRA) adapter of it.", flag_values=values
+    )
 
 
 run = command_line.Command(__doc__ or "", main, define_flags, read)

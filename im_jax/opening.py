@@ -20,14 +20,10 @@ from im_jax.data.tokenizers.added import read_object
 from im_jax.errors import ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
-from im_jax.models.adapters.naming import resolve_targets
-from im_jax.models.checkpoints import (
-    grow_vocabulary,
-    load_pretrained,
-    open_params,
-    resolve_model,
-    stored_dtype,
-)
+from im_jax.models.adapters.lora import is_adapter
+from im_jax.models.adapters.peft.reading import open_adapter
+from im_jax.models.adapters.resolution import resolve_adapter
+from im_jax.models.checkpoints import grow_vocabulary, open_params, resolve_model, stored_dtype
 from im_jax.models.export.folder import GENERATION, Exported
 from im_jax.models.files.layout import LayersOnDisk, by_path
 from im_jax.models.files.reading import reader_on_host
@@ -44,7 +40,7 @@ from im_jax.training.trainable import trained_parts
 
 _MUST_FIT = (
     *("model.vocab_size", "tokenizer.path", "data.template", "train.trainable"),
-    *(name for name in records(Config) if name.startswith("model.lora.")),
+    *(name for name in records(Config) if name.startswith("model.lora.") and name != "model.lora.path"),
 )
 """Fields that a model must be asked with as it was trained, beside those of its architecture."""
 
@@ -79,15 +75,20 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     return model.with_params(merge(trained, rest))
 
 
-def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
+def open_model(path_or_config: str | Config, *, adapter: str = "", chat: bool = True) -> Model:
     """A pretrained model: a Hugging Face folder, with the tokenizer and the template in it, or what
-    `model.path`, `tokenizer.path` and `data.template` of a configuration name.
+    `model.path`, `model.lora.path`, `tokenizer.path` and `data.template` of a configuration name.
+
+    Args:
+        path_or_config: the folder, or the configuration.
+        adapter: beside a folder, that of a PEFT adapter of it, whose template comes first.
+        chat: whether it is asked in its template; else it only continues text.
 
     Raises:
         UserError: it cannot be read.
     """
     if isinstance(path_or_config, str):
-        config = config_of_model(path_or_config)
+        config = config_of_model(path_or_config, adapter)
     else:
         config = copy.deepcopy(path_or_config)
     if not config.model.path:
@@ -95,7 +96,7 @@ def open_model(path_or_config: str | Config, *, chat: bool = True) -> Model:
     model = _without_params(config, chat=chat)
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
     with jax.set_mesh(model.mesh):
-        return model.with_params(load_pretrained(model.config, shardings))
+        return model.with_params(first_weights(model.config, shardings, seed=config.seed))
 
 
 @contextlib.contextmanager
@@ -128,7 +129,8 @@ def run_to_export(workdir: str | pathlib.Path, config: Config) -> Iterator[Expor
 
 @contextlib.contextmanager
 def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
-    """A pretrained model, whose parameters are read one by one while it is open.
+    """A pretrained model, with its adapter if it has one, whose parameters are read one by one while it is
+    open.
 
     Args:
         config: names it, its tokenizer, and its template.
@@ -143,8 +145,14 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
     config.model.param_dtype = stored if stored == "bfloat16" else "float32"  # exact for all of them
     model = _without_params(config, chat=chat)
     generation = read_object(pathlib.Path(path) / GENERATION)
-    with open_params(model.config) as read:
-        yield Exported(model, read.on_host, stored, config.tokenizer.path, generation)
+    with contextlib.ExitStack() as stack:
+        base, folder = stack.enter_context(open_params(model.config)), model.config.lora.path
+        adapter = stack.enter_context(open_adapter(folder, model.config)) if folder else None
+
+        def parameter(path: str) -> np.ndarray | LayersOnDisk:
+            return adapter.parameter(path) if adapter and is_adapter(path) else base.on_host(path)
+
+        yield Exported(model, parameter, stored, config.tokenizer.path, generation)
 
 
 def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:
@@ -173,7 +181,7 @@ def _without_params(config: Config, *, chat: bool, rows: int | None = None) -> M
 
     Where the vocabulary is to grow, it grows to `rows` if these suffice.
     """
-    config.model = resolve_targets(resolve_model(config.model))
+    config.model = resolve_adapter(resolve_model(config.model))
     validation.check_base(config.model)
     config.tokenizer.path = tokenizer_path(config)
     tokenizer = make_tokenizer(config.tokenizer.path)

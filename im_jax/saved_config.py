@@ -35,16 +35,24 @@ def config_of_run(workdir: str | pathlib.Path) -> Config:
     if not config.model.lora.rank and not config.train.trainable:
         config.model.path = ""  # the architecture is filled in, and the weights are the run's own
     config.loss.kl.weight = 0.0  # whose base was at that path
+    config.model.lora.path = ""  # as with the weights; all that it decided is filled in
     return config
 
 
-def config_of_model(path: str) -> Config:
-    """How a pretrained model is asked: with the template beside it, if there is one."""
+def config_of_model(path: str, adapter: str = "") -> Config:
+    """How a pretrained model is asked: with the template beside it, or beside its adapter, if there is one.
+
+    Args:
+        path: of the model.
+        adapter: folder of a PEFT adapter; empty: none.
+    """
     config = Config()
-    config.model.path = path
+    config.model.path, config.model.lora.path = path, adapter
     config.train.steps = 1  # nothing is trained, but a configuration must say how long
-    if any((pathlib.Path(path) / name).is_file() for name in _CHAT_TEMPLATES):
-        config.data.template = path
+    for folder in filter(None, (adapter, path)):
+        if any((pathlib.Path(folder) / name).is_file() for name in _CHAT_TEMPLATES):
+            config.data.template = folder
+            break
     return config
 
 

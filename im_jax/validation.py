@@ -30,6 +30,10 @@ def check(config: Config) -> None:
         check_length(config)
     for ramp in make_policy(config.loss).changes.values() if config.train.steps else ():
         ramp.within(config.train.steps)
+    if config.model.lora.path and not config.model.path:
+        raise ConfigError(
+            f"model.lora.path={config.model.lora.path} needs model.path: the base that the adapter is of"
+        )
     if config.loss.kl.weight and not config.model.path:
         raise ConfigError(
             f"loss.kl.weight={config.loss.kl.weight:g} needs model.path: the base is the model that the run "

@@ -16,6 +16,7 @@ from im_jax.console import print_text
 from im_jax.errors import ConfigError
 from im_jax.models import huggingface
 from im_jax.models.adapters.lora import base_of
+from im_jax.models.adapters.peft.config import CONFIG as ADAPTER
 from im_jax.models.decoder import Params
 from im_jax.models.families import llama2c as llama2c_models
 from im_jax.models.files import llama2c
@@ -141,6 +142,11 @@ def _open(path: str) -> contextlib.AbstractContextManager[Checkpoint]:
         return huggingface.open_checkpoint(path)
     if path.endswith(".bin") and Path(path).is_file():
         return _open_llama2c(Path(path))
+    if (Path(path) / ADAPTER).is_file():
+        raise ConfigError(
+            f"model.path is {path!r}, which is an adapter of PEFT: name its base there, and the adapter in "
+            "model.lora.path"
+        )
     raise ConfigError(
         f"model.path is {path!r}, which is neither a directory with a config.json (Hugging Face) nor "
         f"a llama2.c .bin file{_how_to_download(path)}"

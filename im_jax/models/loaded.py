@@ -112,7 +112,7 @@ class Model:
         """
         width = max(map(len, prompts), default=0)
         self._check_room(width, max_new_tokens)
-        size = self._batch_size(min(len(prompts), at_a_time))
+        size = self.batch_size(min(len(prompts), at_a_time))
         answers = []
         for start in range(0, len(prompts), size):
             some = prompts[start : start + size]
@@ -140,7 +140,7 @@ class Model:
         tokens: list[int] = []
         shown = ""
         with jax.set_mesh(self.mesh):
-            rows = self._batch_size(1)
+            rows = self.batch_size(1)
             for token in stream(self.params, self.config, prompt, rows, max_new_tokens, self.rules):
                 tokens.append(token)
                 answer = self.read(tokens)
@@ -197,7 +197,7 @@ class Model:
             decoded = greedy(self.params, self.config, rows, sizes, max_new_tokens, ends, self.rules)
             return everywhere(decoded.tokens), everywhere(decoded.lengths)
 
-    def _batch_size(self, wanted: int) -> int:
+    def batch_size(self, wanted: int) -> int:
         """A multiple of the devices that share the rows."""
         devices = int(np.prod([self.mesh.shape[axis] for axis in DATA_AXES]))
         return max(-(-wanted // devices), 1) * devices

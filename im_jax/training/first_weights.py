@@ -1,4 +1,4 @@
-"""The weights that a run starts from: a checkpoint's or random ones, and those of a new adapter."""
+"""The weights that a run starts from: a checkpoint's or random ones, and those of an adapter."""
 
 import functools
 from typing import Any
@@ -10,6 +10,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import CheckpointError
 from im_jax.models import decoder
 from im_jax.models.adapters.lora import is_adapter
+from im_jax.models.adapters.peft.reading import read_adapter
 from im_jax.models.checkpoints import load_pretrained
 from im_jax.training.health import not_finite
 from im_jax.training.partition import merge, split
@@ -36,6 +37,8 @@ def first_weights(model: ModelConfig, shardings: Any, *, seed: int) -> Params:
             f"model.path={model.path}: {damaged} hold values that are not finite; the files are damaged: get "
             "them again, or choose another model"
         )
+    if model.lora.path and adapters:
+        return merge(params, read_adapter(model.lora.path, model, adapters))
     return merge(params, _drawn(model, adapters, seed))
 
 

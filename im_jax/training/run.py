@@ -36,7 +36,7 @@ from im_jax.evaluation.protocol import Evaluation
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
 from im_jax.models.adapters.lora import is_adapter
-from im_jax.models.adapters.naming import resolve_targets
+from im_jax.models.adapters.resolution import resolve_adapter
 from im_jax.models.checkpoints import grow_vocabulary, resolve_model
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
@@ -156,7 +156,7 @@ def resolve(config: Config, rows_before: int | None = None) -> Resolved:
     policy, rules = make_policy(config.loss), ShardingRules(reduce_dtype=config.train.reduce_dtype)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh)
-    config.model = resolve_targets(resolve_model(config.model))
+    config.model = resolve_adapter(resolve_model(config.model))
     validation.check_base(config.model)
     validation.check_length(config)
     validation.choose_rope(config)

@@ -74,25 +74,35 @@ def export(
 
 def _export(source: Exported, output: pathlib.Path, dtype: str, max_bytes: float) -> list[str]:
     model, config = source.model, source.model.config
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"--output={output} is there already; remove it, or name another folder")
+    check_new(output)
     family = family_for(config, output)
     beside = tokenizer_files.read_config(source.tokenizer_path, model.tokenizer, config.max_positions)
     ids = special_ids(model, beside, _as_list(source.generation.get(_ENDS)))
-    notes = check_readable(model, ids)
-    if others := tokenizer_files.other_templates(source.tokenizer_path):
-        notes.append(f"of several chat templates one is written; left out: {', '.join(others)}")
+    notes = check_readable(model, ids) + template_notes(source)
     told = family.config_json(config) | {"dtype": dtype, "torch_dtype": dtype} | ids.of_config()
-    with _whole(output) as folder:
-        _write_json(folder / CONFIG, told)
-        _write_json(folder / GENERATION, {**source.generation, **ids.of_generation()})
-        _write_tokenizer(folder, source, beside)
+    with whole(output) as folder:
+        write_json(folder / CONFIG, told)
+        write_json(folder / GENERATION, {**source.generation, **ids.of_generation()})
+        write_tokenizer(folder, source, beside)
         tensors = write_params(family.layout, config, source.parameter)
         write_tensors(folder, tensor_shapes(family.layout, config), dtype, tensors, max_bytes)
     return notes
 
 
-def _write_tokenizer(folder: pathlib.Path, source: Exported, beside: dict[str, Any]) -> None:
+def template_notes(source: Exported) -> list[str]:
+    """What is said of templates that are not written."""
+    others = tokenizer_files.other_templates(source.tokenizer_path)
+    return [f"of several chat templates one is written; left out: {', '.join(others)}"] if others else []
+
+
+def check_new(output: pathlib.Path) -> None:
+    """Raises ConfigError if there is anything at this place."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"--output={output} is there already; remove it, or name another folder")
+
+
+def write_tokenizer(folder: pathlib.Path, source: Exported, beside: dict[str, Any]) -> None:
+    """The files of a model's tokenizer, and its template; `beside` is its tokenizer_config.json."""
     model = source.model
     tokenizer_files.write_tokenizer(source.tokenizer_path, model.tokenizer, folder)
     if model.template is not None:
@@ -100,11 +110,11 @@ def _write_tokenizer(folder: pathlib.Path, source: Exported, beside: dict[str, A
         # Some readers know one place, some the other.
         beside = beside | {"chat_template": template}
         _write_text(folder / TEMPLATE, template)
-    _write_json(folder / tokenizer_files.CONFIG, beside)
+    write_json(folder / tokenizer_files.CONFIG, beside)
 
 
 @contextlib.contextmanager
-def _whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
+def whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder beside `output` that takes its place once all is in it, and goes if anything fails."""
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +130,8 @@ def _whole(output: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+    """A file of JSON."""
     _write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

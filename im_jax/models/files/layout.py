@@ -257,11 +257,12 @@ def write_params(
         first = members[0][1]
         for layer, name in enumerate(_names(first)):
             number = None if first.layers is None else layer
-            yield name, first.stored.to_tensor([_layer(value, number) for value in values])
+            yield name, first.stored.to_tensor([one_layer(value, number) for value in values])
         del values  # before the next ones are made
 
 
-def _layer(value: jax.Array | np.ndarray | LayersOnDisk, layer: int | None) -> np.ndarray:
+def one_layer(value: jax.Array | np.ndarray | LayersOnDisk, layer: int | None) -> np.ndarray:
+    """One layer of a parameter that is stacked over layers, or all of one that is not (None), on the host."""
     if isinstance(value, LayersOnDisk):
         assert layer is not None
         return value.read(layer)

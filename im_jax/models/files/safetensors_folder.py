@@ -34,6 +34,19 @@ def open_tensors(directory: Path) -> Iterator[dict[str, Tensor]]:
         yield tensors
 
 
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[dict[str, Tensor]]:
+    """All tensors of one file by name, none of them read yet.
+
+    Raises:
+        CheckpointError: it is missing or cut.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing")
+    with _open(path) as handle:
+        yield {name: _tensor(handle, name, path) for name in handle.keys()}  # noqa: SIM118 (as above)
+
+
 def torch_advice(path: str | Path) -> str:
     """Where safetensors are found for a folder with torch's `.bin` files, and the command that makes them."""
     old, new = str(path), f"{path}-safetensors"

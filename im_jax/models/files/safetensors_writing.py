@@ -83,12 +83,7 @@ def write_tensors(
     """
     shards, left = plan(shapes, dtype, max_bytes), iter(tensors)
     for shard in shards:
-        path = directory / shard.file
-        with writing(path), path.open("wb") as file:
-            file.write(_header(shard.shapes, dtype))
-            _write_data(file, shard.shapes, dtype, left)
-            file.flush()
-            os.fsync(file.fileno())
+        write_file(directory / shard.file, shard.shapes, dtype, left)
     if len(shards) > 1:
         index = {
             "metadata": {
@@ -100,6 +95,19 @@ def write_tensors(
         with writing(directory / INDEX):
             (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return [shard.file for shard in shards]
+
+
+def write_file(path: Path, shapes: Shapes, dtype: str, tensors: Iterator[tuple[str, np.ndarray]]) -> None:
+    """Writes one file with these tensors, the next ones of `tensors`, in the order of `shapes`.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with writing(path), path.open("wb") as file:
+        file.write(_header(shapes, dtype))
+        _write_data(file, shapes, dtype, tensors)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _header(shapes: Shapes, dtype: str) -> bytes:
