@@ -66,8 +66,12 @@ def main(arguments: command_line.CommandLine) -> None:
         else:
             whole = merged(source) if adapted else source
             notes = export(whole, pathlib.Path(output), dtype=arguments.flag("dtype"), max_bytes=largest)
-    if adapter == KEEP and (base := config.model.base_dtype) != "param_dtype":
-        notes.append(f"the adapter was trained beside weights in {base}: load its base so")
+    if (base := config.model.base_dtype) != "param_dtype":
+        notes.append(
+            f"the adapter was trained beside weights in {base}: load its base so"
+            if adapter == KEEP
+            else f"maps are written as {base} rounded them, with the adapter in them"
+        )
     quiet = jax.process_index() != 0
     for note in notes:
         Console(quiet=quiet, file=sys.stderr).print(f"note: {note}")

@@ -19,7 +19,7 @@ def check_readable(model: Model, ids: SpecialIds) -> list[str]:
             f"the model has an embedding of {rows} rows, and its tokenizer {tokens} tokens: readers would "
             "look for rows that are not there; set --config.tokenizer.path to the one it was trained with"
         )
-    return [*_template_notes(model.template), *_end_notes(model, ids), *_base_notes(model)]
+    return [*_template_notes(model.template), *_end_notes(model, ids)]
 
 
 def _template_notes(template: Template | None) -> list[str]:
@@ -41,12 +41,3 @@ def _end_notes(model: Model, ids: SpecialIds) -> list[str]:
     if not ids.ends:
         notes.append("no token ends an answer: the tokenizer has no end of a text, and readers will not stop")
     return notes
-
-
-def _base_notes(model: Model) -> list[str]:
-    if model.config.base_dtype == "param_dtype":
-        return []
-    return [
-        f"linear maps are written as model.base_dtype={model.config.base_dtype} rounded them, which the "
-        "adapter was trained beside; they differ from those at model.path"
-    ]

@@ -11,16 +11,11 @@ import pytest
 from flax import traverse_util
 from jax.sharding import AbstractMesh, AxisType
 
-from im_jax.config import LoraConfig, MeshConfig, ModelConfig
-from im_jax.data.tokenizers import make_tokenizer
+from im_jax.config import LoraConfig, ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.mesh import make_mesh
 from im_jax.models import decoder, huggingface, mlp
 from im_jax.models.adapters.lora import B, is_adapter
 from im_jax.models.checkpoints import load_pretrained, resolve_model
-from im_jax.models.export.checks import check_readable
-from im_jax.models.export.special_ids import SpecialIds
-from im_jax.models.loaded import Model
 from im_jax.models.quantised.maps import CODES, SCALES, is_quantised, wide
 from im_jax.models.quantised.nf4 import quantise
 from tests.models.quantised.test_nf4 import by_definition
@@ -156,18 +151,6 @@ def test_eight_devices_hold_the_same_codes_and_compute_the_same(tmp_path: Path) 
     params = {path: x / 4 if path in maps() else x for path, x in flat(random_params(PLAIN)).items()}
     config = saved(tmp_path, params)
     assert "same on 8 devices" in run_on_devices("tests.models.quantised.check_sharded", 8, [config.path])
-
-
-def test_readers_are_told_of_rounded_maps() -> None:
-    mesh, rules = make_mesh(MeshConfig()), decoder.DEFAULT_RULES
-
-    def notes(config: ModelConfig) -> list[str]:
-        whole = dataclasses.replace(config, vocab_size=300)
-        model = Model({}, whole, make_tokenizer("bytes"), None, mesh, rules)
-        return check_readable(model, SpecialIds(None, (0,), None))
-
-    (added,) = set(notes(NF4)) - set(notes(PLAIN))
-    assert "as model.base_dtype=nf4 rounded them" in added
 
 
 def test_inputs_that_are_no_whole_blocks_are_refused() -> None:
