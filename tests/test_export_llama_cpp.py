@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import stories260k
+from im_jax.config import LoraConfig
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.models.loaded import Model
 from im_jax.opening import open_run
@@ -60,9 +61,12 @@ def test_llama_cpp_makes_the_same_of_a_small_model(tied: bool, tmp_path: Path) -
     assert len(set(says_the_same(tmp_path / "out", opened(tmp_path / "out", chat=False), 12))) == len(TEXTS)
 
 
-@pytest.fixture(scope="module")
-def stories(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """stories260K after some steps of `configs/stories260k.py`, and what is exported of it."""
+@pytest.fixture(scope="module", params=["whole", "adapter"])
+def stories(
+    request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """stories260K after some steps of `configs/stories260k.py`, and what is exported of it: trained whole, or by
+    an adapter that is merged."""
     folder, path = shared_data / "tinyllamas_stories260k", tmp_path_factory.mktemp("stories")
     chats = [
         [message["content"] for message in chat if message["role"] != "system"]
@@ -76,6 +80,9 @@ def stories(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     config.data = dataclasses.replace(config.data, path=f"{path}/data.jsonl", cache="none", max_length=256)
     config.train = dataclasses.replace(config.train, steps=6, batch_size=4)
     config.eval = dataclasses.replace(config.eval, num_examples=8)
+    if request.param == "adapter":
+        config.model.lora = LoraConfig(rank=4)
+        config.optimizer.learning_rate *= 10
     train(config, path / "run", QUIET)
     written(f"--workdir={path}/run", f"--output={path}/out", "--max_shard=200KB")
     return path / "run", path / "out"
