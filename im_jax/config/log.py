@@ -7,7 +7,7 @@ from im_jax.config.record import at_least, setting
 
 @dataclass
 class LogConfig:
-    """What is written about a run beside WORKDIR/metrics.jsonl, and how often."""
+    """What is written beside WORKDIR/metrics.jsonl, how often."""
 
     every: int = setting(10, "Steps between two log lines.", bounds=at_least(1))
     tensorboard: bool = setting(True, "Also write `WORKDIR/tensorboard`.")

@@ -10,7 +10,7 @@ _NEW: Final = When("model.lora.path", ("",), "the adapter at model.lora.path={va
 
 @dataclass
 class LoraConfig:
-    """Low-rank adapters (LoRA, arXiv:2106.09685); the model itself is then only read."""
+    """Low-rank adapters (LoRA) beside a model that is only read."""
 
     rank: int = setting(
         0,

@@ -22,7 +22,7 @@ def define_run(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "run",
         None,
-        "If the file is a sweep: which run of it, as its labels joined by -.",
+        "Which run of a sweep: its labels, joined by -.",
         flag_values=values,
     )
 
