@@ -118,6 +118,8 @@ def test_a_template_without_bounds_is_refused_in_little_time_and_memory(
         ("writing without end", "writes more than 64 million characters"),
         ("a macro that calls itself", "calls itself more than 100 deep"),
         ("lists in lists", "takes more than 300,000 steps"),
+        ("loops in loops", "cannot be compiled: it nests more than 40 blocks"),
+        ("blocks", "cannot be compiled: "),
         ("a long source", "is of more than 1,048,576 characters"),
     ],
 )

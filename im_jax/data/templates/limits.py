@@ -20,6 +20,8 @@ MAX_BITS: Final = 1 << 12
 """Of a whole number."""
 MAX_DEPTH: Final = 100
 """Of calls within calls, and of lists within lists."""
+MAX_NESTED: Final = 40
+"""Blocks within blocks, such as loops in loops: what Jinja makes of them takes the square of the time."""
 MAX_SECONDS: Final = 10.0
 """Of the processor's time, so that a busy machine refuses nothing."""
 _CHARACTERS_OF_OTHERS: Final = 8

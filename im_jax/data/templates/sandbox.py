@@ -25,7 +25,15 @@ import jinja2.visitor
 
 from im_jax.data.templates import functions
 from im_jax.data.templates.given import GivenMessage
-from im_jax.data.templates.limits import MAX_BITS, MAX_DEPTH, MAX_TEXT, LimitError, current, size_of
+from im_jax.data.templates.limits import (
+    MAX_BITS,
+    MAX_DEPTH,
+    MAX_NESTED,
+    MAX_TEXT,
+    LimitError,
+    current,
+    size_of,
+)
 from im_jax.data.templates.traced import Enter, Leave, Traced, Turn, concat, join, lost, mark, parts_of
 
 _TEXT_METHODS: Final = frozenset(
@@ -78,6 +86,18 @@ class Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         self.filters = {name: _charged(name, function) for name, function in self.filters.items()}
         self.globals["raise_exception"] = functions.raise_exception
         self.globals["strftime_now"] = functools.partial(_strftime, now)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
+        """The template's tree, before Jinja makes a program of it."""
+        parsed = super()._parse(source, name, filename)
+        waiting: list[tuple[jinja2.nodes.Node, int]] = [(parsed, 0)]
+        while waiting:
+            node, depth = waiting.pop()
+            depth += isinstance(node, jinja2.nodes.Stmt)
+            if depth > MAX_NESTED:
+                raise LimitError(f"it nests more than {MAX_NESTED} blocks")
+            waiting += [(child, depth) for child in node.iter_child_nodes()]
+        return parsed
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
         """The operators of `intercepted_binops`, refused before they make something too large."""
