@@ -4,49 +4,19 @@
 float32 weights; adapters are float32, as PEFT has them.
 """
 
-import contextlib
 from typing import Any
 
-from im_jax.bench.case import Case, adapter_inputs, train_inputs
+from im_jax.bench.case import Case, adapter_inputs
 from im_jax.bench.contestant import Contestant, load
-from im_jax.bench.contestants import torch_backend
-from im_jax.bench.contestants.train_step_transformers import load_model
-from im_jax.bench.sizes import BETAS, EPS, LEARNING_RATE, LORA_ALPHA
+from im_jax.bench.contestants.train_step_transformers import load_model, loop
+from im_jax.bench.sizes import LORA_ALPHA
 
 
 def make(case: Case, variant: str) -> Contestant:
     """The step of a loop that a user writes."""
-    torch, device = torch_backend.start()
-    model = adapted(case).to(device)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=0.0, fused=True
-    )
-    inputs = train_inputs(case)
-    tokens = torch.from_numpy(inputs.tokens).long().to(device)
-    labels = torch.where(torch.from_numpy(inputs.trained).to(device), tokens, -100)
-    losses: list[float] = []
-
-    def loss_of() -> Any:
-        if variant == "peft":
-            return model(input_ids=tokens, labels=labels).loss
-        causal = model.get_base_model()
-        hidden = causal.model(input_ids=tokens).last_hidden_state[:, :-1]
-        targets = labels[:, 1:]
-        kept = targets != -100
-        return torch.nn.functional.cross_entropy(causal.lm_head(hidden[kept]).float(), targets[kept])
-
-    def call() -> None:
-        narrow = torch.autocast(device, torch.bfloat16) if case.dtype == "bfloat16" else None
-        with narrow or contextlib.nullcontext():
-            loss = loss_of()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        torch_backend.wait(torch, device)
-        losses.append(loss.item())
-
-    return Contestant(call, lambda: {"losses": losses}, torch_backend.device_name(torch, device), {})
+    model = adapted(case)
+    autocast = case.dtype == "bfloat16"
+    return loop(case, model, model.get_base_model(), compact=variant != "peft", autocast=autocast)
 
 
 def adapted(case: Case) -> Any:

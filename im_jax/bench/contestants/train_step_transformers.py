@@ -18,24 +18,39 @@ def make(case: Case, variant: str) -> Contestant:
     name, _, weights = variant.partition(":")
     if weights and case.dtype == "float32":
         raise CannotRun("only for bfloat16")
+    model = load_model(case, "bfloat16" if weights else "float32")
+    autocast = case.dtype == "bfloat16" and not weights
+    return loop(case, model, model, compact=name != "transformers", autocast=autocast)
+
+
+def loop(case: Case, model: Any, causal: Any, *, compact: bool, autocast: bool) -> Contestant:
+    """The steps of a model, of whose parameters some may be frozen.
+
+    Args:
+        case: what is trained.
+        model: what is called.
+        causal: the LlamaForCausalLM that it is or has in it.
+        compact: whether the head is given only the hidden states that have a target with loss.
+        autocast: to bfloat16.
+    """
     torch, device = torch_backend.start()
-    model = load_model(case, "bfloat16" if weights else "float32").to(device)
+    model.to(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=0.0, fused=True
+        trained, lr=LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=0.0, fused=True
     )
     inputs = train_inputs(case)
     tokens = torch.from_numpy(inputs.tokens).long().to(device)
     labels = torch.where(torch.from_numpy(inputs.trained).to(device), tokens, -100)
-    autocast = case.dtype == "bfloat16" and not weights
     losses: list[float] = []
 
     def loss_of() -> Any:
-        if name == "transformers":
+        if not compact:
             return model(input_ids=tokens, labels=labels).loss
-        hidden = model.model(input_ids=tokens).last_hidden_state[:, :-1]
+        hidden = causal.model(input_ids=tokens).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         kept = targets != -100
-        logits = model.lm_head(hidden[kept]).float()
+        logits = causal.lm_head(hidden[kept]).float()
         return torch.nn.functional.cross_entropy(logits, targets[kept])
 
     def call() -> None:
