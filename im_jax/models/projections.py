@@ -16,7 +16,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models.adapters import lora
 from im_jax.models.adapters.dropout import RowKeys, dropped
-from im_jax.models.adapters.targets import is_target
+from im_jax.models.adapters.targets import MAPS, is_target
 from im_jax.models.dense import dense, dense_on_mesh
 from im_jax.models.layers import INIT_STDDEV, matrix
 from im_jax.models.quantised import maps as quantised
@@ -33,11 +33,9 @@ _WITH_BIAS: Final[dict[str, tuple[str, ...]]] = {
     "none": (),
     "qkv": _QKV,
     "attention": (*_QKV, "output"),
-    "all": (*_QKV, "output", "gate", "up", "down"),
+    "all": MAPS,
 }
 """Choices of `model.biases`, and the maps that then have one."""
-_NUMBERS: Final = (*_QKV, "output", "gate", "up", "down")
-"""Maps of a layer, by which draws of dropout are numbered."""
 PRODUCT: Final = "product with weights"
 """Name of their results, for policies of recomputation."""
 
@@ -123,7 +121,7 @@ class Projections(nnx.Module):
         if a is None:
             return y
         if drop is not None:
-            x = dropped(x, drop, self.lora_dropout, _NUMBERS.index(name))
+            x = dropped(x, drop, self.lora_dropout, MAPS.index(name))
         (low,) = self._through([a], x)
         (change,) = self._through([getattr(self, f"{name}{lora.B}")], low * self.lora_scale)
         return y + change

@@ -11,7 +11,6 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
-import jaxtyping as jt
 from flax import nnx
 
 from im_jax.config import LoraConfig, ModelConfig
@@ -55,15 +54,3 @@ def new_b(outputs: dict[str, int], rank: int) -> nnx.Param[jax.Array]:
     """Zeros."""
     zeros = jnp.zeros((rank, *outputs.values()), jnp.float32)
     return nnx.Param(zeros, logical_axes=("rank", *outputs), num_inputs=1)
-
-
-def merged(
-    weight: jt.Float[jax.Array, "*inputs_and_outputs"],
-    a: jt.Float32[jax.Array, "*inputs_and_rank"],
-    b: jt.Float32[jax.Array, "*rank_and_outputs"],
-    factor: float,
-) -> jt.Float[jax.Array, "*inputs_and_outputs"]:
-    """One layer's map with its change in it, added up in float32 and rounded once to the type of the map."""
-    with jax.default_matmul_precision("highest"):
-        change = jnp.tensordot(a, b, 1)
-    return (weight.astype(jnp.float32) + factor * change).astype(weight.dtype)
