@@ -38,7 +38,8 @@ def merged(source: Exported) -> Exported:
         a, b = source.parameter(path + A), source.parameter(path + B)
 
         def layer(number: int) -> np.ndarray:
-            return changed(*(one_layer(each, number) for each in (weight, a, b)), factor)
+            one, other = one_layer(a, number), one_layer(b, number)
+            return changed(one_layer(weight, number), one, other, factor)
 
         return LayersOnDisk(layer)
 
