@@ -92,7 +92,7 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
             config.weight_decay, is_matrix if config.decay_mask == "matrices" else None
         ),
         optax.scale_by_learning_rate(schedule),
-        _scale_b(config.lora_b_ratio),
+        *([_scale_b(config.lora_b_ratio)] if config.lora_b_ratio != 1 else []),
     )
     if config.clip_norm:
         made = optax.chain(optax.clip_by_global_norm(config.clip_norm), made)
@@ -108,8 +108,6 @@ def _scale_b(ratio: float) -> optax.GradientTransformation:
     def scale(path: Path, x: jax.Array) -> jax.Array:
         return x * ratio if jax.tree_util.keystr(path, simple=True, separator=".").endswith(lora.B) else x
 
-    if ratio == 1:
-        return optax.identity()
     return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates))
 
 
