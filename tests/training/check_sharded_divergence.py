@@ -29,7 +29,7 @@ FSDP, TENSOR, REPLICA = (
 CASES = [  # direction, tied head, mesh, micro-batches
     ("reverse", True, FSDP, 1),
     ("reverse", False, TENSOR, 2),
-    ("forward", False, REPLICA, 2),
+    ("forward", True, REPLICA, 2),
 ]
 BATCH = rows_of(random_examples(3, 24), [[2 * i, 2 * i + 1] if i < 8 else [8 + i] for i in range(16)])
 

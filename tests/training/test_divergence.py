@@ -22,14 +22,16 @@ from im_jax.models import decoder, huggingface
 from im_jax.models.loss import Base, make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
 from im_jax.training.neftune import embedding_noise
-from im_jax.training.partition import Frozen
+from im_jax.training.partition import Frozen, merge
 from im_jax.training.start import train
 from im_jax.training.state import new_state
 from im_jax.training.step import TrainStep, make_train_step
 from tests.training.test_train import QUIET
 from tests.training.tiny import (
+    ADAPTED,
     KEEP_GRADIENT,
     MODEL,
+    adapted_params,
     fresh_params,
     random_examples,
     rows_of,
@@ -128,12 +130,17 @@ def test_noise_and_divergence_together_do_not_depend_on_micro_batches() -> None:
     assert_close(of_cut, gradient, 3e-5)
 
 
-def test_noise_and_divergence_together_are_the_same_packed_and_apart() -> None:
+@pytest.mark.parametrize("adapted", [False, True])
+def test_noise_and_divergence_together_are_the_same_packed_and_apart(adapted: bool) -> None:
     """Apart, each example stands alone in a row, at the place that it has packed, and so draws the same."""
+    if adapted:
+        model, (start, rest), base = ADAPTED, adapted_params(), {}
+    else:
+        model, start, rest, base = MODEL, fresh_params(), {}, other_params()
     rows, segments = np.repeat(np.arange(4), 2), np.tile([1, 2], 4)
     inside = PACKED.segments[rows] == segments[:, None]
     apart = PACKED._replace(**{name: np.where(inside, x[rows], 0) for name, x in PACKED._asdict().items()})
-    loss, base = LossConfig(policy="im", neftune_alpha=5.0, kl=KLConfig(weight=0.5)), other_params()
+    loss = LossConfig(policy="im", neftune_alpha=5.0, kl=KLConfig(weight=0.5))
 
     def value_and_grad(batch: Batch, row_keys: Any) -> Any:
         batch = jax.tree.map(jnp.asarray, batch)
@@ -143,16 +150,18 @@ def test_noise_and_divergence_together_are_the_same_packed_and_apart() -> None:
         noise = embedding_noise(jax.random.key(0), batch.segments, loss.neftune_alpha, MODEL.embed_dim)
         assert noise is not None
         drawn = noise._replace(keys=noise.keys[row_keys])
-        targets, held = make_targets(batch, weights), Base(base, jnp.float32(0.5))
+        targets, held = make_targets(batch, weights), Base(merge(base, rest), jnp.float32(0.5))
 
-        def of(params: decoder.Params) -> jax.Array:
-            rest = (batch, targets, MODEL, loss, ShardingRules())
-            return weighted_loss(params, *rest, noise=drawn, base=held)[0]
+        def of(params: decoder.Params) -> Any:
+            others = (batch, targets, model, loss, ShardingRules())
+            value, _, kl = weighted_loss(merge(params, rest), *others, noise=drawn, base=held)
+            return value, kl
 
-        return jax.jit(jax.value_and_grad(of))(fresh_params())
+        return jax.jit(jax.value_and_grad(of, has_aux=True))(start)
 
-    value, gradient = value_and_grad(PACKED, np.arange(4))
-    of_apart, other = value_and_grad(apart, rows)
+    (value, kl), gradient = value_and_grad(PACKED, np.arange(4))
+    (of_apart, _), other = value_and_grad(apart, rows)
+    assert kl > 1e-3
     assert float(of_apart) == pytest.approx(float(value), rel=1e-5)
     assert_close(other, gradient, 3e-5)
 

@@ -25,7 +25,7 @@ from im_jax.saved_config import config_of_run
 from im_jax.training import run as runs
 from im_jax.training.digest import digest
 from im_jax.training.optimizer import make_optimizer
-from im_jax.training.partition import Frozen, split
+from im_jax.training.partition import Frozen
 from im_jax.training.start import train
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
@@ -33,9 +33,16 @@ from im_jax.training.told import Told
 from im_jax.training.trainable import trained_parts
 from tests.subprocess_devices import run_on_devices
 from tests.training.test_train import QUIET
-from tests.training.tiny import KEEP_GRADIENT, MODEL, random_examples, rows_of, tiny_config
+from tests.training.tiny import (
+    ADAPTED,
+    KEEP_GRADIENT,
+    MODEL,
+    adapted_params,
+    random_examples,
+    rows_of,
+    tiny_config,
+)
 
-ADAPTED = dataclasses.replace(MODEL, lora=LoraConfig(rank=2, alpha=4.0))
 PACKED = rows_of(random_examples(8, 8), [[0, 1], [2, 3], [4, 5], [6, 7]])
 PADDED = rows_of(random_examples(8, 8), [[i] for i in range(8)])
 
@@ -150,21 +157,6 @@ def test_digests_tell_values_places_and_names_apart() -> None:
     others = [{"b": x}, {"a": x.T}, {"a": x[::-1]}, {"a": x.astype(jnp.float32)}, {"a": x.at[1, 2].add(1)}]
     assert len({digest(tree) for tree in same}) == 1
     assert len({digest(tree) for tree in same + others}) == 1 + len(others)
-
-
-def adapted_params() -> tuple[decoder.Params, decoder.Params]:
-    """Adapters that change something, and the rest."""
-    params = jax.jit(lambda key: decoder.init_params(ADAPTED, key))(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params = jax.tree_util.tree_map_with_path(
-        lambda path, x: (
-            jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32)
-            if jax.tree_util.keystr(path, simple=True).endswith(lora.B)
-            else x
-        ),
-        params,
-    )
-    return split(params, lora.is_adapter)
 
 
 def gradient_of(batch: Any, accumulate: int) -> Any:

@@ -11,14 +11,15 @@ import optax
 
 from configs import cpu_debug
 from im_jax.batch import Batch
-from im_jax.config import ClassWeights, Config, LossConfig
+from im_jax.config import ClassWeights, Config, LoraConfig, LossConfig
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
+from im_jax.models.adapters import lora
 from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 from im_jax.training import state as states
 from im_jax.training import step as steps
-from im_jax.training.partition import Frozen
+from im_jax.training.partition import Frozen, split
 from im_jax.training.step import StepMetrics, TrainStep
 from im_jax.training.told import Told
 
@@ -79,6 +80,7 @@ def rows_of(examples: list[Batch], rows: list[list[int]], length: int = LENGTH) 
 
 
 MODEL = tiny_config().model
+ADAPTED = dataclasses.replace(MODEL, lora=LoraConfig(rank=2, alpha=4.0))
 
 
 def gradient_of(batch: Batch, policy: str, reduction: str, accumulate: int = 1) -> tuple[StepMetrics, Any]:
@@ -118,6 +120,21 @@ def fresh_params() -> decoder.Params:
 @functools.cache
 def _fresh_state() -> states.TrainState:
     return states.new_state(fresh_params(), KEEP_GRADIENT)
+
+
+def adapted_params() -> tuple[decoder.Params, decoder.Params]:
+    """Parameters of ADAPTED: adapters that change something, and the rest."""
+    params = jax.jit(lambda key: decoder.init_params(ADAPTED, key))(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, x: (
+            jnp.asarray(rng.normal(0, 0.2, x.shape), jnp.float32)
+            if jax.tree_util.keystr(path, simple=True).endswith(lora.B)
+            else x
+        ),
+        params,
+    )
+    return split(params, lora.is_adapter)
 
 
 KEEP_GRADIENT = optax.GradientTransformation(
