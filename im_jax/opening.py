@@ -30,11 +30,11 @@ from im_jax.models.files.reading import reader_on_host
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
-from im_jax.training.checkpoint import SavedModel
 from im_jax.training.digest import digest
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split
 from im_jax.training.resume import check_same_base
+from im_jax.training.saved import SavedModel
 from im_jax.training.state import with_shardings
 from im_jax.training.trainable import trained_parts
 

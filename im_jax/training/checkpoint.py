@@ -1,6 +1,7 @@
 """Checkpoints of a run, by Orbax: state, position in the data and resolved configuration."""
 
 import contextlib
+import itertools
 import logging
 import pathlib
 import re
@@ -10,16 +11,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import jax
-import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError, StorageError
 from im_jax.files import writing
-from im_jax.models.files.layout import LayersOnDisk
 from im_jax.training.health import not_finite
-from im_jax.training.state import Params, TrainState
-from im_jax.training.stored_params import read_param, storage_context
+from im_jax.training.saved import DamagedCheckpoint, Told, arrays_of, items_of, read_arrays, read_told
+from im_jax.training.state import TrainState
+from im_jax.training.stored_params import storage_context
 
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
@@ -52,6 +53,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
             )
         self._saving: tuple[int, ocp.AsyncResponse[bool]] | None = None
+        self._read: tuple[int, Told] | None = None
         self._undo_quiet = _quiet_threads()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -87,8 +89,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         with _told_in_one_line(self._directory / str(step)):
             response = self._checkpointer.save_checkpointables_async(
                 step,
-                # Parameters apart from the rest, so that a model can be used without its optimiser.
-                {"params": state.params, "optimizer": _optimizer(state), "data": data, "config": config},
+                items_of(state, data, config),
                 force=True,
             )
         if response is not None:
@@ -130,22 +131,23 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return f"checkpoint {max(steps)} is whole, and the same command goes on from there"
 
     def saved_config(self) -> dict[str, Any]:
-        """Flattened configuration in the newest checkpoint."""
-        return _load(self._checkpointer, {"config": None})["config"]
+        """Flattened configuration in the newest checkpoint. Raises as `read_told`."""
+        return self._told.config
 
     def saved_data(self) -> dict[str, Any]:
-        """What the newest checkpoint knows of the data."""
-        return _load(self._checkpointer, {"data": None})["data"]
+        """What the newest checkpoint knows of the data. Raises as `read_told`."""
+        return self._told.data
 
     def restore(self, abstract_state: TrainState) -> TrainState:
         """Load the newest state straight into the shapes and shardings of `abstract_state`.
 
         Raises:
+            DamagedCheckpoint: it is not what was written.
             CheckpointError: it does not fit, is of another step than its directory's name, or holds numbers
                 that are not finite.
         """
-        abstract = {"params": abstract_state.params, "optimizer": _optimizer(abstract_state)}
-        loaded = _load(self._checkpointer, abstract)
+        assert self.latest_step is not None
+        loaded = read_arrays(self._checkpointer, self.latest_step, arrays_of(abstract_state), self._told)
         state = TrainState(params=loaded["params"], **loaded["optimizer"])
         where = self._directory / str(self.latest_step)
         if int(state.step) != self.latest_step:
@@ -160,31 +162,31 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             )
         return state
 
+    def set_aside(self, damage: DamagedCheckpoint) -> pathlib.Path:
+        """Rename a damaged checkpoint, so that the newest is the one before. On all processes.
 
-class SavedModel:
-    """The newest checkpoint of a run, for using its model. Changes nothing in the run's directory."""
+        Returns:
+            Where it is now.
+        """
+        aside = next(
+            path
+            for number in itertools.count(1)
+            if not (path := self._directory / f"damaged-{damage.step}-{number}").exists()
+        )
+        multihost_utils.sync_global_devices("damaged")  # all have found a name before it is taken
+        with writing(aside):
+            if jax.process_index() == 0:
+                (self._directory / str(damage.step)).rename(aside)
+        multihost_utils.sync_global_devices("set aside")
+        self._checkpointer.reload()
+        return aside
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self._checkpointer = ocp.training.Checkpointer(directory.resolve())
-        if self._checkpointer.latest is None:
-            raise CheckpointError(f"there is no complete checkpoint in {directory}")
-        self._path = directory / str(self._checkpointer.latest.step)
-
-    def config(self) -> dict[str, Any]:
-        """Flattened configuration of the run."""
-        return _load(self._checkpointer, {"config": None})["config"]
-
-    def data(self) -> dict[str, Any]:
-        """What the checkpoint knows of the data, and of weights that the run only read."""
-        return _load(self._checkpointer, {"data": None})["data"]
-
-    def params(self, abstract_params: Params) -> Params:
-        """The parameters, in the shapes and shardings of `abstract_params`."""
-        return _load(self._checkpointer, {"params": abstract_params})["params"]
-
-    def param(self, path: str) -> np.ndarray | LayersOnDisk:
-        """One parameter, by its path in the tree, on this process; see `read_param`."""
-        return read_param(self._path / "params", path)
+    @property
+    def _told(self) -> Told:
+        assert self.latest_step is not None
+        if self._read is None or self._read[0] != self.latest_step:
+            self._read = self.latest_step, read_told(self._checkpointer, self.latest_step)
+        return self._read[1]
 
 
 @contextlib.contextmanager
@@ -238,20 +240,3 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
     if jax.process_index() == 0:
         for leftover in directory.glob(f"*{_UNFINISHED}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _load(checkpointer: ocp.training.Checkpointer, what: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return checkpointer.load_checkpointables(None, what)
-    except Exception as error:  # Orbax raises many kinds; each means that the files do not fit.
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise CheckpointError(
-            f"checkpoint {checkpointer.latest.step} in {checkpointer.directory} cannot be read for this "
-            f"configuration ({type(error).__name__}: {reason}); use the configuration it was saved with, "
-            "or, if its files are damaged, delete its directory to go on from the one before"
-        ) from error
-
-
-def _optimizer(state: TrainState) -> dict[str, Any]:
-    """All of the state but the parameters."""
-    return {"step": state.step, "opt_state": state.opt_state}

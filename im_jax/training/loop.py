@@ -9,6 +9,7 @@ import jax
 
 from im_jax.config import flatten
 from im_jax.console import Console
+from im_jax.errors import CheckpointError
 from im_jax.evaluation.protocol import Entry, Evaluation
 from im_jax.files import write_whole
 from im_jax.interruption import UNINTERRUPTED, Interruption
@@ -20,6 +21,7 @@ from im_jax.training.metrics import MetricsWriter, finite_or_none
 from im_jax.training.reporting import Reporter
 from im_jax.training.resume import check_nothing_lost, check_resumable, check_same_base
 from im_jax.training.run import Run
+from im_jax.training.saved import DamagedCheckpoint
 from im_jax.training.state import TrainState
 from im_jax.training.utilisation import peak_flops
 
@@ -50,14 +52,12 @@ def train_run(
         advice(run, checkpoints),
         Checkpoints(checkpoints, config.checkpoint) as saved,
     ):
-        first_step = saved.latest_step or 0
-        if saved.latest_step is None:
+        restored = _restored(run, saved, workdir, console)
+        if restored is None:
             check_nothing_lost(workdir, config, console)
-            state = run.first_state()
+            first_step, state = 0, run.first_state()
         else:
-            check_resumable(saved, config, run.data, run.last_step, workdir, console)
-            check_same_base(saved.saved_data(), run.base, config.model.path)
-            state = run.restored_state(saved)
+            first_step, state = int(restored.step), restored
             batches.set_state(saved.saved_data()["position"])
         with (
             MetricsWriter(workdir, config, from_step=first_step, say=console.print) as writer,
@@ -94,6 +94,32 @@ def train_run(
         if entry is not None and (table := evaluation.table(entry)) is not None:
             console.print(table)
     return _write_summary(run, entries, first_step, workdir)
+
+
+def _restored(run: Run, saved: Checkpoints, workdir: pathlib.Path, console: Console) -> TrainState | None:
+    """The newest state that is as it was written, those that are not set aside; None if nothing was saved.
+
+    Raises:
+        CheckpointError: every checkpoint is damaged.
+        ConfigError: it is another run.
+    """
+    damaged = None
+    while saved.latest_step is not None:
+        try:
+            check_resumable(saved, run.config, run.data, run.last_step, workdir, console)
+            check_same_base(saved.saved_data(), run.base, run.config.model.path)
+            state = run.restored_state(saved)
+            console.print(f"resuming from step {saved.latest_step} in {workdir}")
+            return state
+        except DamagedCheckpoint as error:
+            damaged, aside = error, saved.set_aside(error)
+            console.print(f"checkpoint {error.step} is damaged: {error.reason}; it was moved to {aside}")
+    if damaged:
+        raise CheckpointError(
+            f"every checkpoint of the run in {workdir} is damaged, the oldest by this: {damaged.reason}; "
+            "choose another --workdir for a new run"
+        )
+    return None
 
 
 def _evaluate(

@@ -37,7 +37,7 @@ def check_resumable(
     workdir: pathlib.Path,
     console: Console,
 ) -> None:
-    """Stop unless going on from the newest checkpoint is the same run going on; show what changes.
+    """Stop unless going on from the newest checkpoint is the same run going on; say what changes.
 
     Raises:
         ConfigError: the configuration or the examples are not those of the run, or it has gone further.
@@ -45,7 +45,6 @@ def check_resumable(
     check_same_run(saved.saved_config(), config, workdir, console)
     check_same_data(saved.saved_data(), data, workdir)
     check_not_beyond(saved.latest_step or 0, last_step, workdir)
-    console.print(f"resuming from step {saved.latest_step} in {workdir}")
 
 
 def check_same_run(saved: Mapping[str, Any], config: Config, workdir: pathlib.Path, console: Console) -> None:

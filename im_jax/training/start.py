@@ -5,7 +5,6 @@ import datetime
 import json
 import os
 import pathlib
-from typing import Any
 
 import jax
 
@@ -19,13 +18,13 @@ from im_jax.evaluation.protocol import Entry
 from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
-from im_jax.training.checkpoint import SavedModel
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.overview import overview, trained_share
 from im_jax.training.partition import everything
 from im_jax.training.resume import check_same_run
 from im_jax.training.run import Resolved, Run, prepare_run, resolve
+from im_jax.training.saved import newest_config
 
 
 def train(
@@ -52,7 +51,7 @@ def train(
     workdir, console = pathlib.Path(workdir), console or Console()
     validation.check(config)
     check_workdir(workdir)
-    saved = _saved_config(workdir)
+    saved = newest_config(workdir / "checkpoints")
     resolved = resolve(_with_date(config, workdir), rows_before=saved.get("model.vocab_size"))
     with alone(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
         if saved:  # at once: reading the data may take long
@@ -113,14 +112,6 @@ def _with_date(config: Config, workdir: pathlib.Path) -> Config:
         saved = json.loads((workdir / "config.json").read_text("utf-8"))
         date = str(saved["data"].get("date", ""))  # versions that knew no date wrote the day's
     return with_overrides(config, {"data.date": date})
-
-
-def _saved_config(workdir: pathlib.Path) -> dict[str, Any]:
-    """The flattened configuration of the run in a workdir, as its newest checkpoint has it; empty without."""
-    directory = workdir / "checkpoints"
-    if directory.is_dir() and any(path.name.isdecimal() for path in directory.iterdir()):
-        return SavedModel(directory).config()
-    return {}
 
 
 def _loss_text(policy: LossPolicy, loss: LossConfig) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError, StorageError
-from im_jax.training.checkpoint import Checkpoints, SavedModel
+from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.saved import SavedModel
 from im_jax.training.state import TrainState
 
 CONFIG = {"loss.policy": "im", "model.vocab_size": None, "seed": 0, "optimizer.learning_rate": 1e-3}

@@ -16,8 +16,9 @@ from im_jax.errors import CheckpointError, ConfigError, TrainingError
 from im_jax.models import decoder
 from im_jax.training import first_weights, loop
 from im_jax.training import run as runs
-from im_jax.training.checkpoint import Checkpoints, SavedModel
+from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import NotFiniteError, far_from_guessing, not_finite, require_finite_state
+from im_jax.training.saved import SavedModel
 from im_jax.training.start import train
 from tests.training.tiny import tiny_config
 

@@ -10,7 +10,7 @@ import pytest
 
 from im_jax.console import Console
 from im_jax.errors import ConfigError, DataError, TrainingError
-from im_jax.training.checkpoint import SavedModel
+from im_jax.training.saved import SavedModel
 from im_jax.training.start import train
 from tests.training.tiny import tiny_config
 
