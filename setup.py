@@ -51,6 +51,7 @@ setuptools.setup(
         "pyyaml",
         "rich",
         "safetensors",
+        "scipy",
         "sentencepiece>=0.2.3",
         "tensorboard",
         "tensorflow-datasets",

@@ -18,6 +18,7 @@ COMMANDS: Final = MappingProxyType(
         "generate": "im_jax.generate",
         "export": "im_jax.export",
         "chat": "im_jax.chat",
+        "evaluate": "im_jax.evaluate",
         "inspect_loss": "im_jax.inspect_loss",
         "data_report": "im_jax.data_report",
         "cache": "im_jax.cache",

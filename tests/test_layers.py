@@ -29,6 +29,7 @@ DOORS = (
     "train",
     "generate",
     "chat",
+    "evaluate",
     "export",
     "inspect_loss",
     "data_report",

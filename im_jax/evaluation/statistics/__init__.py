@@ -1,0 +1,1 @@
+"""Intervals and tests that hold: over items in clusters, over seeds, and over many tasks."""
