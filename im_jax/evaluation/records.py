@@ -1,0 +1,65 @@
+"""Files of benchmarks: JSON Lines or a JSON array, packed or not; each record has the fields it needs."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from im_jax.data.files import BadRecord, File, Record, chunks
+from im_jax.errors import ConfigError, DataError
+
+Kind = type | tuple[type, ...]
+"""What a field may be."""
+NUMBER: Kind = (int, float)
+
+
+class Item(NamedTuple):
+    """A record, and where it was read."""
+
+    origin: str
+    """Such as `file:line`."""
+    value: dict[str, Any]
+
+
+def read_records(path: str | os.PathLike[str], fields: Mapping[str, Kind], flag: str) -> list[Item]:
+    """All records of a file.
+
+    Args:
+        path: of the file.
+        fields: what each record must have, and of which types.
+        flag: of the command line, which names the file: for errors.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: a record is no object, or lacks a field, or has another type in it.
+    """
+    if not pathlib.Path(path).is_file():
+        raise ConfigError(f"--{flag}={os.fspath(path)}: there is no such file")
+    items = []
+    for chunk in chunks([File(os.fspath(path))], flag):
+        for record in chunk.records():
+            if isinstance(record, BadRecord):
+                raise DataError(record.message)
+            assert isinstance(record, Record)
+            items.append(Item(record.origin, _checked(record, fields)))
+    return items
+
+
+def _checked(record: Record, fields: Mapping[str, Kind]) -> dict[str, Any]:
+    if not isinstance(record.value, dict):
+        raise DataError(f"{record.origin}: is no JSON object; it must have {', '.join(fields)}")
+    for name, kind in fields.items():
+        if name not in record.value:
+            has = ", ".join(record.value) or "none"
+            raise DataError(f"{record.origin}: has no field {name!r}; it has {has}")
+        value = record.value[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            shown = repr(value)
+            raise DataError(f"{record.origin}: {name} must be {_named(kind)}, not {shown[:40]}")
+    return record.value
+
+
+def _named(kind: Kind) -> str:
+    names = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join(dict.fromkeys(names.get(each, each.__name__) for each in kinds))
