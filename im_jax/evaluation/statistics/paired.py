@@ -1,8 +1,8 @@
 """Two sets of runs compared on the same items: differences item by item, then over seeds.
 
 Items are paired by number, and only where the prompt was the same to the letter. Runs of several seeds are
-paired in the order given, where there are as many of both. The variance of a difference has two parts: that of
-the choice of items, from the differences averaged over seeds, and that of the choice of seeds, from the
+paired in the order given, where there are as many of both. The variance of a difference has two parts: that
+of the choice of items, from the differences averaged over seeds, and that of the choice of seeds, from the
 differences of each seed. They are added, and the degrees of freedom are those of Welch and Satterthwaite.
 """
 
@@ -36,7 +36,8 @@ class Difference(NamedTuple):
     """95 %, of the choice of items and, where there are several, of seeds."""
     p: float
     test: str
-    """`McNemar`, exact, where items are independent, right or wrong, and of one seed; else `paired z`, `paired t`."""
+    """`McNemar`, exact, where items are independent, right or wrong, and of one seed; else `paired z` or
+    `paired t`."""
     detectable: float
     """The smallest true difference that would have been found in 80 % of such comparisons."""
     items: int
@@ -45,20 +46,23 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Each seed's items of the parts of a score: `samples[seed][part]`."""
+class Side:
+    """One of the two sets of runs."""
 
     samples: list[list[Sample]]
+    """Items of each part of the score, of each seed: `samples[seed][part]`, the same items for all seeds."""
 
     @property
     def values(self) -> list[float]:
+        """The score of each seed."""
         return [sum(sample.weight * sample.value for sample in each) for each in self.samples]
 
     def influence(self) -> np.ndarray:
-        """Of each item of each part in turn, averaged over seeds."""
+        """Influence of each item of each part in turn, averaged over seeds."""
         return np.mean([np.concatenate([influences(s) for s in each]) for each in self.samples], axis=0)
 
     def clusters(self) -> list[str]:
+        """Of each item of each part in turn."""
         return [name for sample in self.samples[0] for name in sample.clusters]
 
 
@@ -81,11 +85,12 @@ def compare(
         ]
         if any(sample is None for each in samples for sample in each):
             return None
-        sides.append(_Side([[s for s in each if s is not None] for each in samples]))
-    return _difference(score, *sides)
+        sides.append(Side([[s for s in each if s is not None] for each in samples]))
+    return difference(score, *sides)
 
 
-def _difference(score: Score, first: _Side, second: _Side) -> Difference:
+def difference(score: Score, first: Side, second: Side) -> Difference:
+    """The difference of a score, on the same items in the same order."""
     first_values, second_values = first.values, second.values
     means = float(np.mean(first_values)), float(np.mean(second_values))
     value = means[1] - means[0]
@@ -123,8 +128,8 @@ def _seeds(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
     return math.sqrt(sum(parts)), sum(parts) ** 2 / spread if spread else math.inf
 
 
-def _discordant(first: _Side, second: _Side, clusters: list[str]) -> tuple[int, int] | None:
-    """How many items each alone got right; None where items are not independent, not equal, or not right or wrong."""
+def _discordant(first: Side, second: Side, clusters: list[str]) -> tuple[int, int] | None:
+    """How many items each alone got right; None where items are not independent, or not right or wrong."""
     weights = {s.weight / s.denominators.sum() for s in first.samples[0]}
     if len(set(clusters)) < len(clusters) or max(weights) - min(weights) > 1e-9 * max(weights):
         return None
@@ -157,12 +162,12 @@ def _check_same(
     if ids[0] != ids[1]:
         odd = min(set(ids[0]) ^ set(ids[1]))
         raise DataError(
-            f"{task}: {first} has {len(ids[0])} items and {folder} has {len(ids[1])}; item {odd} is in one of "
-            "them alone; evaluate both with the same data and --limit"
+            f"{task}: {first} has {len(ids[0])} items and {folder} has {len(ids[1])}; item {odd} is in one "
+            "of them alone; evaluate both with the same data and --limit"
         )
     for a, b in zip(expected, items, strict=True):
         if a.prompt_hash != b.prompt_hash:
             raise DataError(
-                f"{task}: {first} and {folder} were given different prompts, as for item {a.doc_id}; evaluate "
-                "both with the same data, shots and chat template"
+                f"{task}: {first} and {folder} were given different prompts, as for item {a.doc_id}; "
+                "evaluate both with the same data, shots and chat template"
             )
