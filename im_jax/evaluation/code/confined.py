@@ -1,9 +1,9 @@
 """A process that runs one program of a model: `python -m im_jax.evaluation.code.confined FD`.
 
 `execution` starts it. It reads a `Job` as JSON from its standard input, confines itself, says on the pipe of
-number FD that it begins, runs the program, and says there how that ended. What the program prints goes nowhere.
-A program that ends the process, as by `os._exit(0)`, leaves nothing there, and what is there counts only with
-the secret of the job.
+number FD that it begins, runs the program, and says there how that ended. What the program prints goes
+nowhere. A program that ends the process, as by `os._exit(0)`, leaves nothing there, and what is there counts
+only with the secret of the job.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""Chat benchmarks whose answers another model judges: AlpacaEval and MT-Bench, in their own files."""
