@@ -12,7 +12,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
     # The benchmarks of the paper, for models that a run has written.
-    "eval": ["lm-eval"],
+    "eval": ["lm-eval[ifeval]"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist"],
     "parity": ["peft", "torch", "transformers"],

@@ -1,0 +1,1 @@
+"""IFEval: whether answers do what their prompts ask for, where a program can tell."""
