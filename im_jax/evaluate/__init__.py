@@ -1,8 +1,10 @@
 """Evaluate models: what they score, and how two of them compare, item by item.
 
     python -m im_jax.evaluate compare FIRST SECOND [THIRD ...]
+    python -m im_jax.evaluate judge --benchmark=NAME --answers=FILE --judge=MODEL --output=FILE
+    python -m im_jax.evaluate score --benchmark=NAME
 
-`python -m im_jax.evaluate compare --help` says more, and so for each first word: compare.
+`python -m im_jax.evaluate compare --help` says more, and so for each first word: compare, judge, score.
 """
 
 import importlib
@@ -16,7 +18,13 @@ from im_jax.config.checks import did_you_mean
 from im_jax.console import print_text
 from im_jax.errors import ConfigError
 
-VERBS: Final = MappingProxyType({"compare": "im_jax.evaluate.compare"})
+VERBS: Final = MappingProxyType(
+    {
+        "compare": "im_jax.evaluate.compare",
+        "judge": "im_jax.evaluate.judge",
+        "score": "im_jax.evaluate.score",
+    }
+)
 """The module of each first word. It has `run(argv)`."""
 
 

@@ -8,7 +8,7 @@ better one counts, as in the paper on instruction modelling (0.1 and 0.7, 20 com
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -58,6 +58,7 @@ class Result:
         pass_at: by k, for each k of 1, 10 and 100 that every problem has completions for.
         failures: number of completions that did not pass, by reason.
         missing: problems without any completion; they are in no mean.
+        passed: by problem, which of its completions passed.
     """
 
     temperature: float | None
@@ -65,6 +66,7 @@ class Result:
     pass_at: dict[int, PassAtK]
     failures: dict[str, int]
     missing: tuple[str, ...]
+    passed: Mapping[str, Sequence[bool]]
 
 
 def read_problems(path: str | os.PathLike[str], flag: str = "data") -> dict[str, Problem]:
@@ -157,4 +159,5 @@ def _result(
         {k: mean_pass_at_k(passed, k) for k in _KS if k <= min(counts)},
         dict(failures.most_common()),
         tuple(task_id for task_id in problems if task_id not in passed),
+        passed,
     )

@@ -59,6 +59,7 @@ class Scores:
         prompts: how many were answered.
         missing: how many were not; they are in no share.
         sentences: how sentences were told apart.
+        each: prompts that were answered, with what is followed.
     """
 
     prompt_strict: Share
@@ -69,6 +70,7 @@ class Scores:
     prompts: int
     missing: int
     sentences: str
+    each: Sequence[tuple[Prompt, Followed]]
 
 
 def read_prompts(path: str | os.PathLike[str], flag: str = "data") -> list[Prompt]:
@@ -164,6 +166,7 @@ def score(prompts: Sequence[Prompt], responses: Mapping[str, str]) -> Scores:
         prompts=len(answered),
         missing=len(prompts) - len(answered),
         sentences=prepare(),
+        each=list(zip(answered, results, strict=True)),
     )
 
 

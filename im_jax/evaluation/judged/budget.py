@@ -44,6 +44,19 @@ def most_tokens(body: Mapping[str, Any]) -> Spent:
     return Spent(prompt + _TOKENS_AROUND, limit * int(body.get("n", 1)))
 
 
+def check_limit(prices: Prices | None, limit: float | None) -> None:
+    """Stop at a limit without prices.
+
+    Raises:
+        ConfigError: that.
+    """
+    if limit is not None and prices is None:
+        raise ConfigError(
+            f"--max_cost={limit:g} needs the judge's prices for a million tokens; set --price_prompt and "
+            "--price_completion"
+        )
+
+
 class Budget:
     """What may still be spent; for several threads.
 
@@ -52,16 +65,8 @@ class Budget:
     """
 
     def __init__(self, ledger: Ledger, prices: Prices | None, limit: float | None) -> None:
-        """Args: prices and limit: None: nothing is limited.
-
-        Raises:
-            ConfigError: a limit without prices.
-        """
-        if limit is not None and prices is None:
-            raise ConfigError(
-                f"--max_cost={limit:g} needs the judge's prices for a million tokens; set --price_prompt and "
-                "--price_completion"
-            )
+        """Args: prices and limit: None: nothing is limited. Raises: ConfigError: a limit without prices."""
+        check_limit(prices, limit)
         self._ledger, self._prices, self._limit = ledger, prices, limit
         self._open = 0.0
         self._in_flight = 0

@@ -7,7 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from im_jax.errors import DataError
 from im_jax.evaluation.judged.mt_bench import WRONG_REFERENCES, Question
@@ -17,6 +17,15 @@ _RATING: Final = re.compile(r"\[\[(\d+\.?\d*)\]\]")
 _LOOSE_RATING: Final = re.compile(r"\[(\d+\.?\d*)\]")
 NO_RATING: Final = -1.0
 """FastChat's score of a judgement in which there is none."""
+
+
+class Judged(NamedTuple):
+    """Judgements of one model."""
+
+    model: str
+    judge: str
+    scores: Mapping[tuple[int, int], float]
+    """By question and turn; `NO_RATING`: there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +72,8 @@ def rating(judgement: str) -> float:
     return float(found[1]) if found else NO_RATING
 
 
-def mt_bench_scores(
-    path: str | os.PathLike[str], questions: Mapping[int, Question], flag: str = "judgements"
-) -> list[Scores]:
-    """The figures of each model in a file of judgements.
-
-    Args:
-        path: the file.
-        questions: for the categories; may be empty.
-        flag: names the file in errors.
+def read_judgements(path: str | os.PathLike[str], flag: str = "judgements") -> list[Judged]:
+    """The judgements of each model in a file.
 
     Raises:
         UserError: it is no such file, judges something twice, or rates nothing of a model.
@@ -88,15 +90,24 @@ def mt_bench_scores(
         by_model[model][place] = float(item.value["score"])
         judge = item.value.get("judge")
         judges[model] = str(judge[0] if isinstance(judge, list) and judge else judge)
-    return [_scores(model, judges[model], scores, questions) for model, scores in by_model.items()]
+    for model, scores in by_model.items():
+        if all(score == NO_RATING for score in scores.values()):
+            raise DataError(f"none of {len(scores)} judgements of {model} has a rating")
+    return [Judged(model, judges[model], scores) for model, scores in by_model.items()]
 
 
-def _scores(
-    model: str, judge: str, scores: Mapping[tuple[int, int], float], questions: Mapping[int, Question]
-) -> Scores:
+def mt_bench_scores(judged: Judged, questions: Mapping[int, Question]) -> Scores:
+    """The figures of one model.
+
+    Args:
+        judged: with one rating at least.
+        questions: for the categories; may be empty.
+
+    Raises:
+        DataError: a question is judged that is none of these.
+    """
+    model, judge, scores = judged
     rated = {place: score for place, score in scores.items() if score != NO_RATING}
-    if not rated:
-        raise DataError(f"none of {len(scores)} judgements of {model} has a rating")
     if unknown := [number for number, _ in rated if questions and number not in questions]:
         raise DataError(f"question {unknown[0]} is judged and is none of these; give the file it came from")
     turns: dict[int, list[tuple[int, float]]] = defaultdict(list)

@@ -33,12 +33,23 @@ class Annotation(NamedTuple):
     """A judge's word on one instruction."""
 
     instruction: str
+    reference: str
+    """The reference's output."""
     output: str
     """The model's."""
     preference: float | None
     """From 1, the reference, to 2, the model; None: there is no verdict."""
     other_order: float | None
     """The same where the outputs were shown the other way round, if that was asked."""
+
+
+class Annotations(NamedTuple):
+    """What one judge said of one model, beside one reference."""
+
+    model: str
+    reference: str
+    judge: str
+    each: tuple[Annotation, ...]
 
 
 @dataclass(frozen=True)
@@ -76,35 +87,40 @@ class WinRate:
     asked_twice: int
 
 
-def win_rate(path: str | os.PathLike[str], flag: str = "judgements") -> WinRate:
-    """The figures of a file of annotations.
+def read_annotations(path: str | os.PathLike[str], flag: str = "judgements") -> Annotations:
+    """A file of annotations.
 
     Raises:
-        UserError: it is no such file, or it holds several models or references, or no verdict.
+        UserError: it is no such file, holds several models or references, or no verdict.
     """
     items = read_records(path, _FIELDS, flag)
     model, reference, judge = (_one(items, name) for name in ("generator_2", "generator_1", "annotator"))
-    annotations = [_annotation(item) for item in items]
-    preferences = [each.preference for each in annotations if each.preference is not None]
-    if not preferences:
+    found = Annotations(model, reference, judge, tuple(map(_annotation, items)))
+    if all(each.preference is None for each in found.each):
         raise DataError(f"--{flag}={os.fspath(path)}: none of {len(items)} annotations has a verdict")
+    return found
+
+
+def win_rate(annotations: Annotations) -> WinRate:
+    """The figures of some annotations, of which one at least has a verdict."""
+    preferences = [each.preference for each in annotations.each if each.preference is not None]
     wins = sum(value > DRAW for value in preferences)
     draws = sum(value == DRAW for value in preferences)
     count = len(preferences)
     mean = math.fsum(value - 1 for value in preferences) / count
     error = statistics.stdev(preferences) / math.sqrt(count) if count > 1 else math.nan
-    pairs = [(a.preference, a.other_order) for a in annotations]
+    pairs = [(a.preference, a.other_order) for a in annotations.each]
     twice = [(a, b) for a, b in pairs if a is not None and b is not None]
     return WinRate(
-        model, reference, judge,
+        *annotations[:3],
         win_rate=100 * mean,
         standard_error=100 * error,
         discrete=100 * (wins + draws / 2) / count,
         wins=wins,
         losses=count - wins - draws,
         draws=draws,
-        unjudged=len(annotations) - count,
-        length=statistics.fmean(len(each.output) for each in annotations),
+        unjudged=len(annotations.each) - count,
+        length=statistics.fmean(len(each.output) for each in annotations.each),
         both_orders=100 * statistics.fmean((a + b) / 2 - 1 for a, b in twice) if twice else None,
         agreement=agreement(twice) if twice else None,
         asked_twice=len(twice),
@@ -119,7 +135,8 @@ def agreement(pairs: Sequence[tuple[float, float]]) -> float:
 
 def _annotation(item: Item) -> Annotation:
     first, second = (_preference(item, name) for name in ("preference", OTHER_ORDER))
-    return Annotation(item.value["instruction"], item.value["output_2"], first, second)
+    value = item.value
+    return Annotation(value["instruction"], value["output_1"], value["output_2"], first, second)
 
 
 def _preference(item: Item, name: str) -> float | None:

@@ -12,9 +12,9 @@ from im_jax.evaluation.judged.alpaca_eval import Judge, Output
 from im_jax.evaluation.judged.asking import Answers, Query
 from im_jax.evaluation.judged.endpoint import Completion
 from im_jax.evaluation.judged.mt_bench import Question, read_questions
-from im_jax.evaluation.judged.mt_bench_scores import mt_bench_scores
+from im_jax.evaluation.judged.mt_bench_scores import mt_bench_scores, read_judgements
 from im_jax.evaluation.judged.preferences import is_swapped
-from im_jax.evaluation.judged.win_rates import win_rate
+from im_jax.evaluation.judged.win_rates import read_annotations, win_rate
 from tests.evaluation.judged.stand_in import completion
 
 CHATML = "<|im_start|>system\nBe fair.\n<|im_end|>\n<|im_start|>user\n{'a': {instruction}} m: {output_1} M: {output_2}\n<|im_end|>"
@@ -64,7 +64,7 @@ def test_the_order_is_that_of_the_instruction_and_is_undone(tmp_path: pathlib.Pa
     assert [r["preference"] for r in records] == pytest.approx([1.9] * 12)
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(records))
-    found = win_rate(path)
+    found = win_rate(read_annotations(path))
     assert found.win_rate == pytest.approx(90) and (found.model, found.reference) == ("mine", "ref")
     assert found.judge == judge.name and judge.name.startswith("weighted j prompt ")
 
@@ -79,7 +79,7 @@ def test_asked_in_both_orders_a_bias_for_a_place_cancels_and_shows(
     records = alpaca_eval.annotations(pairs, judge, answered(queries, choose), both_orders=True)
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(records))
-    found = win_rate(path)
+    found = win_rate(read_annotations(path))
     assert found.both_orders == pytest.approx(rate)
     assert (found.agreement, found.asked_twice) == (agreement, 6)
 
@@ -184,7 +184,8 @@ def test_each_turn_is_graded_with_its_prompt_and_the_reference_where_there_is_on
     assert answers.failures["question 2 turn 1"] == "no rating: 'a fine answer'"
     path = tmp_path / "j.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
-    (scores,) = mt_bench_scores(path, QUESTIONS)
+    (judged,) = read_judgements(path)
+    scores = mt_bench_scores(judged, QUESTIONS)
     assert (scores.overall.value, scores.unrated, scores.model, scores.judge) == (7.0, 2, "mine", "j")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from im_jax.errors import DataError
 from im_jax.evaluation.judged.mt_bench import TEMPERATURES, Question, read_answers, read_questions
-from im_jax.evaluation.judged.mt_bench_scores import mt_bench_scores, rating
+from im_jax.evaluation.judged.mt_bench_scores import Scores, mt_bench_scores, rating, read_judgements
 
 QUESTIONS = {1: Question(1, "math", ("a", "b")), 2: Question(2, "stem", ("c", "d"))}
 
@@ -17,6 +17,10 @@ QUESTIONS = {1: Question(1, "math", ("a", "b")), 2: Question(2, "stem", ("c", "d
 def write(path: pathlib.Path, *records: dict[str, object]) -> pathlib.Path:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
+
+
+def scored(path: pathlib.Path, questions: dict[int, Question]) -> list[Scores]:
+    return [mt_bench_scores(judged, questions) for judged in read_judgements(path)]
 
 
 def judged(number: int, turn: int, score: float, model: str = "m") -> dict[str, object]:
@@ -44,7 +48,7 @@ def test_means_by_turn_category_and_all_leave_out_and_count_what_has_no_rating(
     tmp_path: pathlib.Path,
 ) -> None:
     scores = [(1, 1, 8), (1, 2, 4), (2, 1, 5), (2, 2, -1)]
-    (found,) = mt_bench_scores(write(tmp_path / "j.jsonl", *(judged(*s) for s in scores)), QUESTIONS)
+    (found,) = scored(write(tmp_path / "j.jsonl", *(judged(*s) for s in scores)), QUESTIONS)
     assert {turn: (mean.value, mean.count) for turn, mean in found.turns.items()} == {
         1: (6.5, 2),
         2: (4.0, 1),
@@ -58,13 +62,13 @@ def test_means_by_turn_category_and_all_leave_out_and_count_what_has_no_rating(
 def test_turns_of_a_question_are_one_cluster(tmp_path: pathlib.Path) -> None:
     # Both turns alike: the error is that of the questions alone.
     scores = [(1, 1, 8), (1, 2, 8), (2, 1, 4), (2, 2, 4)]
-    (found,) = mt_bench_scores(write(tmp_path / "j.jsonl", *(judged(*s) for s in scores)), QUESTIONS)
+    (found,) = scored(write(tmp_path / "j.jsonl", *(judged(*s) for s in scores)), QUESTIONS)
     assert found.overall.standard_error == pytest.approx(statistics.stdev([8, 4]) / math.sqrt(2))
 
 
 def test_models_of_a_file_are_apart(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path / "j.jsonl", judged(1, 1, 8), judged(1, 1, 2, "n"))
-    assert [(each.model, each.overall.value) for each in mt_bench_scores(path, {})] == [
+    assert [(each.model, each.overall.value) for each in scored(path, {})] == [
         ("m", 8.0),
         ("n", 2.0),
     ]
@@ -84,7 +88,7 @@ def test_judgements_that_cannot_be_scored_are_named(
     records: list[dict[str, object]], message: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(DataError, match=message):
-        mt_bench_scores(write(tmp_path / "j.jsonl", *records), QUESTIONS)
+        scored(write(tmp_path / "j.jsonl", *records), QUESTIONS)
 
 
 def test_answers_are_read_by_question_and_refused_twice(tmp_path: pathlib.Path) -> None:

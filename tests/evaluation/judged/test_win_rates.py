@@ -10,7 +10,7 @@ import pytest
 
 from im_jax.errors import ConfigError, DataError
 from im_jax.evaluation.judged.preferences import is_swapped, ranked, unswapped, weighted
-from im_jax.evaluation.judged.win_rates import agreement, win_rate
+from im_jax.evaluation.judged.win_rates import agreement, read_annotations, win_rate
 
 BASE = {
     "instruction": "i",
@@ -29,7 +29,7 @@ def write(path: pathlib.Path, *changes: dict[str, object]) -> pathlib.Path:
 
 def test_figures_are_those_of_their_definition(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path / "a.json", *({"preference": p} for p in (1, 2, 1.8, 0, 1.5, None)))
-    found = win_rate(path)
+    found = win_rate(read_annotations(path))
     shares = [0.0, 1.0, 0.8, 0.5, 0.5]
     mean = sum(shares) / 5
     assert found.win_rate == pytest.approx(100 * mean)
@@ -45,7 +45,7 @@ def test_figures_are_those_of_their_definition(tmp_path: pathlib.Path) -> None:
 def test_both_orders_are_averaged_and_their_agreement_is_told(tmp_path: pathlib.Path) -> None:
     pairs = [(1.0, 1.0), (2.0, 1.2), (1.9, 2.0), (1.5, 1.5), (1.5, 1.7)]
     path = write(tmp_path / "a.json", *({"preference": a, "preference_other_order": b} for a, b in pairs))
-    found = win_rate(path)
+    found = win_rate(read_annotations(path))
     assert found.agreement == agreement(pairs) == pytest.approx(3 / 5) and found.asked_twice == 5
     assert found.both_orders == pytest.approx(100 * sum((a + b) / 2 - 1 for a, b in pairs) / 5)
 
@@ -64,12 +64,12 @@ def test_annotations_that_cannot_be_scored_are_named(
     changes: tuple[dict[str, object], ...], message: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(DataError, match=message):
-        win_rate(write(tmp_path / "a.json", *changes))
+        win_rate(read_annotations(write(tmp_path / "a.json", *changes)))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match=r"--judgements=.*none.json: there is no such file"):
-        win_rate(tmp_path / "none.json")
+        win_rate(read_annotations(tmp_path / "none.json"))
 
 
 def choice(**logprobs: float) -> dict[str, object]:
@@ -116,7 +116,7 @@ def test_the_published_rows_recompute(
     model: str, version: str, leaderboard: str, shared_data: pathlib.Path
 ) -> None:
     home = shared_data / "alpaca_eval"
-    found = win_rate(home / "results" / model / version / "annotations.json.gz")
+    found = win_rate(read_annotations(home / "results" / model / version / "annotations.json.gz"))
     with (home / "leaderboards" / f"{leaderboard}_leaderboard.csv").open() as file:
         (row,) = (each for each in csv.DictReader(file) if each[""] == model)
     # Annotations are kept to ten digits.
@@ -131,15 +131,18 @@ def test_the_published_rows_recompute(
 def test_published_figures_to_their_last_digit(shared_data: pathlib.Path) -> None:
     results = shared_data / "alpaca_eval" / "results"
     weighted_name = "weighted_alpaca_eval_gpt4_turbo/annotations.json.gz"
-    alpaca = win_rate(results / "alpaca-7b" / weighted_name)
+    alpaca = win_rate(read_annotations(results / "alpaca-7b" / weighted_name))
     assert f"{alpaca.win_rate:.9f}" == "2.591450540" and f"{alpaca.standard_error:.9f}" == "0.487085538"
     assert (alpaca.wins, alpaca.losses, alpaca.draws) == (
         17,
         785,
         3,
     ) and f"{alpaca.discrete:.9f}" == "2.298136646"
-    assert f"{win_rate(results / 'text_davinci_003' / weighted_name).win_rate:.9f}" == "1.962147665"
-    first = win_rate(results / "alpaca-7b" / "alpaca_eval_gpt4" / "annotations.json.gz")
+    assert (
+        f"{win_rate(read_annotations(results / 'text_davinci_003' / weighted_name)).win_rate:.9f}"
+        == "1.962147665"
+    )
+    first = win_rate(read_annotations(results / "alpaca-7b" / "alpaca_eval_gpt4" / "annotations.json.gz"))
     assert f"{first.win_rate:.9f} {first.standard_error:.9f}" == "26.459627329 1.535711470"
 
 
