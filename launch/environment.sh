@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes .venv (or $IM_JAX_VENV) and installs the package with its extras.
 #
 #   source launch/environment.sh; install_into_venv EXTRAS     then run "$VENV/bin/python"

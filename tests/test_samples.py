@@ -69,8 +69,9 @@ ELSEWHERE = (
     "is not divisible by mesh.tensor",
     "several processes need one place",
     "is set, but JAX_NUM_PROCESSES",
+    "--project is missing",
 )
-"""Errors that need a run, a second process or more devices: tests of training and of models have these."""
+"""Errors that need a run, a second process, more devices or a shell: tests of training, models and `launch/` have these."""
 
 
 @pytest.fixture(scope="module")
