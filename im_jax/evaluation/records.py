@@ -1,12 +1,14 @@
 """Files of benchmarks: JSON Lines or a JSON array, packed or not; each record has the fields it needs."""
 
+import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from im_jax.data.files import BadRecord, File, Record, chunks
 from im_jax.errors import ConfigError, DataError
+from im_jax.files import write_whole
 
 Kind = type | tuple[type, ...]
 """What a field may be."""
@@ -43,6 +45,27 @@ def read_records(path: str | os.PathLike[str], fields: Mapping[str, Kind], flag:
             assert isinstance(record, Record)
             items.append(Item(record.origin, _checked(record, fields)))
     return items
+
+
+def check_place(output: pathlib.Path) -> None:
+    """Stop at a place where no file can be.
+
+    Raises:
+        ConfigError: that.
+    """
+    if output.is_dir():
+        raise ConfigError(f"--output={output} is a folder; name a file")
+    if not output.parent.is_dir():
+        raise ConfigError(f"--output={output}: there is no folder {output.parent}; make it")
+
+
+def write_records(path: pathlib.Path, records: Sequence[Mapping[str, Any]], *, as_lines: bool) -> None:
+    """Write a file whole, as JSON Lines or as an array. Raises `StorageError`."""
+    if as_lines:
+        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    else:
+        text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
+    write_whole(path, text)
 
 
 def _checked(record: Record, fields: Mapping[str, Kind]) -> dict[str, Any]:

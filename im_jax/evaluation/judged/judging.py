@@ -18,7 +18,7 @@ from im_jax.evaluation.judged.budget import Budget, Prices, check_limit, most_to
 from im_jax.evaluation.judged.endpoint import Endpoint
 from im_jax.evaluation.judged.ledger import Ledger, Spent, key
 from im_jax.evaluation.judged.mt_bench import read_answers, read_questions
-from im_jax.evaluation.records import read_records
+from im_jax.evaluation.records import check_place, read_records, write_records
 from im_jax.files import write_whole
 from im_jax.text import counted
 
@@ -149,7 +149,7 @@ def judge(
     Raises:
         UserError: nothing could be asked, or files cannot be written.
     """
-    _check_place(output)
+    check_place(output)
     check_limit(purse.prices, purse.limit)
     for note in work.notes:
         say(f"note: {note}")
@@ -163,7 +163,7 @@ def judge(
         records = work.records(answers)
         for line in _told(answers, ledger, budget, purse):
             say(line)
-    _write(output, records, as_lines=work.as_lines)
+    write_records(output, records, as_lines=work.as_lines)
     failures = output.with_name(output.name + ".failures.jsonl")
     if answers.failures:
         lines = [json.dumps({"name": name, "failure": why}) for name, why in answers.failures.items()]
@@ -173,13 +173,6 @@ def judge(
         failures.unlink(missing_ok=True)
     say(f"written to {output}")
     return Report(len(work.queries), answers.cached, len(answers.failures))
-
-
-def _check_place(output: pathlib.Path) -> None:
-    if output.is_dir():
-        raise ConfigError(f"--output={output} is a folder; name a file")
-    if not output.parent.is_dir():
-        raise ConfigError(f"--output={output}: there is no folder {output.parent}; make it")
 
 
 def _plan(work: Work, endpoint: Endpoint, ledger: Ledger, purse: Purse, budget: Budget) -> str:
@@ -222,14 +215,6 @@ def _told(answers: Answers, ledger: Ledger, budget: Budget, purse: Purse) -> lis
             f"{counted(answers.without_usage, 'answer')} did not say what it cost: counted at the most"
         )
     return lines
-
-
-def _write(output: pathlib.Path, records: list[dict[str, Any]], *, as_lines: bool) -> None:
-    if as_lines:
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    else:
-        text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
-    write_whole(output, text)
 
 
 def _model_name(answers: str | os.PathLike[str]) -> str:
