@@ -89,6 +89,14 @@ def _records() -> dict[str, str]:
         "sum": _TURN,
     }
     lines = {f"{name}.jsonl": json.dumps(record) for name, record in bad.items()}
+    judged = {
+        "output_1": "of the reference",
+        "output_2": "of im, so",
+        "generator_1": "gpt4_1106_preview",
+        "generator_2": "im",
+        "annotator": "weighted_alpaca_eval_gpt4_turbo",
+    }
+    preferences = (1.2, 1.0, 2.0, 1.5, None)
     empty = json.dumps(_TURN | {"completion": ""})
     answer = {"role": "assistant", "content": "5"}
     talks = [
@@ -98,6 +106,9 @@ def _records() -> dict[str, str]:
         [other, answer, other],
     ]
     return lines | {
+        "annotations.json": json.dumps(
+            [judged | {"instruction": f"Say {p}.", "preference": p} for p in preferences]
+        ),
         "even.jsonl": greeting[0].replace(', "weight": 0.5', ""),
         "chat.jsonl": f'{greeting[0][:-1]}, "id": "greeting"}}\n{json.dumps(_TURN)}\n',
         "bad1.jsonl": '{"prompt": "What is 2 + 3? Say." "completion": "5"}',

@@ -42,6 +42,11 @@ ERRORS = {
         f"train {LLAMA}chat.jsonl {SHORT}",
         f"train {LLAMA}sum.jsonl {SHORT}",
     ],
+    "judged.md": [
+        "evaluate score",
+        "evaluate score --benchmark=alpaca_eval",
+        "evaluate score --benchmark=alpaca_eval --judgements=sum.jsonl",
+    ],
     "loss.md": [
         f"train {DEBUG} --config.loss.weights.stop=0",
         f"train {DEBUG} --config.loss.schedule=user:1..0@500 --config.train.steps=100",
