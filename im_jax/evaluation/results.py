@@ -1,5 +1,6 @@
 """What an evaluation found, kept as `FOLDER/results.json`: scores of tasks, and of groups of them."""
 
+import enum
 import json
 import pathlib
 from collections.abc import Mapping
@@ -22,6 +23,17 @@ class Part(NamedTuple):
     weight: float
 
 
+class Kind(enum.Enum):
+    """What a score is to a reader."""
+
+    TASK = "task"
+    """What was asked for: a task, or a group of tasks."""
+    PART = "part"
+    """A task of a group, or a metric beside the one that counts."""
+    MEAN = "mean"
+    """A mean over tasks."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A number that is told: a metric of a task, or a weighted sum over several."""
@@ -36,6 +48,7 @@ class Score:
     items: int
     parts: tuple[Part, ...]
     higher_is_better: bool = True
+    kind: Kind = Kind.TASK
 
     def as_dict(self) -> dict[str, Any]:
         """As written."""
@@ -46,6 +59,7 @@ class Score:
             "stderr": self.stderr,
             "items": self.items,
             "higher_is_better": self.higher_is_better,
+            "kind": self.kind.value,
             "parts": [list(part) for part in self.parts],
         }
 
@@ -99,4 +113,5 @@ def _score(record: Mapping[str, Any]) -> Score:
         int(record["items"]),
         parts,
         bool(record["higher_is_better"]),
+        Kind(record["kind"]),
     )

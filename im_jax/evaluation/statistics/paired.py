@@ -66,27 +66,40 @@ class Side:
         return [name for sample in self.samples[0] for name in sample.clusters]
 
 
-def compare(
-    score: Score, firsts: Sequence[pathlib.Path], seconds: Sequence[pathlib.Path]
-) -> Difference | None:
-    """The difference of a score between two sets of folders, a folder a seed.
+class Run(NamedTuple):
+    """A run of one seed."""
+
+    folder: pathlib.Path
+    score: Score
+    """That is compared, with the parts that it has in this folder."""
+
+
+def compare(firsts: Sequence[Run], seconds: Sequence[Run]) -> Difference | None:
+    """The difference of a score between two sets of runs.
 
     Returns:
-        None if the metric is none of sums over items.
+        None if the score is none of sums over items.
 
     Raises:
         DataError: the folders lack items, or were asked with other items or prompts.
     """
-    reference: dict[str, list[Item]] = {part.task: read_items(firsts[0], part.task) for part in score.parts}
+    first = firsts[0]
+    reference = {part.task: read_items(first.folder, part.task) for part in first.score.parts}
     sides = []
-    for folders in (firsts, seconds):
-        samples = [
-            [_sample(f, firsts[0], part, reference[part.task]) for part in score.parts] for f in folders
-        ]
-        if any(sample is None for each in samples for sample in each):
-            return None
-        sides.append(Side([[s for s in each if s is not None] for each in samples]))
-    return difference(score, *sides)
+    for runs in (firsts, seconds):
+        samples = []
+        for folder, score in runs:
+            if {part.task for part in score.parts} != reference.keys():
+                raise DataError(f"{score.name}: {first.folder} and {folder} make it of different tasks")
+            found = [_sample(folder, first.folder, part, reference[part.task]) for part in score.parts]
+            known = [sample for sample in found if sample is not None]
+            value = sum(sample.weight * sample.value for sample in known)
+            # A perplexity has logarithms in its items.
+            if len(known) < len(found) or not math.isclose(value, score.value, rel_tol=1e-6, abs_tol=1e-6):
+                return None
+            samples.append(known)
+        sides.append(Side(samples))
+    return difference(first.score, *sides)
 
 
 def difference(score: Score, first: Side, second: Side) -> Difference:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from im_jax.errors import ConfigError
-from im_jax.evaluation.results import Score, read_scores
+from im_jax.evaluation.results import Kind, Score, read_scores
 from im_jax.evaluation.statistics.intervals import holm
-from im_jax.evaluation.statistics.paired import Difference, compare
+from im_jax.evaluation.statistics.paired import Difference, Run, compare
 
 
 class Comparison(NamedTuple):
@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
     second: str
     differences: Sequence[Difference]
     corrected: Sequence[float]
-    """p-values by Holm, over all differences of all comparisons."""
+    """p-values by Holm, over all tasks of all comparisons; NaN for means over tasks."""
     left_out: Mapping[str, str]
     """Scores that are in both and were not compared, and why."""
 
@@ -35,33 +35,44 @@ def compare_all(methods: Mapping[str, Sequence[pathlib.Path]]) -> list[Compariso
         UserError: the folders cannot be read, have no score in common, or were asked with different prompts.
     """
     (first, folders), *others = methods.items()
-    scores = read_scores(folders[0])
-    found = [(name, *_compared(folders, other, scores)) for name, other in others]
-    corrected = iter(holm([each.p for _, differences, _ in found for each in differences]))
+    found = [(name, *_compared(folders, other)) for name, other in others]
+    means = {score.name for score in read_scores(folders[0]) if score.kind is Kind.MEAN}
+    corrected = iter(
+        holm([each.p for _, differences, _ in found for each in differences if each.name not in means])
+    )
     return [
-        Comparison(first, name, differences, [next(corrected) for _ in differences], left_out)
+        Comparison(
+            first,
+            name,
+            differences,
+            [math.nan if each.name in means else next(corrected) for each in differences],
+            left_out,
+        )
         for name, differences, left_out in found
     ]
 
 
 def _compared(
-    firsts: Sequence[pathlib.Path], seconds: Sequence[pathlib.Path], scores: Sequence[Score]
+    firsts: Sequence[pathlib.Path], seconds: Sequence[pathlib.Path]
 ) -> tuple[list[Difference], dict[str, str]]:
-    common = set.intersection(
-        *({(s.name, s.metric) for s in read_scores(folder)} for folder in (*firsts, *seconds))
-    )
+    scores = {folder: _asked_for(folder) for folder in (*firsts, *seconds)}
+    common = [key for key in scores[firsts[0]] if all(key in each for each in scores.values())]
     differences, left_out = [], {}
-    for score in scores:
-        if (score.name, score.metric) not in common:
-            continue
-        difference = compare(score, firsts, seconds)
+    for key in common:
+        sides = ([Run(folder, scores[folder][key]) for folder in folders] for folders in (firsts, seconds))
+        difference = compare(*sides)
         if difference is None:
-            left_out[f"{score.name} {score.metric}"] = "no sum over items"
+            left_out[" ".join(key)] = "it is no sum over items"
         else:
             differences.append(difference)
     if not common:
         raise ConfigError(f"{firsts[0]} and {seconds[0]} have no score in common; evaluate the same tasks")
     return differences, left_out
+
+
+def _asked_for(folder: pathlib.Path) -> dict[tuple[str, str], Score]:
+    """Scores by name and metric, without those that are only parts of others."""
+    return {(s.name, s.metric): s for s in read_scores(folder) if s.kind is not Kind.PART}
 
 
 def as_table(comparison: Comparison) -> Table:
@@ -88,7 +99,12 @@ def as_table(comparison: Comparison) -> Table:
             *(each.name, each.metric, items),
             *(f"{each.first:.4f}", f"{each.second:.4f}", f"{each.value:+.4f}"),
             f"{each.interval.low:+.4f} to {each.interval.high:+.4f}",
-            *(f"{each.p:.3g}", f"{corrected:.3g}", each.test, f"{each.detectable:.4f}"),
+            *(
+                f"{each.p:.3g}",
+                "" if math.isnan(corrected) else f"{corrected:.3g}",
+                each.test,
+                f"{each.detectable:.4f}",
+            ),
         )
     seeds = {each.seeds for each in comparison.differences}
     if all(min(pair) < 2 for pair in seeds):

@@ -15,7 +15,7 @@ from im_jax.evaluation.items import Item, read_items, write_items
 from im_jax.evaluation.results import Part, Score, read_scores, write_results
 from im_jax.evaluation.statistics import intervals
 from im_jax.evaluation.statistics.estimates import Sample, estimate
-from im_jax.evaluation.statistics.paired import Side, compare, difference
+from im_jax.evaluation.statistics.paired import Run, Side, compare, difference
 
 
 def sample(
@@ -121,6 +121,10 @@ def evaluated(
     return folder
 
 
+def runs(*folders: Path) -> list[Run]:
+    return [Run(folder, read_scores(folder)[0]) for folder in folders]
+
+
 def test_items_and_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     folder = evaluated(tmp_path / "a", [1.0, 0.0])
     assert [item.metrics["acc,none"] for item in read_items(folder, "t")] == [1.0, 0.0]
@@ -135,7 +139,7 @@ def test_two_runs_are_compared_item_by_item(tmp_path: Path) -> None:
     a = (rng.random(120) < 0.5).astype(float)
     b = np.where(rng.random(120) < 0.1, 1 - a, a)
     folders = evaluated(tmp_path / "a", a.tolist()), evaluated(tmp_path / "b", b.tolist())
-    found = compare(read_scores(folders[0])[0], [folders[0]], [folders[1]])
+    found = compare(runs(folders[0]), runs(folders[1]))
     assert found is not None
     assert found.value == pytest.approx((b - a).mean())
     assert found.stderr == pytest.approx(np.std(b - a, ddof=1) / math.sqrt(120))
@@ -148,7 +152,7 @@ def test_clusters_widen_a_comparison_and_take_the_exact_test_away(tmp_path: Path
     a, b = [0.0] * 40, [1.0, 1.0, 0.0, 0.0] * 10
     pairs = [f"s/{i // 2}" for i in range(40)]
     folders = evaluated(tmp_path / "a", a, clusters=pairs), evaluated(tmp_path / "b", b, clusters=pairs)
-    found = compare(read_scores(folders[0])[0], [folders[0]], [folders[1]])
+    found = compare(runs(folders[0]), runs(folders[1]))
     assert found is not None and found.test == "paired z"
     of_pairs = np.array(b).reshape(20, 2).mean(axis=1)
     assert found.stderr == pytest.approx(np.std(of_pairs, ddof=1) / math.sqrt(20))
@@ -175,11 +179,10 @@ def test_other_prompts_or_items_are_refused_by_name(tmp_path: Path) -> None:
     a = evaluated(tmp_path / "a", [1.0, 0.0])
     b = evaluated(tmp_path / "b", [1.0, 0.0], prompts="q")
     c = evaluated(tmp_path / "c", [1.0, 0.0, 1.0])
-    score = read_scores(a)[0]
     with pytest.raises(DataError, match=r"t: .*a and .*b were given different prompts, as for item 0"):
-        compare(score, [a], [b])
+        compare(runs(a), runs(b))
     with pytest.raises(DataError, match=r"t: .*a has 2 items and .*c has 3; item 2 is in one of them"):
-        compare(score, [a], [c])
+        compare(runs(a), runs(c))
 
 
 def test_the_command_compares_methods_with_the_first(

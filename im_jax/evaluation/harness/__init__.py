@@ -1,0 +1,1 @@
+"""lm-evaluation-harness over our models: its tasks, prompts and filters, our generation and likelihoods."""

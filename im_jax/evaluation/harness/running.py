@@ -1,0 +1,176 @@
+"""Tasks run on a model: the harness in the first process, the model on all, scores and items out of it."""
+
+import importlib.metadata
+import pathlib
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from im_jax.activity import Activity, silent
+from im_jax.evaluation.harness import human_eval, library
+from im_jax.evaluation.harness.definitions import Definitions
+from im_jax.evaluation.harness.lm import Asked, Pair, add_bos, make_lm
+from im_jax.evaluation.harness.loading import Loaded, Wanted, check_room, load
+from im_jax.evaluation.harness.paper import HUMAN_EVAL
+from im_jax.evaluation.harness.scoring import items_of, scores_of
+from im_jax.evaluation.harness.serving import Answer, Service
+from im_jax.evaluation.harness.summary import summarised
+from im_jax.evaluation.harness.tables import paper_table, scores_table
+from im_jax.evaluation.items import Item, write_items
+from im_jax.evaluation.results import Score, write_results
+from im_jax.models.loaded import Model
+
+SCORE, GENERATE = "score", "generate"
+"""What the model is asked for: see `Answers`."""
+LOG = "lm_eval.log"
+
+Answers = Mapping[str, Answer]
+"""`score`: pairs of token lists to pairs of log-probability and greedy or not. `generate`: `Asked` as lists
+to lists of tokens. Called on all processes together."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out."""
+
+    scores: list[Score]
+    items: dict[str, list[Item]]
+    """By task."""
+    about: dict[str, Any]
+    """Versions, shots, settings, what is missing, and the paper's list with its means."""
+
+    def tables(self) -> list[Table]:
+        """What a reader is shown."""
+        shots = {task: about["num_fewshot"] for task, about in self.about["tasks"].items()}
+        rates = {(s.name, s.metric) for s in self.scores if self._is_rate(s)}
+        tables = [scores_table(self.scores, rates, shots)]
+        return tables if self.about["im_paper"] is None else [*tables, paper_table(self.about["im_paper"])]
+
+    def _is_rate(self, score: Score) -> bool:
+        """Whether it is the share of right ones of independent items."""
+        if len(score.parts) > 1:
+            return False
+        (part,) = score.parts
+        items = self.items[part.task]
+        apart = len({item.cluster for item in items}) == len(items)
+        return part.weight == 1 and apart and all(item.metrics.get(part.metric) in (0, 1) for item in items)
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Write results and items. Raises `StorageError`."""
+        for task, items in self.items.items():
+            write_items(folder, task, items)
+        write_results(folder, self.scores, self.about)
+
+
+def run(
+    model: Model,
+    wanted: Wanted,
+    answers: Answers,
+    *,
+    log: pathlib.Path | None = None,
+    doing: Activity = silent,
+) -> Found | None:
+    """Run tasks on a model; on all processes.
+
+    Args:
+        model: is asked.
+        wanted: tasks, and how it is asked.
+        answers: what computes.
+        log: a file for what the harness says.
+        doing: shows what takes long.
+
+    Returns:
+        What came out; None on all processes but the first.
+
+    Raises:
+        UserError: tasks cannot be run; before anything is computed where that can be known.
+    """
+    service = Service(answers)
+    if jax.process_index() > 0:
+        service.serve()
+        return None
+    try:
+        with library.logged_to(log), tempfile.TemporaryDirectory() as scratch:
+            return _run(model, wanted, service, pathlib.Path(scratch), doing)
+    finally:
+        service.end()
+
+
+def _run(model: Model, wanted: Wanted, service: Service, scratch: pathlib.Path, doing: Activity) -> Found:
+    bos = add_bos(model, wanted.add_bos, chat=wanted.apply_chat_template)
+    # As the harness's own command sets them, for tasks that draw.
+    random.seed(0)
+    np.random.seed(1234)
+    definitions = Definitions(wanted.local_data, scratch)
+    with doing("reading tasks"):
+        loaded = load(wanted, definitions)
+    check_room(loaded, model.config.max_positions)
+
+    def generate(asked: Sequence[Asked]) -> Sequence[Sequence[int]]:
+        return service.ask(GENERATE, asked)
+
+    def score(pairs: Sequence[Pair]) -> Sequence[tuple[float, bool]]:
+        return service.ask(SCORE, pairs)
+
+    lm = make_lm(model, score, generate, bos=bos)
+    with doing(f"asking {len(loaded.tasks)} tasks"):
+        results = _evaluated(lm, wanted, loaded)
+    items = {task: items_of(task, samples) for task, samples in results["samples"].items()}
+    leaves = {
+        task: scores_of(task, results["results"][task], results["higher_is_better"][task], items[task])
+        for task in items
+    }
+    if loaded.problems:
+        with doing("asking and running HumanEval"):
+            items[HUMAN_EVAL] = human_eval.evaluate(loaded.problems, lm, generate)
+        leaves[HUMAN_EVAL] = human_eval.scores_of(items[HUMAN_EVAL])
+    scores, paper_list = summarised(wanted, definitions, leaves, items)
+    about = {
+        "settings": _settings(wanted, bos),
+        "versions": {name: importlib.metadata.version(name) for name in ("im_jax", "lm_eval", "jax")},
+        "tasks": {task: _about(task, results, definitions) for task in loaded.tasks},
+        "contexts_cut": lm.cut,
+        "missing": loaded.missing,
+        "im_paper": paper_list,
+    }
+    return Found(scores, items, about)
+
+
+def _evaluated(lm: Any, wanted: Wanted, loaded: Loaded) -> Any:
+    if not loaded.tasks:
+        return {"samples": {}, "results": {}}
+    return library.module("evaluator").evaluate(
+        lm=lm,
+        task_dict={"tasks": loaded.tasks, "groups": {}},
+        limit=wanted.limit,
+        bootstrap_iters=0,
+        log_samples=True,
+        apply_chat_template=wanted.apply_chat_template,
+        fewshot_as_multiturn=wanted.apply_chat_template,
+    )
+
+
+def _settings(wanted: Wanted, bos: bool) -> dict[str, Any]:
+    settings = {name: getattr(wanted, name) for name in ("num_fewshot", "limit", "max_new_tokens")}
+    return settings | {
+        "tasks": list(wanted.tasks),
+        "local_data": None if wanted.local_data is None else str(wanted.local_data),
+        "apply_chat_template": wanted.apply_chat_template,
+        "bos": bos,
+    }
+
+
+def _about(task: str, results: Any, definitions: Definitions) -> dict[str, Any]:
+    return {
+        "version": str(results["versions"][task]),
+        "num_fewshot": results["n-shot"][task],
+        "items": results["n-samples"][task]["effective"],
+        "of_items": results["n-samples"][task]["original"],
+        "data": "local" if definitions.local(task) else results["configs"][task]["dataset_path"],
+    }
