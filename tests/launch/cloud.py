@@ -46,6 +46,12 @@ class Cloud:
         for host, words in lines.items():
             (self.path / "does" / host.replace("_", "-")).write_text("\n".join(words.split()) + "\n")
 
+    def program(self, name: str, script: str) -> None:
+        """A program on PATH, for the shell."""
+        path = self.path / "bin" / name
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
     def environment(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("IM_JAX", "CLOUDSDK"))
@@ -77,7 +83,7 @@ class Cloud:
         """The arguments of each call of a stand-in that has all of these words."""
         file = self.path / "calls.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
-        return [call for call in map(json.loads, lines) if set(words) <= set(call)]
+        return [call for call in map(json.loads, lines) if all(word in call for word in words)]
 
 
 def make_cloud(path: Path) -> Cloud:
@@ -85,14 +91,14 @@ def make_cloud(path: Path) -> Cloud:
     cloud = Cloud(path / "cloud", path / "repository")
     (cloud.path / "bin").mkdir(parents=True)
     cloud.plan()
-    for name in ("gcloud",):
-        program = cloud.path / "bin" / name
-        source = REPOSITORY / "tests" / "launch" / f"stand_in_{name}.py"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{source}" "$@"\n')
-        program.chmod(0o755)
+    for name, stand_in in (("gcloud", "gcloud"), ("kubectl", "program"), ("sbatch", "program")):
+        source = REPOSITORY / "tests" / "launch" / f"stand_in_{stand_in}.py"
+        cloud.program(name, f'exec "{sys.executable}" -S -E "{source}" "$@"')
     shutil.copytree(REPOSITORY / "launch", cloud.repository / "launch")
     (cloud.repository / "worker.sh").write_text(WORKER)
     (cloud.repository / "launch" / "environment.sh").write_text(
+        'REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"\n'
+        'VENV="$REPOSITORY/.venv"\n'
         'install_into_venv() { mkdir -p "$IM_JAX_VENV/bin"; ln -sf /bin/sh "$IM_JAX_VENV/bin/python"; '
         'echo "extras: $1"; [ ! -e "$CLOUD/no_install_$HOST" ]; }\n'
     )
