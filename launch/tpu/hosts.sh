@@ -6,6 +6,15 @@ declare -A ANSWER=() SAID=() CODE=() # by host: standard output, standard error,
 SCRATCH="$(mktemp -d)"
 trap 'rm -r -- "$SCRATCH"' EXIT
 
+slice_names() { # as the nodes of a queued resource, or the groups, are called
+  local at
+  if [ "${OPTION[num_slices]}" -eq 1 ]; then
+    echo "${OPTION[name]}"
+  else
+    for ((at = 0; at < OPTION[num_slices]; at++)); do echo "${OPTION[name]}-$at"; done
+  fi
+}
+
 read_hosts() { # fills HOSTS; 1 where they cannot be asked for
   local listed
   listed="$(slices_hosts)" || return 1

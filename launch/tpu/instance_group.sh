@@ -1,14 +1,12 @@
 # shellcheck shell=bash
-# Sourced by tpu.sh: slices as managed instance groups of Compute Engine (tpu7x). A host is an instance.
+# Sourced by tpu.sh: slices as managed instance groups of Compute Engine (tpu7x), one a slice. A host is
+# an instance.
 
-groups() { # one group a slice
-  local at
-  if [ "${OPTION[num_slices]}" -eq 1 ]; then
-    echo "${OPTION[name]}"
-  else
-    for ((at = 0; at < OPTION[num_slices]; at++)); do echo "${OPTION[name]}-$at"; done
-  fi
-}
+WHERE=(--project="${OPTION[project]}" --zone="${OPTION[zone]}") REACH=()
+case "${OPTION[ssh]}" in
+  internal) REACH=(--internal-ip) ;;
+  iap) REACH=(--tunnel-through-iap) ;;
+esac
 
 slices_create() {
   local group policy=() region="${OPTION[zone]%-*}" project=(--project="${OPTION[project]}")
@@ -19,7 +17,7 @@ slices_create() {
     policy=(--workload-policy="projects/${OPTION[project]}/regions/$region/resourcePolicies/${OPTION[name]}")
   fi
   create_template || return 1
-  for group in $(groups); do
+  for group in $(slice_names); do
     execute gcloud compute instance-groups managed create "$group" "${project[@]}" --zone="${OPTION[zone]}" \
       --template="${OPTION[name]}" --size="$(hosts_of_slice)" --default-action-on-vm-failure=do-nothing \
       "${policy[@]}" --quiet || return 1
@@ -48,13 +46,13 @@ create_template() {
 }
 
 instances() { # GROUP: a line for each instance, its name and state
-  asked gcloud compute instance-groups managed list-instances "$1" --project="${OPTION[project]}" \
-    --zone="${OPTION[zone]}" --format='value(name,instanceStatus)'
+  asked gcloud compute instance-groups managed list-instances "$1" "${WHERE[@]}" \
+    --format='value(name,instanceStatus)'
 }
 
 slices_state() { # one word, and a reason: absent waiting ready preempted unknown
   local group name state listed count waiting=""
-  for group in $(groups); do
+  for group in $(slice_names); do
     listed="$(instances "$group")" || { echo "$listed" && return; }
     count=0
     while read -r name state; do
@@ -70,7 +68,7 @@ slices_state() { # one word, and a reason: absent waiting ready preempted unknow
 
 slices_hosts() {
   local group listed at
-  for group in $(groups); do
+  for group in $(slice_names); do
     listed="$(instances "$group")" || return 1
     if dry; then
       for ((at = 0; at < $(hosts_of_slice); at++)); do echo "$group-$at"; done
@@ -85,7 +83,7 @@ slices_environment() { # HOST: fills ENVIRONMENT, which is put in front of the c
   local group at=0
   ENVIRONMENT=()
   [ "${OPTION[num_slices]}" -gt 1 ] || return 0
-  for group in $(groups); do
+  for group in $(slice_names); do
     [ "$group" = "${1%-*}" ] && break
     at=$((at + 1))
   done
@@ -93,38 +91,24 @@ slices_environment() { # HOST: fills ENVIRONMENT, which is put in front of the c
     "MEGASCALE_SLICE_ID=$at")
 }
 
-reach_hosts() { # REACH
-  REACH=()
-  case "${OPTION[ssh]}" in
-    internal) REACH=(--internal-ip) ;;
-    iap) REACH=(--tunnel-through-iap) ;;
-  esac
-}
-
 slices_ssh() { # HOST COMMAND
-  local REACH
-  reach_hosts
-  execute gcloud compute ssh "$1" --project="${OPTION[project]}" --zone="${OPTION[zone]}" "${REACH[@]}" --quiet \
+  execute gcloud compute ssh "$1" "${WHERE[@]}" "${REACH[@]}" --quiet \
     --command="$2" < /dev/null
 }
 
 slices_send() { # HOST DESTINATION FILE...
-  local REACH
-  reach_hosts
-  execute gcloud compute scp "${@:3}" "$1:$2" --project="${OPTION[project]}" --zone="${OPTION[zone]}" "${REACH[@]}" \
+  execute gcloud compute scp "${@:3}" "$1:$2" "${WHERE[@]}" "${REACH[@]}" \
     --quiet < /dev/null
 }
 
 slices_receive() { # HOST SOURCE DESTINATION
-  local REACH
-  reach_hosts
   execute gcloud compute scp --recurse "$1:$2" "$3" --project="${OPTION[project]}" --zone="${OPTION[zone]}" \
     "${REACH[@]}" --quiet < /dev/null
 }
 
 slices_delete() { # what is not there any more is passed over
   local group listed failed=0
-  for group in $(groups); do
+  for group in $(slice_names); do
     deleted instance-groups managed delete "$group" --zone="${OPTION[zone]}" || failed=1
   done
   deleted instance-templates delete "${OPTION[name]}" || failed=1

@@ -44,7 +44,8 @@ check_everywhere() { # COMMAND
   need project "the Google Cloud project that pays; or set CLOUDSDK_CORE_PROJECT"
   need zone "where the TPUs are, as in us-west4-a; or set CLOUDSDK_COMPUTE_ZONE"
   need_name
-  [[ "${OPTION[zone]}" =~ ^[a-z]+-[a-z]+[0-9]+-[a-z0-9]+$ ]] || fail "--zone=${OPTION[zone]} is no zone, as us-west4-a is"
+  [[ "${OPTION[zone]}" =~ ^[a-z]+-[a-z]+[0-9]+-[a-z0-9]+$ ]] ||
+    fail "--zone=${OPTION[zone]} is no zone, as us-west4-a is"
   read_topology
   need_count num_slices 1
   need_count parallel 1

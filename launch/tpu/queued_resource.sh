@@ -2,17 +2,12 @@
 # Sourced by tpu.sh: slices as a queued resource of the Cloud TPU API (v4, v5e, v5p, v6e). A host is SLICE:WORKER.
 
 TPU=(gcloud compute tpus)
-
-slices_are() { # the nodes of the queued resource, as they are called
-  local at
-  if [ "${OPTION[num_slices]}" -eq 1 ]; then
-    echo "${OPTION[name]}"
-  else
-    for ((at = 0; at < OPTION[num_slices]; at++)); do echo "${OPTION[name]}-$at"; done
-  fi
-}
-
-where_it_is() { WHERE=(--project="${OPTION[project]}" --zone="${OPTION[zone]}"); }
+WHERE=(--project="${OPTION[project]}" --zone="${OPTION[zone]}")
+TO_HOSTS=("${TPU[@]}" tpu-vm) REACH=()
+case "${OPTION[ssh]}" in
+  internal) REACH=(--internal-ip) ;;
+  iap) TO_HOSTS=(gcloud alpha compute tpus tpu-vm) REACH=(--tunnel-through-iap) ;; # only alpha can tunnel
+esac
 
 kind_of_slice() { # KIND: flags that say what a slice is; sizes of v4 and v5p are TensorCores, two a chip
   case "$GENERATION" in
@@ -24,8 +19,7 @@ kind_of_slice() { # KIND: flags that say what a slice is; sizes of v4 and v5p ar
 }
 
 slices_create() {
-  local more=() VERSION KIND WHERE
-  where_it_is
+  local more=() VERSION KIND
   kind_of_slice
   if [ "${OPTION[num_slices]}" -eq 1 ]; then
     more+=(--node-id="${OPTION[name]}")
@@ -44,10 +38,8 @@ slices_create() {
 }
 
 slices_state() { # one word, and a reason: absent waiting ready repairing preempted failed unknown
-  local state WHERE
-  where_it_is
-  state="$(asked "${TPU[@]}" queued-resources describe "${OPTION[name]}" "${WHERE[@]}" --format='value(state.state)')" ||
-    { echo "$state" && return; }
+  local state
+  state="$(described --format='value(state.state)')" || { echo "$state" && return; }
   case "$state" in
     ACTIVE) nodes_state ;;
     FAILED) echo "failed $(reason_of_failure)" ;;
@@ -56,14 +48,13 @@ slices_state() { # one word, and a reason: absent waiting ready repairing preemp
   esac
 }
 
-reason_of_failure() {
-  execute "${TPU[@]}" queued-resources describe "${OPTION[name]}" "${WHERE[@]}" \
-    --format='value(state.failedData.error.message)' 2> /dev/null || true
-}
+reason_of_failure() { described --format='value(state.failedData.error.message)' || true; }
+
+described() { asked "${TPU[@]}" queued-resources describe "${OPTION[name]}" "${WHERE[@]}" "$@"; }
 
 nodes_state() { # of the worst node
   local node state repairing=""
-  for node in $(slices_are); do
+  for node in $(slice_names); do
     state="$(asked "${TPU[@]}" tpu-vm describe "$node" "${WHERE[@]}" --format='value(state)')" || {
       case "$state" in
         absent*) echo "preempted $node is gone" ;;
@@ -81,10 +72,10 @@ nodes_state() { # of the worst node
 }
 
 slices_hosts() { # a host a line, in the order of JAX's processes
-  local node workers worker WHERE
-  where_it_is
-  for node in $(slices_are); do
-    workers="$(execute "${TPU[@]}" tpu-vm describe "$node" "${WHERE[@]}" --format='value(networkEndpoints.len())')" || return 1
+  local node workers worker
+  for node in $(slice_names); do
+    workers="$(asked "${TPU[@]}" tpu-vm describe "$node" "${WHERE[@]}" --format='value(networkEndpoints.len())')" ||
+      return 1
     dry && workers="$(hosts_of_slice)"
     for ((worker = 0; worker < ${workers:-0}; worker++)); do echo "$node:$worker"; done
   done
@@ -92,38 +83,22 @@ slices_hosts() { # a host a line, in the order of JAX's processes
 
 # gcloud can speak to all workers at once, but then it keeps one exit code, and needs the key in an agent.
 slices_ssh() { # HOST COMMAND: the command is one word, which a shell on the host reads
-  local WHERE way
-  where_it_is
-  way_to_hosts
-  execute "${way[@]}" ssh "${1%:*}" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" --quiet --command="$2" < /dev/null
+  execute "${TO_HOSTS[@]}" ssh "${1%:*}" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" --quiet \
+    --command="$2" < /dev/null
 }
 
 slices_send() { # HOST DESTINATION FILE...
-  local WHERE way
-  where_it_is
-  way_to_hosts
-  execute "${way[@]}" scp "${@:3}" "${1%:*}:$2" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" --quiet < /dev/null
+  execute "${TO_HOSTS[@]}" scp "${@:3}" "${1%:*}:$2" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" \
+    --quiet < /dev/null
 }
 
 slices_receive() { # HOST SOURCE DESTINATION: a file or a directory
-  local WHERE way
-  where_it_is
-  way_to_hosts
-  execute "${way[@]}" scp --recurse "${1%:*}:$2" "$3" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" --quiet < /dev/null
-}
-
-way_to_hosts() { # way, REACH: only the alpha commands can tunnel
-  way=("${TPU[@]}" tpu-vm) REACH=()
-  case "${OPTION[ssh]}" in
-    internal) REACH=(--internal-ip) ;;
-    iap) way=(gcloud alpha compute tpus tpu-vm) REACH=(--tunnel-through-iap) ;;
-  esac
+  execute "${TO_HOSTS[@]}" scp --recurse "${1%:*}:$2" "$3" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" \
+    --quiet < /dev/null
 }
 
 slices_environment() { ENVIRONMENT=(); } # JAX finds hosts and slices in the machines' metadata
 
 slices_delete() { # --force takes the nodes too
-  local WHERE
-  where_it_is
   execute "${TPU[@]}" queued-resources delete "${OPTION[name]}" "${WHERE[@]}" --force --quiet
 }

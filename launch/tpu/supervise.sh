@@ -142,7 +142,7 @@ watch_hosts() { # until the run has ended on all of them, or must be ended
     : "${first_end:=$SECONDS}"
     judge
     if [ "${#GOING[@]}${#DUMB[@]}" = 00 ]; then return; fi
-    if [ "$OUTCOME" = configuration ] || [ "$OUTCOME" = replace ] || [ $((SECONDS - first_end)) -ge "${OPTION[grace]}" ]; then
+    if is_one_of "$OUTCOME" "configuration replace" || [ $((SECONDS - first_end)) -ge "${OPTION[grace]}" ]; then
       [ "$OUTCOME" != done ] || end_attempt failed "ended on ${ENDED[*]}, but not on ${GOING[*]} ${DUMB[*]}"
       [ "${#GOING[@]}" -eq 0 ] || stop_soon "${GOING[@]}"
       return

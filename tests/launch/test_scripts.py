@@ -62,6 +62,13 @@ def transcripts() -> list[tuple[str, str]]:
     return re.findall(r"^```\n\$ \./launch/(.*)\n((?:.*\n)*?)```$", text, flags=re.MULTILINE)
 
 
+@pytest.mark.parametrize("script", ["gke/jobset.sh", "slurm/submit.sh", "cpu_pod.sh"])
+def test_help_begins_with_how_it_is_called(empty_cloud: Cloud, script: str) -> None:
+    out, err = empty_cloud.run(script, "--help")
+    assert out.startswith(f"./launch/{script} ") and not err and not empty_cloud.calls()
+    assert max(map(len, out.splitlines())) <= 120
+
+
 @pytest.mark.parametrize(("command", "output"), transcripts())
 def test_documents_show_what_scripts_print(empty_cloud: Cloud, command: str, output: str) -> None:
     process = empty_cloud.start(*shlex.split(command))
