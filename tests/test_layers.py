@@ -8,7 +8,7 @@ from tests.conftest import REPOSITORY
 LAYERS = (
     # From the ground up: a module may import those of its own line and of the lines before. The longest
     # name that fits a module says where it is.
-    ("", "errors", "text", "console", "token_classes", "batch", "devices", "hardware", "products"),
+    ("", "errors", "text", "console", "token_classes", "batch", "devices", "hardware", "products", "loops"),
     ("files", "activity", "interruption"),
     ("config", "saved_config", "child_process", "command_line.runner"),
     ("mesh",),
@@ -20,6 +20,7 @@ LAYERS = (
     ("evaluation",),
     ("studies",),
     ("training",),
+    ("pods",),
     ("sweeps",),
     ("studies.rewrites.experiments", "studies.instruction_modelling"),
     ("bench", "opening"),
@@ -36,6 +37,7 @@ DOORS = (
     "cache",
     "sweep",
     "sweep_worker",
+    "plan",
     "markov",
     "rewrites",
     "__main__",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.loops import bounded_loop
 from im_jax.products import product_of_columns, transpose
 
 _ROWS_TIMES_HEAD = (((1,), (1,)), ((), ()))  # [b, V] x [D, V] -> [b, D]
@@ -228,7 +229,7 @@ def _loop(
         d_hidden=jnp.zeros((total, hidden.shape[1]), hidden.dtype) if gradients[0] else None,
         d_head=jnp.zeros(head.shape, jnp.float32) if gradients[1] else None,
     )
-    result = jax.lax.fori_loop(0, (count + size - 1) // size, step, empty)
+    result = bounded_loop((count + size - 1) // size, total // size, step, empty)
     # Block sizes differ in `total`, branches of a switch must not.
     values, d_hidden = jax.tree.map(lambda x: x[: hidden.shape[0]], (result.values, result.d_hidden))
     return Result(values, d_hidden, result.d_head)

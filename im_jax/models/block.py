@@ -57,7 +57,8 @@ class Block(nnx.Module):
         if self.rules.parts("kept_length") > 1:
             # Whole here alone: it is kept in parts.
             x = constrain(constrain(x, self._kept_axes(x), self.rules), HIDDEN_AXES, self.rules)
-        mixed, cache = self.attention(self.attention_input(x), context, kind, cache)
+        with jax.named_scope("attention"):
+            mixed, cache = self.attention(self.attention_input(x), context, kind, cache)
         fed = self._fed_forward(x, mixed, context.drop)
         return constrain(fed, self._kept_axes(x), self.rules), cache
 
@@ -75,10 +76,12 @@ class Block(nnx.Module):
     def _fed_forward(self, x: jax.Array, mixed: jax.Array, drop: RowKeys | None = None) -> jax.Array:
         if self.after_sum:
             x = self.attention_norm_after(constrain(x + mixed, HIDDEN_AXES, self.rules))
-            return self.mlp_norm_after(x + self.mlp(x, drop))
+            with jax.named_scope("mlp"):
+                return self.mlp_norm_after(x + self.mlp(x, drop))
         mixed = self._normed("attention_norm_after", mixed)
         summed = constrain(x + mixed, HIDDEN_AXES, self.rules)
-        inner = self.mlp(self._normed("mlp_norm", x if self.parallel else summed), drop)
+        with jax.named_scope("mlp"):
+            inner = self.mlp(self._normed("mlp_norm", x if self.parallel else summed), drop)
         return summed + self._normed("mlp_norm_after", inner)
 
     def _normed(self, name: str, x: jax.Array) -> jax.Array:

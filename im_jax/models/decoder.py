@@ -104,7 +104,8 @@ class Decoder(nnx.Module):
             drops = None if drop is None else keys_of_layers(drop, num_layers)
             inputs = stacked, self._scanned_kinds(num_layers), drops
             repeated = rematerialised(layer, self.remat)
-            return jax.lax.scan(repeated, x, inputs, num_layers, unroll=unroll(num_layers))[0]
+            with jax.named_scope("layers"):  # by these names memory and time are told of
+                return jax.lax.scan(repeated, x, inputs, num_layers, unroll=unroll(num_layers))[0]
 
         if (
             needed is None

@@ -105,7 +105,8 @@ def weighted_loss(
     }
     divergence = None
     if base is None:
-        value, token_losses = linear_cross_entropy(*inputs, **options)
+        with jax.named_scope("loss"):
+            value, token_losses = linear_cross_entropy(*inputs, **options)
     else:
         fixed, model = jax.lax.stop_gradient(base.params), base_of(model)
         told = decoder.hidden_states(

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.loops import bounded_loop
 from im_jax.models import perturbed
 from im_jax.models.sharding import ShardingRules
 
@@ -95,7 +96,7 @@ def on_needed(f: Function, spread: bool, params: Any, inputs: Inputs, needed: Ne
         return _put(results, of_block(index), needed, index, spread)
 
     empty = _empty(jax.eval_shape(of_block, 0), needed, spread)
-    return jax.lax.fori_loop(0, needed.trips, trip, empty)
+    return bounded_loop(needed.trips, _most_trips(needed), trip, empty)
 
 
 def _forward(
@@ -135,12 +136,17 @@ def _backward(
         )
 
     zeros = jax.tree.map(jnp.zeros_like, (wide, inputs.spread, inputs.compact))
-    d_params, d_spread, d_compact = jax.lax.fori_loop(0, needed.trips, trip, zeros)
+    d_params, d_spread, d_compact = bounded_loop(needed.trips, _most_trips(needed), trip, zeros)
     d_params = jax.tree.map(lambda d, like: d.astype(like.dtype), d_params, trained)
     return d_params, Inputs(d_spread, d_compact, None), None
 
 
 on_needed.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _most_trips(needed: Needed) -> int:
+    """Blocks of the tokens of a pool that are needed where they are few."""
+    return needed.order.shape[1] // _block(needed.pool.shape[1])
 
 
 def _block(tokens: int) -> int:

@@ -66,6 +66,19 @@ def llama2_13b() -> ModelConfig:
     )
 
 
+def llama2_70b() -> ModelConfig:
+    """Llama 2 70B (arXiv:2307.09288)."""
+    return ModelConfig(
+        vocab_size=32000,
+        num_layers=80,
+        embed_dim=8192,
+        num_heads=64,
+        num_kv_heads=8,
+        mlp_dim=28672,
+        max_positions=4096,
+    )
+
+
 def llama3_8b() -> ModelConfig:
     """Llama 3 8B (arXiv:2407.21783), before the longer context of 3.1."""
     return ModelConfig(

@@ -87,8 +87,9 @@ def make_train_step(
         rows = (batch, make_targets(batch, weights), noise, drop)
         point = gradient_point(state.params, state.opt_state)
         (value, (sums, kl)), grads = _accumulated(value_and_grad, point, rows, accumulate)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(value, optax.tree.norm(grads), sums, kl)
         return TrainState(state.step + 1, params, opt_state), metrics
 

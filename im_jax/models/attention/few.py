@@ -5,6 +5,7 @@ time, as many as there are: how many is data. Scores and gradients are made as i
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import jaxtyping as jt
 from jax.ad_checkpoint import checkpoint_name
 
+from im_jax.loops import bounded_loop
 from im_jax.models.attention.masks import in_reach
 from im_jax.models.attention.spec import ATTENDED, AttentionSpec
 
@@ -182,7 +184,8 @@ def _over_blocks(
         there = at + jnp.arange(block)
         return step(at, (there >= wanted) & (there < end), state)
 
-    return jax.lax.fori_loop(0, (end - first + block - 1) // block, trip, initial)
+    most = math.ceil(min(queries, of_row[2].size) / block)
+    return bounded_loop((end - first + block - 1) // block, most, trip, initial)
 
 
 def _seen(
