@@ -35,7 +35,6 @@ from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
-from im_jax.models.adapters.lora import is_adapter
 from im_jax.models.adapters.resolution import resolve_adapter
 from im_jax.models.checkpoints import grow_vocabulary, resolve_model
 from im_jax.models.loaded import Model
@@ -45,10 +44,11 @@ from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.digest import digest
 from im_jax.training.first_weights import first_weights
-from im_jax.training.optimizer import carry_over, make_optimizer, make_schedule, resolve_constants
-from im_jax.training.partition import Frozen, IsTrained, merge, split
+from im_jax.training.optimizer import carry_over, make_optimizer, resolve_constants
+from im_jax.training.partition import Frozen, IsTrained, merge
+from im_jax.training.program import frozen_shardings, make_program
 from im_jax.training.state import TrainState
-from im_jax.training.step import TrainStep, make_train_step
+from im_jax.training.step import TrainStep
 from im_jax.training.told import Told, scheduled_weights, teller
 from im_jax.training.trainable import trained_parts
 
@@ -142,19 +142,22 @@ class Run:
         return Model(params, self.config.model, self.tokenizer, self.data.template, self.mesh, self.rules)
 
 
-def resolve(config: Config, rows_before: int | None = None) -> Resolved:
+def resolve(
+    config: Config, rows_before: int | None = None, devices: Sequence[jax.Device] | None = None
+) -> Resolved:
     """Fill in, in a copy, what the checkpoint, the tokenizer and the preset decide.
 
     Args:
         config: a checked configuration.
         rows_before: of the embedding, in the run that goes on; `model.vocab_size=grow` keeps them.
+        devices: those to use; None: all. They may be only described (`jax.experimental.topologies`).
 
     Raises:
         UserError: whatever cannot work, as far as it is known before any data is read.
     """
     began, config = time.perf_counter(), copy.deepcopy(config)
     policy, rules = make_policy(config.loss), ShardingRules(reduce_dtype=config.train.reduce_dtype)
-    mesh = meshes.make_mesh(config.mesh)
+    mesh = meshes.make_mesh(config.mesh, devices)
     meshes.check_batch(config, mesh)
     config.model = resolve_adapter(resolve_model(config.model))
     validation.check_base(config.model)
@@ -194,25 +197,19 @@ def prepare_run(
         evaluation.check()
 
     last_step = number_of_steps(config, len(data.train_rows))
-    schedule = make_schedule(config.optimizer, last_step)
-    optimizer = make_optimizer(config.optimizer, schedule)
-    is_trained = trained_parts(config.model, config.train.trainable)
-    shardings = states.state_shardings(config.model, optimizer, mesh, rules, is_trained)
-    frozen = _only_read(config, mesh, rules, is_trained)
-    step = make_train_step(
-        config.model, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
-    )
+    program = make_program(config, mesh, rules, last_step)
+    frozen = _only_read(config, mesh, rules, program.is_trained)
     return Run(
         *resolved,
         data=data,
         fingerprint=data.fingerprint(),
         last_step=last_step,
-        optimizer=optimizer,
+        optimizer=program.optimizer,
         # Now: asking for the rate at each step would wait for the devices.
-        learning_rates=np.asarray(schedule(np.arange(last_step))).tolist(),
-        shardings=shardings,
-        train_step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, None)),
-        is_trained=is_trained,
+        learning_rates=np.asarray(program.schedule(np.arange(last_step))).tolist(),
+        shardings=program.shardings,
+        train_step=program.train_step,
+        is_trained=program.is_trained,
         frozen=frozen,
         base=digest(frozen.rest) if frozen.rest else "",
         told=teller(
@@ -226,18 +223,13 @@ def prepare_run(
 
 
 def _only_read(config: Config, mesh: Mesh, rules: ShardingRules, is_trained: IsTrained) -> Frozen:
-    """What is not trained, and what the loss reads of the model that the run starts from.
-
-    Of that model only the trained parts are there twice, in the type that is computed with: under an adapter,
-    nothing.
-    """
-    trained, rest = split(decoder.param_shardings(config.model, mesh, rules), is_trained)
+    """What is not trained, and what the loss reads of the model that the run starts from."""
+    rest, changed = frozen_shardings(config, mesh, rules, is_trained)
     with jax.set_mesh(mesh):
         frozen = Frozen(first_weights(config.model, rest, seed=config.seed))
-        if not config.loss.kl.weight:
+        if changed is None:
             return frozen
         narrow = dataclasses.replace(config.model, param_dtype=config.model.compute_dtype)
-        _, changed = split(trained, is_adapter)
         return frozen._replace(base=first_weights(narrow, changed, seed=config.seed))
 
 
