@@ -17,6 +17,7 @@ from im_jax.models import decoder
 from im_jax.training.advice import advice
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import require_finite_state
+from im_jax.training.memory import bytes_on_a_device, used_on_a_device
 from im_jax.training.metrics import MetricsWriter, finite_or_none
 from im_jax.training.reporting import Reporter
 from im_jax.training.resume import check_nothing_lost, check_resumable, check_same_base
@@ -165,8 +166,15 @@ def _write_summary(
         "devices": jax.device_count(),
         "seconds": round(time.perf_counter() - run.began, 1),
         "fingerprint": run.fingerprint,
+        "memory": _memory(run),
         "data": run.data.as_dict(),
     } | {name: finite_or_none(entry) for name, entry in entries.items()}
     if jax.process_index() == 0:
         write_whole(workdir / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
+
+
+def _memory(run: Run) -> dict[str, int | None]:
+    """Of a device: the state as it is planned by shapes, and what was in use."""
+    planned = bytes_on_a_device(run.abstract_state())
+    return {"state_bytes": planned, **used_on_a_device(jax.local_devices()[0])}

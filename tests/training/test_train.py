@@ -60,6 +60,9 @@ def test_resolved_configuration_and_summary_are_written(run: tuple[Path, dict[st
     assert written["model"]["vocab_size"] == 320
     assert json.loads((workdir / "summary.json").read_text()) == summary
     assert summary["step"] == 6
+    sizes = 3 * 4 * summary["parameters"]  # weights and two moments, and some counters
+    assert sizes < summary["memory"]["state_bytes"] < sizes + 64
+    assert summary["memory"]["peak_bytes"] is None  # a CPU does not say
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6"]
     assert any((workdir / "tensorboard").iterdir())
 
