@@ -22,6 +22,7 @@ COMMANDS: Final = MappingProxyType(
         "inspect_loss": "im_jax.inspect_loss",
         "data_report": "im_jax.data_report",
         "cache": "im_jax.cache",
+        "plan": "im_jax.plan",
         "sweep": "im_jax.sweep",
         "markov": "im_jax.markov",
         "bench": "im_jax.bench.__main__",

@@ -18,6 +18,7 @@ STATED_PEAKS: Final = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
     "NVIDIA H200": 989e12,
+    "NVIDIA B200": 2250e12,
 }
 _SIZE: Final = 1024
 _REPEATS: Final = 5

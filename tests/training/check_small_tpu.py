@@ -5,15 +5,20 @@ Its process needs libtpu.
 
 import dataclasses
 import math
+from typing import Any
 
+import jax
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
+from configs import llama2_7b
 from im_jax import mesh as meshes
-from im_jax.config import MeshConfig
+from im_jax.config import MeshConfig, ModelConfig
 from im_jax.models import presets
-from tests.hlo import buffers, collective_bytes
-from tests.training.check_tpu_memory import compiled_step
+from im_jax.models.sharding import ShardingRules
+from im_jax.pods.collectives import collective_bytes
+from im_jax.training.program import abstract_arguments, make_program
+from tests.hlo import buffers
 
 MODEL = dataclasses.replace(
     presets.llama2_7b(),
@@ -30,6 +35,16 @@ DEVICES = 8
 LENGTH = 512
 LAYER = 4 * 2048 * 2048 + 3 * 2048 * 5504
 HEAD = 2048 * 32768
+
+
+def compiled_step(model: ModelConfig, mesh: Mesh, rows: int, length: int, *, reduce_dtype: str) -> Any:
+    """A step of `configs/llama2_7b.py` with another model, compiled for a mesh; the state is donated."""
+    config = llama2_7b.get_config()
+    config.model, config.data.max_length, config.train.batch_size = model, length, rows
+    rules = ShardingRules(reduce_dtype=reduce_dtype)
+    program = make_program(config, mesh, rules, 100)
+    with jax.set_mesh(mesh):
+        return program.train_step.lower(*abstract_arguments(config, program, mesh, rules)).compile()
 
 
 def check_parts_of_feed_forwards(mesh: Mesh) -> None:

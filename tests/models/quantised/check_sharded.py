@@ -15,8 +15,8 @@ from im_jax.models.adapters.lora import is_adapter
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.quantised.maps import is_quantised
 from im_jax.models.sharding import ShardingRules
+from im_jax.pods.collectives import collective_bytes
 from im_jax.training.partition import merge, split
-from tests.hlo import collective_bytes
 from tests.models.reference import random_params
 
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 48, (8, 12)))
