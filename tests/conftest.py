@@ -10,10 +10,17 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 
+from tests.compiling import quickly
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # No test may find what another checkout has encoded, nor leave anything in the user's own cache.
 os.environ["IM_JAX_CACHE"] = tempfile.mkdtemp(prefix="im_jax_cache_")
 atexit.register(shutil.rmtree, os.environ["IM_JAX_CACHE"], ignore_errors=True)
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Runs of one configuration, in all processes of the tests, compile their programs once.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="im_jax_compiled_")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -42,12 +49,8 @@ def shared_data() -> pathlib.Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def compiled_quickly() -> Iterator[None]:
-    """Without the passes of LLVM that take most of the time, for tests that run a program once and ask for numbers."""
-    import jax
-
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    """For modules whose tests run a program once and ask for numbers: see `quickly`."""
+    with quickly():
+        yield

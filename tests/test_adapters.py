@@ -29,6 +29,8 @@ from tests.models.test_families import peer_logits
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def written(*flags: str) -> None:
     export.main(export.run.parse(["export", *flags]))

@@ -22,6 +22,8 @@ from tests.conftest import REPOSITORY
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -35,6 +35,8 @@ from tests.subprocess_devices import run_on_devices
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TURNS = (
     Message("system", "Be brief."),
     Message("user", "What is 1 + 1?"),

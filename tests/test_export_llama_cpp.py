@@ -19,6 +19,8 @@ from tests.models.llama2c_file import write_model
 from tests.test_export import continued, opened, written
 from tests.training.test_train import QUIET
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TEXTS = (
     "Once upon a time",
     "What is 7 + 5?\nAnswer: ",

@@ -16,6 +16,8 @@ from tests.models.llama2c_file import write_story
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SHRUNK = [
     "--config=configs/cpu_debug.py",
     "--config.model.num_layers=2",

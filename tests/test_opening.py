@@ -20,6 +20,8 @@ from im_jax.training.start import train
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 MODEL = ModelConfig(
     vocab_size=258,
     num_layers=2,

@@ -15,6 +15,8 @@ from im_jax.errors import ConfigError
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys, im_jax; dir(im_jax); print(*(m for m in sys.modules if m.startswith(('im_jax', 'jax', 'numpy'))))"

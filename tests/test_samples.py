@@ -10,6 +10,8 @@ import pytest
 from im_jax.config import POLICIES
 from tests.samples import DOCS, make_place, quoted, run
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 DEBUG, LLAMA = "--config=configs/cpu_debug.py", "--config=configs/tiny_llama.py --config.data.path="
 JINJA = f"inspect_loss {LLAMA}chat.jsonl --config.data.template="
 SHORT = "--config.data.max_length=40 --config.eval.num_examples=0 --workdir=out"

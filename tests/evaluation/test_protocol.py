@@ -17,6 +17,8 @@ from im_jax.training.loop import train_run
 from im_jax.training.run import Run, prepare_run, resolve
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 class WeightNorm(Evaluation):
     """The largest parameter, every two steps."""

@@ -25,7 +25,6 @@ from im_jax.training.state import TrainState
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 CONFIG = {"loss.policy": "im", "model.vocab_size": None, "seed": 0, "optimizer.learning_rate": 1e-3}
 
 

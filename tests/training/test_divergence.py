@@ -39,8 +39,6 @@ from tests.training.tiny import (
     told_of,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 POLICY = make_policy(LossConfig(policy="im"))
 PACKED = rows_of(random_examples(8, 8), [[0, 1], [2, 3], [4, 5], [6, 7]])
 PADDED = rows_of(random_examples(8, 8), [[i] for i in range(8)])

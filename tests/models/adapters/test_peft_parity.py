@@ -21,7 +21,7 @@ from im_jax.models.files.safetensors_writing import write_file
 from im_jax.training.partition import merge, split
 from tests.models.test_families import PARITY, load, our_logits, peer, peer_logits
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("compiled_quickly")]
 
 ADAPTERS: dict[str, tuple[str, dict[str, Any]]] = {
     # name: the family, and arguments of PEFT's LoraConfig
