@@ -93,7 +93,7 @@ if [ "${OPTION[provisioning]}" = spot ]; then
 fi
 labels=()
 [ -z "${OPTION[queue]}" ] || labels=(kueue.x-k8s.io/queue-name "${OPTION[queue]}")
-environment=""
+environment=', {name: PYTHONUNBUFFERED, value: "1"}' # what is printed is seen at once
 while IFS= read -r line; do
   [ -n "$line" ] || continue
   [[ "$line" =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || fail "--env=$line is not NAME=VALUE"

@@ -33,7 +33,7 @@ if [ -n "$failed" ]; then
 elif [ -z "$requeue" ]; then
   exit "$code"
 elif [[ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" != RUNNING* ]]; then
-  echo "=== cancelled"
+  echo "=== Slurm ends this job itself: it was cancelled, or goes back into the queue by itself"
   exit "$code"
 elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$IM_JAX_MAX_REQUEUES" ]; then
   echo "=== preempted, and was in the queue $IM_JAX_MAX_REQUEUES times again already"

@@ -12,6 +12,7 @@ elif [ "$IM_JAX_GPUS_PER_PROCESS" -gt 1 ]; then
   export JAX_LOCAL_DEVICE_IDS
 fi
 
+export PYTHONUNBUFFERED=1 # what is printed is in the log at once
 # Slurm sends a signal to the command as well as here: passed on, it would be the second, which ends a run that saves.
 trap 'again=1' TERM INT HUP USR1 USR2 CONT
 "$@" &

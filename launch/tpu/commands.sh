@@ -76,7 +76,10 @@ send_code() { # HOST: a machine that has just started may not answer yet
 install_on() { on_host "$1" install "$REVISION" "${OPTION[extras]}"; }
 
 on_host() { # HOST WORD...: host.sh there
-  slices_ssh "$1" "bash im_jax_host.sh $(quoted "${@:2}")"
+  local code=0
+  slices_ssh "$1" "bash im_jax_host.sh $(quoted "${@:2}")" || code=$?
+  [ "$code" -ne 127 ] || echo "nothing of im_jax is there: start comes first" >&2
+  return "$code"
 }
 
 do_run() {
@@ -104,7 +107,12 @@ run_on() { # HOST
 
 stop_on() { on_host "$1" stop "${OPTION[grace]:-0}"; }
 
-status_on() { on_host "$1" status; }
+status_on() { # HOST: also of one where nothing of ours is, as on a machine that was made anew
+  local code=0
+  on_host "$1" status || code=$?
+  [ "$code" -ne 127 ] || { echo none && code=0; }
+  return "$code"
+}
 
 do_stop() {
   need_hosts

@@ -51,7 +51,8 @@ find_python() { # PYTHON, of 3.11 or newer; images of TPU VMs have older ones
     fi
   done
   echo "no Python 3.11 or newer here: getting 3.12 through uv"
-  python3 -m pip install --quiet --user uv
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv ||
+    refuse "uv cannot be installed; choose an image that has Python 3.11 or newer, with venv"
   python3 -m uv venv --quiet --seed --python 3.12 "$IM_JAX_VENV"
 }
 
@@ -78,6 +79,7 @@ watch_run() { # WORD...
   local pid code again
   set -m # of its own process group, and not with SIGINT ignored
   trap 'again=1' TERM INT HUP
+  export PYTHONUNBUFFERED=1 # what is printed is in the log at once
   echo "=== $(date -u +%FT%TZ) $(cat "$RUN/command")"
   "$@" &
   pid=$!

@@ -7,6 +7,7 @@ case "${OPTION[ssh]}" in
   internal) REACH=(--internal-ip) ;;
   iap) REACH=(--tunnel-through-iap) ;;
 esac
+ALIVE=(--ssh-flag=-oServerAliveInterval=30) # a run may be silent for longer than a network keeps a connection
 
 slices_create() {
   local group policy=() region="${OPTION[zone]%-*}" project=(--project="${OPTION[project]}")
@@ -92,8 +93,7 @@ slices_environment() { # HOST: fills ENVIRONMENT, which is put in front of the c
 }
 
 slices_ssh() { # HOST COMMAND
-  execute gcloud compute ssh "$1" "${WHERE[@]}" "${REACH[@]}" --quiet \
-    --command="$2" < /dev/null
+  execute gcloud compute ssh "$1" "${WHERE[@]}" "${REACH[@]}" "${ALIVE[@]}" --quiet --command="$2" < /dev/null
 }
 
 slices_send() { # HOST DESTINATION FILE...

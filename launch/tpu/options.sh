@@ -14,7 +14,7 @@ read_command_line() { # COMMAND ARGUMENT...
     fetch) more="output workdir" ;;
     stop) more="grace" ;;
     supervise)
-      more="$CREATING ref extras retry_pause poll grace max_failures max_preemptions max_replacements when_done"
+      more="$CREATING ref extras retry_pause poll grace max_failures max_preemptions max_replacements max_silence when_done"
       ;;
   esac
   read_options "$EVERYWHERE $more" "dry_run $([ "$1" = logs ] && echo no_follow)" "${@:2}"
@@ -76,11 +76,13 @@ check_supervise() {
   default max_failures 3
   default max_preemptions 10000
   default max_replacements 10
+  default max_silence 20
   default poll 60
   default when_done keep
   need_count max_failures 0
   need_count max_preemptions 0
   need_count max_replacements 0
+  need_count max_silence 1
   need_count poll 0
   need_choice when_done keep delete
 }

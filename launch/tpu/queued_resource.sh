@@ -3,6 +3,7 @@
 
 TPU=(gcloud compute tpus)
 WHERE=(--project="${OPTION[project]}" --zone="${OPTION[zone]}")
+ALIVE=(--ssh-flag=-oServerAliveInterval=30) # a run may be silent for longer than a network keeps a connection
 TO_HOSTS=("${TPU[@]}" tpu-vm) REACH=()
 case "${OPTION[ssh]}" in
   internal) REACH=(--internal-ip) ;;
@@ -53,22 +54,24 @@ reason_of_failure() { described --format='value(state.failedData.error.message)'
 described() { asked "${TPU[@]}" queued-resources describe "${OPTION[name]}" "${WHERE[@]}" "$@"; }
 
 nodes_state() { # of the worst node
-  local node state repairing=""
+  local node state health repairing="" notes=""
   for node in $(slice_names); do
-    state="$(asked "${TPU[@]}" tpu-vm describe "$node" "${WHERE[@]}" --format='value(state)')" || {
+    state="$(asked "${TPU[@]}" tpu-vm describe "$node" "${WHERE[@]}" --format='value(state,health)')" || {
       case "$state" in
         absent*) echo "preempted $node is gone" ;;
         *) echo "$state" ;;
       esac
       return
     }
+    read -r state health <<< "$state"
+    [ "${health:-HEALTHY}" = HEALTHY ] || notes+=" $node is $health"
     case "$state" in
       READY) ;;
       PREEMPTED | TERMINATED | STOPPED | STOPPING | DELETING) echo "preempted $node is $state" && return ;;
       *) repairing="repairing $node is $state" ;;
     esac
   done
-  echo "${repairing:-ready}"
+  echo "${repairing:-ready$notes}"
 }
 
 slices_hosts() { # a host a line, in the order of JAX's processes
@@ -83,7 +86,7 @@ slices_hosts() { # a host a line, in the order of JAX's processes
 
 # gcloud can speak to all workers at once, but then it keeps one exit code, and needs the key in an agent.
 slices_ssh() { # HOST COMMAND: the command is one word, which a shell on the host reads
-  execute "${TO_HOSTS[@]}" ssh "${1%:*}" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" --quiet \
+  execute "${TO_HOSTS[@]}" ssh "${1%:*}" "${WHERE[@]}" --worker="${1##*:}" "${REACH[@]}" "${ALIVE[@]}" --quiet \
     --command="$2" < /dev/null
 }
 

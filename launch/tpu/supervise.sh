@@ -3,7 +3,6 @@
 
 PREEMPTIONS=0 FAILURES=0 REPLACEMENTS=0 RENTED=""
 OUTCOME="" REASON="" # of an attempt: done, configuration, preempted, failed, replace or given_up, and why
-UNHEARD=20           # looks in a row without an answer, after which nobody is expected to answer
 
 do_supervise() {
   pack_code
@@ -53,7 +52,7 @@ have_slices() { # rented and ready; else 1, and the outcome
   local state silent=0
   while state="$(slices_state)" && [[ "$state" == unknown* ]]; do
     silent=$((silent + 1))
-    [ "$silent" -lt "$UNHEARD" ] || { end_attempt given_up "${state#unknown }" && return 1; }
+    [ "$silent" -lt "${OPTION[max_silence]}" ] || { end_attempt given_up "${state#unknown }" && return 1; }
     sleep "${OPTION[poll]}"
   done
   case "$state" in
@@ -128,7 +127,7 @@ watch_hosts() { # until the run has ended on all of them, or must be ended
       ready*) ;;
       *)
         silent=$((silent + 1))
-        [ "$silent" -lt "$UNHEARD" ] || { end_attempt replace "$state" && return; }
+        [ "$silent" -lt "${OPTION[max_silence]}" ] || { end_attempt replace "$state" && return; }
         continue
         ;;
     esac
@@ -136,7 +135,7 @@ watch_hosts() { # until the run has ended on all of them, or must be ended
     sort_answers
     if [ "${#ENDED[@]}" -eq 0 ]; then
       [ "${#DUMB[@]}" -gt 0 ] && silent=$((silent + 1)) || silent=0
-      [ "$silent" -lt "$UNHEARD" ] || { end_attempt replace "no answer from ${DUMB[*]}" && return; }
+      [ "$silent" -lt "${OPTION[max_silence]}" ] || { end_attempt replace "no answer from ${DUMB[*]}" && return; }
       continue
     fi
     : "${first_end:=$SECONDS}"

@@ -19,6 +19,8 @@ WORKER = """\
 line=$(head -n 1 "$CLOUD/does/$HOST"); sed -i 1d "$CLOUD/does/$HOST"
 echo "attempt on $HOST: $line"
 case "$line" in
+  dead) touch "$CLOUD/dead-$HOST"; exec sleep 1000 ;;
+  anew) rm "$HOME/im_jax_host.sh"; exit 1 ;;
   preempt) touch "$CLOUD/preempt"; exec sleep 1000 ;;
   wait) exec sleep 1000 ;;
   deaf) trap '' TERM; while :; do sleep 0.1; done ;;

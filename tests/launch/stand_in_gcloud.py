@@ -51,7 +51,18 @@ def remove_hosts() -> None:
     import shutil  # here, since it takes as long as most of what is asked for
 
     kill_runs()
+    for dead in CLOUD.glob("dead-*"):
+        dead.unlink()
     shutil.rmtree(CLOUD / "hosts", ignore_errors=True)
+
+
+def make_host(host: str) -> None:
+    """With an environment already, unless the plan says otherwise: looking for Python takes long."""
+    home = CLOUD / "hosts" / host
+    home.mkdir(parents=True)
+    if not PLAN.get("bare"):
+        (home / "im_jax/venv/bin").mkdir(parents=True)
+        (home / "im_jax/venv/bin/python").symlink_to("/bin/true")
 
 
 def create(names: list[str], hosts: list[str]) -> None:
@@ -61,7 +72,7 @@ def create(names: list[str], hosts: list[str]) -> None:
     (CLOUD / f"made-{made}").touch()
     creations = PLAN.get("creations", [["ACTIVE"]])
     for host in hosts:
-        (CLOUD / "hosts" / host).mkdir(parents=True)
+        make_host(host)
     save({"names": names, "hosts": hosts, "states": creations[min(made, len(creations) - 1)]})
 
 
@@ -79,7 +90,8 @@ def state() -> str:
 def host_of(name: str, flags: dict[str, str]) -> str:
     host = f"{name}-{flags['worker']}" if "worker" in flags else name
     load()
-    if (CLOUD / "preempt").exists() or not (CLOUD / "hosts" / host).is_dir():
+    lost = (CLOUD / "preempt").exists() or (CLOUD / f"dead-{host}").exists()
+    if lost or not (CLOUD / "hosts" / host).is_dir():
         stop(f"{host} cannot be reached", 255)
     return host
 
@@ -142,7 +154,7 @@ def instance_group(verb: str, name: str, flags: dict[str, str]) -> None:
         group.write_text(flags["size"])
         hosts = [f"{name}-{at:04x}" for at in range(int(flags["size"]))]
         for host in hosts:
-            (CLOUD / "hosts" / host).mkdir(parents=True)
+            make_host(host)
         save({"names": [], "hosts": hosts})
     elif not group.exists():
         stop(f"The resource 'instanceGroupManagers/{name}' was not found")
@@ -173,7 +185,7 @@ def main(arguments: list[str]) -> None:
             print(
                 PLAN.get("workers", 2)
                 if "networkEndpoints" in flags["format"]
-                else PLAN.get("nodes", {}).get(name, "READY")
+                else PLAN.get("nodes", {}).get(name, "READY\tHEALTHY")
             )
         case ["compute", "tpus", "tpu-vm", "ssh", name] | ["compute", "ssh", name]:
             ssh(name, flags)

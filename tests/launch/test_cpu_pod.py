@@ -86,7 +86,7 @@ def test_a_dry_run_prints_the_command_of_each_process(empty_cloud: Cloud) -> Non
     assert len(lines) == 2
     for process, line in enumerate(lines):
         assert re.search(
-            rf"^env JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=3 JAX_COORDINATOR_ADDRESS=127\.0\.0\.1:\d+ "
+            rf"^env PYTHONUNBUFFERED=1 JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=3 JAX_COORDINATOR_ADDRESS=127\.0\.0\.1:\d+ "
             rf"JAX_NUM_PROCESSES=2 JAX_PROCESS_ID={process} \S+/python -m im_jax\.train --config=\S+/configs/cpu_debug\.py "
             rf"--workdir=runs/cpu_pod-\d+-\d+ --config\.train\.steps=4$",
             line,

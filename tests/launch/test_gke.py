@@ -84,7 +84,7 @@ def test_words_and_variables_arrive_as_they_are(empty_cloud: Cloud) -> None:
     variables = {}
     for entry in container["env"]:  # Kubernetes fills in those that stand before
         variables[entry["name"]] = expanded(entry["value"], variables)
-    assert variables == {"A": "1 $(B)", "B": '$HOME:"x": # y'}
+    assert variables == {"PYTHONUNBUFFERED": "1", "A": "1 $(B)", "B": '$HOME:"x": # y'}
     assert [expanded(word, variables) for word in container["command"]] == COMMAND[1:]
 
 

@@ -87,6 +87,18 @@ def test_a_node_that_crashes_again_and_again_is_replaced(cloud: Cloud) -> None:
     assert counts(lines) == (0, 1, 1)
 
 
+def test_a_host_that_does_not_answer_is_replaced(cloud: Cloud) -> None:
+    cloud.does(run_1_0="wait 0", run_1_1="dead 0")
+    lines = supervise(cloud, "--max_silence=2", "--max_failures=0")
+    assert "replace: no answer from run-1:1" in lines
+    assert counts(lines) == (0, 0, 1)
+
+
+def test_a_machine_that_was_made_anew_is_no_failure_of_the_run(cloud: Cloud) -> None:
+    cloud.does(run_1_0="43 0", run_1_1="anew 0")
+    assert counts(supervise(cloud, "--max_failures=0")) == (1, 0, 0)
+
+
 def test_a_host_that_stays_behind_is_ended_and_counts_as_a_failure(cloud: Cloud) -> None:
     cloud.does(run_1_0="0 0", run_1_1="wait 0")
     lines = supervise(cloud, "--grace=0")
@@ -123,7 +135,7 @@ def test_a_run_that_goes_on_already_is_watched(cloud: Cloud) -> None:
     cloud.does(run_1_0="save 0", run_1_1="save 0")
     first = cloud.start("tpu.sh", "supervise", *V5E, "--poll=0", *COMMAND)
     end = time.monotonic() + 60
-    while len(list(cloud.path.glob("up-*"))) < 2:
+    while any(len(list(cloud.path.glob(files))) < 2 for files in ("up-*", "hosts/*/im_jax/run/pid")):
         assert time.monotonic() < end
         time.sleep(0.02)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does

@@ -154,6 +154,26 @@ def test_a_host_where_installing_fails_is_named(cloud: Cloud) -> None:
     assert err.startswith("error: run-1:1: exit code 1: ") and "run-1:0" not in err
 
 
+def test_a_host_with_an_old_python_gets_another(cloud: Cloud) -> None:
+    cloud.plan(workers=1, bare=True)
+    for name in ("python3.11", "python3.12", "python3.13"):
+        cloud.program(name, "exit 127")
+    cloud.program("python3", 'echo "$@" >> "$CLOUD/python"; [ "$1" != -c ]')
+    cloud.tpu("create")
+    cloud.tpu("start", "--extras=tpu,wandb")
+    _, *asked = (cloud.path / "python").read_text().splitlines()
+    venv = cloud.path / "hosts" / "run-1-0" / "im_jax" / "venv"
+    assert asked == ["-m pip install --quiet --user uv", f"-m uv venv --quiet --seed --python 3.12 {venv}"]
+
+
+def test_the_health_of_a_node_is_shown(cloud: Cloud) -> None:
+    cloud.plan(nodes={"run-1": "READY\tUNHEALTHY_TPU"})
+    cloud.tpu("create")
+    assert cloud.tpu("status")[0] == "run-1: ready run-1 is UNHEALTHY_TPU\nrun-1:0\tnone\nrun-1:1\tnone\n"
+    _, err = cloud.tpu("run", *RUN, code=1)
+    assert "error: run-1:0: exit code 127: " in err and "nothing of im_jax is there: start comes first" in err
+
+
 def test_words_of_a_command_arrive_as_they_are(cloud: Cloud) -> None:
     words = ["two  spaces", "$(touch evil)", "`id`", "it's", '"', "a\nb", "*", "-n", "", "ü", ";&|<>\\"]
     cloud.tpu("create")
@@ -288,7 +308,7 @@ def test_a_dry_run_prints_what_a_run_does_and_runs_nothing(cloud: Cloud) -> None
     assert all(call in called for call in printed)
     # What is asked once something is there: the state of a node.
     assert [call for call in called if call not in printed] == [
-        ["compute", "tpus", "tpu-vm", "describe", "run-1", *FLAGS, "--format=value(state)"]
+        ["compute", "tpus", "tpu-vm", "describe", "run-1", *FLAGS, "--format=value(state,health)"]
     ]
 
 
