@@ -90,14 +90,14 @@ def main(arguments: command_line.CommandLine) -> None:
     model = open_run(workdir, config, chat=True) if workdir else open_model(config, chat=True)
     if sys.stdin.isatty():
         _write(f"{_HELP}\n")
-    Talk(model, arguments.flag("max_new_tokens"), _write).run(_lines())
+    Talk(model, arguments.flag("max_tokens"), _write).run(_lines())
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Directory of a run.", flag_values=values)
     flags.DEFINE_string("model", None, "A Hugging Face folder.", flag_values=values)
     define_adapter(values)
-    flags.DEFINE_integer("max_new_tokens", 512, "Longest answer.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("max_tokens", 512, "Longest answer.", lower_bound=1, flag_values=values)
 
 
 def _lines() -> Iterable[str]:

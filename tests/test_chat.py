@@ -100,7 +100,7 @@ def test_characters_wait_for_their_tokens_and_begun_stops_are_not_shown(
 
 def test_the_command_talks_from_end_to_end(workdir: Path, model: Model) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "im_jax.chat", f"--workdir={workdir}", "--max_new_tokens=8"],
+        [sys.executable, "-m", "im_jax.chat", f"--workdir={workdir}", "--max_tokens=8"],
         input="hello\n",
         cwd=REPOSITORY,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},

@@ -1,5 +1,6 @@
 """The command that lets a model answer."""
 
+import json
 import os
 import re
 import subprocess
@@ -47,7 +48,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_asked_by_its_directory_alone_from_anywhere(workdir: Path, tmp_path: Path) -> None:
-    flags = [f"--workdir={workdir}", "--max_new_tokens=12"]
+    flags = [f"--workdir={workdir}", "--max_tokens=12"]
     alone = generate(*flags, "--prompt=What is 1 + 1?", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     with_file = generate(*SHRUNK, *flags, "--prompt=What is 1 + 1?")
@@ -66,7 +67,7 @@ def test_a_run_is_not_asked_otherwise_than_it_was_trained(workdir: Path) -> None
     assert "was trained with data.template=tulu, not chatml" in other.stderr
     other = generate(*SHRUNK, *flags, "--config.model.num_layers=3")
     assert "was trained with model.num_layers=2, not 3" in other.stderr
-    typed = generate(*flags, "--max_new_tokens=4", "--config.model.compute_dtype=bfloat16")
+    typed = generate(*flags, "--max_tokens=4", "--config.model.compute_dtype=bfloat16")
     assert typed.returncode == 0, typed.stderr
 
 
@@ -79,7 +80,7 @@ def test_pretrained_model_continues_text(shared_data: Path) -> None:
         f"--config.tokenizer.path={directory}/tok512.bin",
         "--mode=text",
         "--prompt=Once upon a time",
-        "--max_new_tokens=120",
+        "--max_tokens=120",
     )
     assert done.returncode == 0, done.stderr
     document = (directory / "stories260K.md").read_text()
@@ -109,7 +110,7 @@ def test_a_small_llama2c_file_tells_its_story(tmp_path: Path) -> None:
         f"--config.tokenizer.path={path}",
         "--mode=text",
         "--prompt=Once upon",
-        "--max_new_tokens=100",
+        "--max_tokens=100",
     )
     assert done.returncode == 0, done.stderr
     assert "Once upon" + done.stdout.rstrip("\n") == story
@@ -124,6 +125,14 @@ def test_a_small_llama2c_file_tells_its_story(tmp_path: Path) -> None:
         ([*SHRUNK, "--prompt=hi", "--workdir=nowhere"], "--workdir=nowhere has no checkpoints"),
         (["--prompt=hi", "--workdir=nowhere"], "--workdir=nowhere has no config.json"),
         (["--prompt=hi", "--workdir=a", "--model=b"], "--workdir=a and --model=b: ask one of them"),
+        ([*SHRUNK, "--prompt=hi", "--prompts=a"], "--prompt and --prompts: give one of them"),
+        ([*SHRUNK, "--prompts=a"], "--prompts needs --output=FILE.jsonl"),
+        ([*SHRUNK, "--prompt=hi", "--output=a"], "--output needs --prompts=FILE.jsonl"),
+        (
+            [*SHRUNK, "--prompt=hi", "--top_p=2"],
+            "top_p=2.0 is not allowed; set a number above 0 and at most 1",
+        ),
+        ([*SHRUNK, "--prompt=hi", "--n=2"], "n=2 with temperature=0 gives equal answers"),
     ],
 )
 def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
@@ -132,7 +141,23 @@ def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
     assert message in done.stderr.splitlines()[-1]
 
 
-def test_more_tokens_than_the_model_has_positions_are_one_line(workdir: Path) -> None:
-    done = generate(f"--workdir={workdir}", "--prompt=hi", "--max_new_tokens=300")
+def test_a_prompt_without_room_for_an_answer_is_one_line(workdir: Path) -> None:
+    done = generate(f"--workdir={workdir}", f"--prompt={'hi' * 150}", "--max_tokens=300")
     assert done.returncode == 2
-    assert "--max_new_tokens=300 exceed model.max_positions=256" in done.stderr.splitlines()[-1]
+    assert "leaves no room for an answer in the model's 256 positions" in done.stderr.splitlines()[-1]
+
+
+def test_a_file_of_prompts_is_answered_into_a_file(workdir: Path, tmp_path: Path) -> None:
+    prompts, output = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    question = {"messages": [{"role": "user", "content": "What is 1 + 1?"}], "id": "sum"}
+    prompts.write_text(json.dumps(question) + '\n{"prompt": "Copy", "temperature": 1.0, "n": 2}\n')
+    flags = [f"--workdir={workdir}", "--max_tokens=12"]
+    done = generate(*flags, f"--prompts={prompts}", f"--output={output}", "--slots=2")
+    assert done.returncode == 0, done.stderr
+    _, first, *others = map(json.loads, output.read_text().splitlines())
+    assert (first["id"], [each["sample"] for each in others]) == ("sum", [0, 1])
+    alone = generate(*flags, "--prompt=What is 1 + 1?")
+    assert alone.stdout == first["text"] + "\n"
+    refused = generate(*flags, f"--prompts={prompts}", f"--output={output}", "--slots=2", "--top_k=3")
+    assert refused.returncode == 2
+    assert "holds answers with another parameters" in refused.stderr.splitlines()[-1]

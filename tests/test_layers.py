@@ -17,6 +17,7 @@ LAYERS = (
     ("validation",),
     ("command_line",),
     ("models",),
+    ("generation",),
     ("evaluation",),
     ("studies",),
     ("training",),

@@ -35,6 +35,7 @@ from im_jax.models.layers import make_norm, matrix
 from im_jax.models.quantised.maps import check_blocks, wide
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
 from im_jax.models.sizes import head_dim
+from im_jax.models.slot_cache import LayerPrompt, LayerSlots, SlotCache, empty_slots
 
 Params = dict[str, Any]
 """Nested dict of arrays: `embedding` [V, E], `layers`, `final_norm`, `head` [E, V] if untied,
@@ -151,6 +152,53 @@ class Decoder(nnx.Module):
         (x, cache), _ = jax.lax.scan(layer, (self._embed(tokens, positions), cache), inputs)
         return self._finish(x), cache
 
+    def read_prompts(
+        self, tokens: jt.Int[jax.Array, "P L"], lengths: jt.Int[jax.Array, " P"]
+    ) -> tuple[jt.Float[jax.Array, "P E"], SlotCache]:
+        """Hidden states of each prompt's last token, and keys and values of all, [layers, P, G, L, K].
+
+        Args:
+            tokens: prompts, left-aligned; what follows a prompt's end is ignored.
+            lengths: of the prompts, 1 to L.
+        """
+        inside = jnp.arange(tokens.shape[1]) < lengths[:, None]
+        positions = jnp.where(inside, jnp.arange(tokens.shape[1]), 0)
+        context = Context(self._rotations(positions), inside.astype(jnp.int32))
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
+            params, kind = inputs
+            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), LayerPrompt())
+            return x, used.own
+
+        inputs = stacked, self._scanned_kinds(self.num_layers)
+        x, own = jax.lax.scan(layer, self._embed(jnp.where(inside, tokens, 0), positions), inputs)
+        last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
+        return self._finish(last)[:, 0], SlotCache(*(jnp.swapaxes(each, 2, 3) for each in own))
+
+    def go_on(
+        self, tokens: jt.Int[jax.Array, " B"], lengths: jt.Int[jax.Array, " B"], cache: SlotCache
+    ) -> tuple[jt.Float[jax.Array, "B E"], SlotCache]:
+        """Hidden states of the next token of each slot, and the cache with it in column `lengths`.
+
+        Args:
+            tokens: the next of each slot.
+            lengths: tokens of each slot that the cache has, below its S columns.
+            cache: of the tokens before.
+        """
+        context = Context(self._rotations(lengths[:, None]), jnp.ones((len(tokens), 1), jnp.int32))
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
+            params, number, kind = inputs
+            here = LayerSlots(cache, number, lengths)
+            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), here)
+            return x, used.own
+
+        inputs = stacked, jnp.arange(self.num_layers), self._scanned_kinds(self.num_layers)
+        x, (key, value) = jax.lax.scan(layer, self._embed(tokens[:, None], lengths[:, None]), inputs)
+        return self._finish(x)[:, 0], cache.with_tokens(key[:, :, 0], value[:, :, 0], lengths, self.rules)
+
     def head_matrix(self) -> jt.Float[jax.Array, "E V"]:
         """The output head as it is kept; with tied embeddings, the embedding transposed."""
         return self.head[...] if hasattr(self, "head") else self.embedding[...].T
@@ -166,6 +214,12 @@ class Decoder(nnx.Module):
         shape = (self.num_layers, batch, slots, *self.layers.attention.groups)
         empty = jnp.zeros(shape, self.compute_dtype)
         return Cache(empty, empty)
+
+    def new_slots(self, slots: int, columns: int) -> SlotCache:
+        """Slots for sequences of `columns` tokens, a multiple of `filled.BLOCK`; in the compute type."""
+        groups, size = self.layers.attention.groups
+        shape = (self.num_layers, slots, groups, columns, size)
+        return empty_slots(shape, self.compute_dtype, self.rules)
 
     @property
     def _finish(self) -> Finish:

@@ -163,7 +163,7 @@ class Model:
     def _check_room(self, width: int, max_new_tokens: int) -> None:
         if width + max_new_tokens > self.config.max_positions:
             raise ConfigError(
-                f"a prompt of {width} tokens and --max_new_tokens={max_new_tokens} exceed "
+                f"a prompt of {width} tokens and max_tokens={max_new_tokens} exceed "
                 f"model.max_positions={self.config.max_positions}; shorten one of them"
             )
 

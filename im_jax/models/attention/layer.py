@@ -13,7 +13,7 @@ from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.adapters.dropout import RowKeys
-from im_jax.models.attention import full
+from im_jax.models.attention import filled, full
 from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.cache import MaybeCache
@@ -22,6 +22,7 @@ from im_jax.models.layers import RMSNorm
 from im_jax.models.projections import Projections, residual_stddev
 from im_jax.models.sharding import ShardingRules, constrain
 from im_jax.models.sizes import head_dim
+from im_jax.models.slot_cache import LayerPrompt, LayerSlots
 
 
 class Context(NamedTuple):
@@ -82,6 +83,12 @@ class Attention(Projections):
         query, (key, value) = self.queries(x, rotation, drop), self.keys_and_values(x, rotation, drop)
         if cache is None:
             mixed = self.attend(query, key, value, context.segments, kind)
+        elif isinstance(cache, LayerPrompt):
+            mixed = self.attend(query, key, value, context.segments, kind)
+            cache = cache._replace(own=(key, value))
+        elif isinstance(cache, LayerSlots):
+            mixed = self._attend_to_slot(query, key, value, cache, kind)
+            cache = cache._replace(own=(key, value))
         else:
             cache = cache.store(key, value)
             mask = cache.slots.mask(kind.windowed)
@@ -138,6 +145,18 @@ class Attention(Projections):
         mixed: jax.Array = jax.lax.cond(
             kind.windowed, attend(True), attend(False), query, key, value, segments
         )
+        return mixed
+
+    def _attend_to_slot(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, slots: LayerSlots, kind: Kind
+    ) -> jax.Array:
+        def attend(windowed: bool) -> Callable[..., jax.Array]:
+            return functools.partial(filled.attend, spec=self.spec(windowed))
+
+        arrays = query, key, value, *slots.cache, slots.layer, slots.lengths
+        if isinstance(kind.windowed, bool):
+            return attend(kind.windowed)(*arrays)
+        mixed: jax.Array = jax.lax.cond(kind.windowed, attend(True), attend(False), *arrays)
         return mixed
 
     def _heads(self, name: str, x: jax.Array, axis: str, drop: RowKeys | None) -> jax.Array:
