@@ -43,6 +43,8 @@ _TERMINAL_QUESTIONS: Final = (0x5401, 0x5450, 0x5451, 0x541B)
 _SET_DEATH_SIGNAL, _SET_SECCOMP, _SET_NO_NEW_PRIVILEGES, _FILTER = 1, 22, 38, 2
 _THREAD_NAMES: Final = (15, 16)
 """Of prctl."""
+_MOST_FILES: Final = 256
+"""Open at once."""
 
 
 class _Machine(NamedTuple):
@@ -95,6 +97,7 @@ def confine(memory_bytes: int, seconds: int) -> None:
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, _MOST_FILES),
     ):
         hard = resource.getrlimit(what)[1]
         bound = most if hard == resource.RLIM_INFINITY else min(most, hard)

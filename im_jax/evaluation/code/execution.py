@@ -102,6 +102,7 @@ def _execute(program: str, limits: Limits) -> Outcome:
         memory_bytes=limits.memory_bytes,
         processor_seconds=int(limits.seconds) + 2,
         secret=secret,
+        parent=os.getpid(),
     )
     read, write = os.pipe()
     with open(read, "rb", buffering=0) as answers:

@@ -29,6 +29,7 @@ HOSTILE = {
     "huge memory": ("x = bytearray(10 ** 12)", "MemoryError"),
     "growing memory": ("x = [bytes(10 ** 7) for _ in range(10 ** 6)]", "MemoryError"),
     "threads without end": ("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()", "RuntimeError"),
+    "files without end": ("import os\nfor _ in range(1000): os.open(os.__file__, 0)", "OSError"),
     "deep recursion": ("def f(): f()\nf()", "RecursionError"),
     "fork bomb": ("import os\nwhile True: os.fork()", "PermissionError"),
     "process": ("import subprocess\nsubprocess.run(['true'])", "PermissionError"),
