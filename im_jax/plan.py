@@ -48,7 +48,9 @@ def main(arguments: command_line.CommandLine) -> int:
         if as_json:
             print_json(report.ranking_as_json(found.plans, found.refused))
         else:
-            Console().print(report.ranking(found.plans, found.refused))
+            Console().print(report.ranking(found.plans))
+            for name, reason in found.refused:
+                Console().print(f"{name}: {reason}")
         return 0 if any(each.compiled.fits for each in found.plans) else 1
     options = {name: bool(arguments.flag(name)) for name in ("code", "trials")}
     plans = [planning.plan_on(config, each, assumed, doing, **options) for each in slices]

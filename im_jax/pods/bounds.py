@@ -5,10 +5,9 @@ as if all overlapped perfectly. Real steps take longer.
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from im_jax.pods.collectives import Collective
+from im_jax.pods.collectives import BETWEEN_SLICES, Collective
 from im_jax.pods.compiling import Compiled
 from im_jax.pods.topology import Topology
 
@@ -38,13 +37,13 @@ class Bound(NamedTuple):
 def bound(compiled: Compiled) -> Bound:
     """Of a step as it was compiled; of GPUs, whose program is not known, without exchanges."""
     chip = compiled.topology.chip
-    inside = sum(size for each, size in _taken_in(compiled) if each == "inside")
-    between = sum(size for each, size in _taken_in(compiled) if each == "between")
+    between = [each for each in compiled.collectives if each.axes == BETWEEN_SLICES]
+    inside = [each for each in compiled.collectives if each.axes != BETWEEN_SLICES]
     return Bound(
         compute=least_flops(compiled) / compiled.topology.devices / chip.flops,
         memory=(bytes_read(compiled) + bytes_written(compiled)) / chip.bandwidth,
-        interconnect=inside / chip.interconnect,
-        network=between / chip.network,
+        interconnect=sum(map(_received, inside)) / chip.interconnect,
+        network=sum(map(_received, between)) / chip.network,
     )
 
 
@@ -77,33 +76,14 @@ def price_per_hour(topology: Topology, *, spot: bool) -> float | None:
     return None if price is None else price * topology.chips
 
 
-def _taken_in(compiled: Compiled) -> Iterator[tuple[str, float]]:
-    """Bytes that a device takes in, and whether from its own slice or from others."""
-    slices = compiled.topology.num_slices
-    crossing = _axis_between(compiled.traced["mesh"], slices)
-    for each in compiled.collectives:
-        if slices > 1 and crossing in each.axes:
-            outside = max(1, each.group // slices)
-            yield "inside", _received(each, outside)
-            # What comes from other slices may be shared out over the devices of a slice.
-            yield "between", _received(each, slices) / (outside if each.kind == "all-gather" else 1)
-        else:
-            yield "inside", _received(each, each.group)
-
-
-def _axis_between(mesh: dict[str, int], slices: int) -> str:
-    """The axis that slices lie along; see `im_jax.mesh.make_mesh`."""
-    return "replica" if mesh["replica"] % slices == 0 else "fsdp"
-
-
-def _received(each: Collective, group: int) -> float:
-    """Bytes that one of a group must take in from the others.
+def _received(each: Collective) -> float:
+    """Bytes that a device must take in from the others of its group.
 
     A sum counts as if each device kept a part of it: compilers for TPUs write that as an `all-reduce` too.
     """
     if each.kind == "collective-permute":
         return float(each.bytes)
-    return each.bytes * (group - 1) / group if group > 1 else 0.0
+    return each.bytes * (each.group - 1) / each.group if each.group > 1 else 0.0
 
 
 def share_of_peak(compiled: Compiled, seconds: float) -> float:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,9 @@ _OPERAND = re.compile(r"%([\w.\-]+)(?:#(\d+))?")
 _CALLED = re.compile(r"(?:calls|to_apply|body)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _CONDITION = re.compile(r"condition=%([\w.\-]+)")
+# What libtpu makes of an exchange between slices: the part that takes in.
+_NETWORK = re.compile(r" recv\(.*_xla_megascale_transfer_type=\"(\w+)\"")
+_SLICES = re.compile(r"_xla_megascale_target=\"\{([\d,]+)\}")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _BY_AXIS = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
 _AXIS_SIZE = re.compile(r"'(\w+)'=(\d+)")
@@ -36,13 +39,17 @@ _CONSTANT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 _ARRAY = re.compile(r"\b(?:pred|[subf][a-z]*(\d+)\w*)\[([\d,]*)\]")
 
 
+BETWEEN_SLICES: Final = ("slices",)
+"""In place of axes: slices of TPUs exchange over a network, each device with its like in the others."""
+
+
 class Collective(NamedTuple):
     """Exchanges of one kind along the same axes."""
 
     kind: str
     """`all-gather`, `all-reduce`, `reduce-scatter`, `all-to-all` or `collective-permute`."""
     axes: tuple[str, ...]
-    """Of the mesh, those with more than one device; () where they cannot be told."""
+    """Of the mesh, those with more than one device; BETWEEN_SLICES; () where they cannot be told."""
     group: int
     """Devices that exchange with each other."""
     bytes: int
@@ -103,6 +110,9 @@ def _collectives(program: str) -> list[_Found]:
                 )
                 size = max(given, sum(_bytes(result[2])) if "-start(" not in line else 0)
                 found.append((kind, size, times, line))
+            if (over := _NETWORK.search(line)) and result:
+                kind = over[1].lower().replace("_", "-")
+                found.append((kind, _bytes(result[2])[0], times, line))
             inner = times * _trips(bodies, line)
             for computation in _CALLED.findall(line):
                 found += walk(computation, inner)
@@ -116,6 +126,9 @@ def _collectives(program: str) -> list[_Found]:
 
 def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
     """Along which axes a line exchanges, and among how many devices."""
+    if _NETWORK.search(line):
+        target = _SLICES.search(line)
+        return BETWEEN_SLICES, len(target[1].split(",")) if target else 0
     if named := _BY_AXIS.search(line):
         sizes = {name: int(size) for name, size in _AXIS_SIZE.findall(named[1])}
         axes = tuple(name for name in re.findall(r"'(\w+)'", named[2]) if sizes.get(name, 1) > 1)

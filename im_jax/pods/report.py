@@ -34,8 +34,8 @@ def tables(plan: Plan) -> list[Table]:
     return [table for table in found if table.row_count]
 
 
-def ranking(plans: Sequence[Plan], refused: Sequence[tuple[str, str]]) -> Table:
-    """Slices, those that fit first, the cheapest step before others; then why others were not planned."""
+def ranking(plans: Sequence[Plan]) -> Table:
+    """Slices, those that fit first, the cheapest step before others."""
     table = Table(title=f"Slices by the price of a step, all at least ({PRICED})")
     for name in ("slice", "chips", "a device needs", "left", "step", "$ a step", "$ a step, spot"):
         table.add_column(name, justify="left" if name == "slice" else "right")
@@ -45,8 +45,6 @@ def ranking(plans: Sequence[Plan], refused: Sequence[tuple[str, str]]) -> Table:
         prices = [_dollars(plan.price_per_step(spot=spot)) for spot in (False, True)]
         chips = f"{plan.topology.chips:,}"
         table.add_row(str(plan.topology), chips, needed, left, f"{plan.bound.seconds:.3g} s", *prices)
-    for name, reason in refused:
-        table.add_row(name, "", reason)
     return table
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from im_jax.pods.bounds import bound, bytes_read, bytes_written, price_per_hour, share_of_peak
-from im_jax.pods.collectives import Collective
+from im_jax.pods.collectives import BETWEEN_SLICES, Collective
 from im_jax.pods.compiling import Compiled
 from im_jax.pods.saving import best_saving
 from im_jax.pods.topology import parse
@@ -38,16 +38,10 @@ def test_each_time_is_what_is_done_over_what_the_chip_can() -> None:
 
 
 def test_what_slices_exchange_goes_over_the_network() -> None:
-    mesh = {"replica": 2, "fsdp": 4, "tensor": 1}
-    copies = Collective("all-reduce", ("replica",), 2, bytes=10**9, times=1)
-    found = bound(compiled("v5e:2x2", copies, num_slices=2, mesh=mesh))
+    copies = Collective("all-reduce", BETWEEN_SLICES, 2, bytes=10**9, times=1)
+    found = bound(compiled("v5e:2x2", copies, num_slices=2))
     assert found.network == pytest.approx(1e9 / 2 / (25e9 / 8)) and found.interconnect == 0
     assert found.compute == pytest.approx(900e12 / 8 / 197e12)
-    # Along one axis over both slices: half of what is gathered is the others', shared out over four chips.
-    whole = Collective("all-gather", ("fsdp",), 8, bytes=10**9, times=1)
-    found = bound(compiled("v5e:2x2", whole, num_slices=2, mesh={"replica": 1, "fsdp": 8, "tensor": 1}))
-    assert found.network == pytest.approx(1e9 / 2 / 4 / (25e9 / 8))
-    assert found.interconnect == pytest.approx(1e9 * 3 / 4 / 180e9)
 
 
 def test_prices_are_of_all_chips_and_unknown_where_none_is() -> None:

@@ -1,6 +1,6 @@
 """What devices exchange, read from programs as XLA writes them."""
 
-from im_jax.pods.collectives import Collective, collective_bytes, collectives
+from im_jax.pods.collectives import BETWEEN_SLICES, Collective, collective_bytes, collectives
 
 PROGRAM = """\
 HloModule jit_train_step, is_scheduled=true
@@ -67,6 +67,20 @@ def test_neighbours_by_number_lie_along_the_last_axis() -> None:
     line = "  %a = f32[8]{0} all-reduce(%p), channel_id=3, replica_groups=[4,2]<=[8], to_apply=%add"
     program = f"ENTRY %main (p: f32[8]) -> f32[8] {{\n  %p = f32[8]{{0}} parameter(0)\n{line}\n}}\n"
     assert collectives(program, MESH) == [Collective("all-reduce", ("tensor",), 2, bytes=32, times=1)]
+
+
+def test_slices_exchange_over_the_network() -> None:
+    attributes = '_xla_megascale_target="{1,2}x{0:63}",_xla_megascale_transfer_type="ALL_REDUCE"'
+    shape = "(bf16[688,8,128]{2,1,0:T(8,128)(2,1)}, u32[]{:S(2)}, token[])"
+    program = f"""\
+ENTRY %main (p: f32[8]) -> f32[8] {{
+  %send.1 = {shape} send(%x, %after), channel_id=12, is_host_transfer=true, frontend_attributes={{{attributes}}}
+  %recv.1 = {shape} recv(%after), channel_id=11, is_host_transfer=true, frontend_attributes={{{attributes}}}
+  %recv-done.1 = (bf16[688,8,128]{{2,1,0}}, token[]) recv-done(%recv.1), channel_id=11
+}}
+"""
+    expected = Collective("all-reduce", BETWEEN_SLICES, 2, bytes=688 * 8 * 128 * 2, times=1)
+    assert collectives(program, MESH) == [expected]
 
 
 def test_bytes_by_kind() -> None:
