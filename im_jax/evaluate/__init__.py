@@ -1,10 +1,11 @@
 """Evaluate models: what they score, and how two of them compare, item by item.
 
     python -m im_jax.evaluate compare FIRST SECOND [THIRD ...]
+    python -m im_jax.evaluate answers --workdir=RUN|--model=DIR --benchmark=NAME --data=PATH --output=FILE
     python -m im_jax.evaluate judge --benchmark=NAME --answers=FILE --judge=MODEL --output=FILE
     python -m im_jax.evaluate score --benchmark=NAME
 
-`python -m im_jax.evaluate compare --help` says more, and so for each first word: compare, judge, score.
+`python -m im_jax.evaluate compare --help` says more, and so for each first word.
 """
 
 import importlib
@@ -21,6 +22,7 @@ from im_jax.errors import ConfigError
 VERBS: Final = MappingProxyType(
     {
         "compare": "im_jax.evaluate.compare",
+        "answers": "im_jax.evaluate.answers",
         "judge": "im_jax.evaluate.judge",
         "score": "im_jax.evaluate.score",
     }

@@ -2,6 +2,7 @@
 
 import abc
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -55,7 +56,7 @@ class AlpacaEval(Benchmark):
     def ready(self, answers: Answers) -> list[Asked]:
         return [
             Asked(
-                _hashed("alpaca_eval", each.instruction), (Message("user", each.instruction),), self._sampling
+                _name("alpaca_eval", each.instruction), (Message("user", each.instruction),), self._sampling
             )
             for each in self._instructions
         ]
@@ -65,7 +66,7 @@ class AlpacaEval(Benchmark):
             {
                 "dataset": each.dataset,
                 "instruction": each.instruction,
-                "output": answers[_hashed("alpaca_eval", each.instruction), 0].text,
+                "output": answers[_name("alpaca_eval", each.instruction), 0].text,
                 "generator": model,
             }
             for each in self._instructions
@@ -94,7 +95,7 @@ class MTBench(Benchmark):
             said: list[Message] = []
             for number, turn in enumerate(each.turns, 1):
                 said.append(Message("user", turn))
-                name = f"mt_bench/{each.question_id}/{number}"
+                name = _turn(each, number)
                 asked.append(Asked(name, tuple(said), sampling))
                 if (name, 0) not in answers:
                     break
@@ -104,12 +105,12 @@ class MTBench(Benchmark):
     def records(self, answers: Answers, model: str) -> list[dict[str, Any]]:
         records = []
         for each in self._questions:
-            names = [f"mt_bench/{each.question_id}/{number}" for number in range(1, len(each.turns) + 1)]
+            names = [_turn(each, number) for number in range(1, len(each.turns) + 1)]
             turns = [answers[name, 0].text.strip() for name in names]
             records.append(
                 {
                     "question_id": each.question_id,
-                    "answer_id": _hashed(model, each.question_id, *turns),
+                    "answer_id": _digest(model, each.question_id, *turns),
                     "model_id": model,
                     "choices": [{"index": 0, "turns": turns}],
                     "tstamp": time.time(),
@@ -129,11 +130,18 @@ class IFEval(Benchmark):
         return len(self._prompts)
 
     def ready(self, answers: Answers) -> list[Asked]:
-        return [Asked(f"ifeval/{p.key}", (Message("user", p.prompt),), self._sampling) for p in self._prompts]
+        return [
+            Asked(_name(f"ifeval/{p.key}", p.prompt), (Message("user", p.prompt),), self._sampling)
+            for p in self._prompts
+        ]
 
     def records(self, answers: Answers, model: str) -> list[dict[str, Any]]:
         return [
-            {"key": p.key, "prompt": p.prompt, "response": answers[f"ifeval/{p.key}", 0].text}
+            {
+                "key": p.key,
+                "prompt": p.prompt,
+                "response": answers[_name(f"ifeval/{p.key}", p.prompt), 0].text,
+            }
             for p in self._prompts
         ]
 
@@ -153,7 +161,11 @@ class HumanEval(Benchmark):
 
     def ready(self, answers: Answers) -> list[Asked]:
         return [
-            Asked(f"{each.task_id} t{value:g}", each.prompt, self._sampling._replace(temperature=value))
+            Asked(
+                _name(f"{each.task_id} t{value:g}", each.prompt),
+                each.prompt,
+                self._sampling._replace(temperature=value),
+            )
             for value in self._temperatures
             for each in self._problems
         ]
@@ -162,7 +174,7 @@ class HumanEval(Benchmark):
         return [
             {
                 "task_id": each.task_id,
-                "completion": answers[f"{each.task_id} t{value:g}", sample].text,
+                "completion": answers[_name(f"{each.task_id} t{value:g}", each.prompt), sample].text,
                 "temperature": value,
             }
             for value in self._temperatures
@@ -179,5 +191,14 @@ def defaults(benchmark: str) -> Sampling:
     return Sampling(tokens[benchmark])
 
 
-def _hashed(*parts: object) -> str:
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:22]
+def _turn(question: Question, number: int) -> str:
+    return _name(f"mt_bench/{question.question_id}/{number}", *question.turns[:number])
+
+
+def _name(name: str, *texts: str) -> str:
+    """An id that is another where the texts are."""
+    return f"{name} {_digest(*texts)}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

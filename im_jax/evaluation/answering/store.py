@@ -1,5 +1,6 @@
 """Answers kept as they come, so that a run that is stopped goes on where it stood."""
 
+import fcntl
 import json
 import pathlib
 import types
@@ -33,6 +34,8 @@ class Store:
         if self._writes:
             with writing(self.path):
                 self._file = self.path.open("ab")
+            self._lock()
+            with writing(self.path):
                 self._file.truncate(whole)
             if not whole:
                 self._write(self._head)
@@ -51,6 +54,15 @@ class Store:
         if self._writes:
             self._write(answered._asdict())
         return True
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ConfigError(f"{self.path}: another process adds to it; wait for it") from None
+        except OSError:
+            return  # the file system knows no locks
 
     def _write(self, record: Mapping[str, Any]) -> None:
         with writing(self.path):
