@@ -19,6 +19,9 @@ from im_jax.errors import Interrupted
 CONTROL_C: Final = frozenset({signal.SIGINT})
 ALL: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
+PREEMPTED: Final = 42
+"""Exit code of what was ended from outside and has saved, for who starts it again."""
+
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
@@ -129,5 +132,5 @@ def _name(number: signal.Signals) -> str:
 
 
 def _code(number: signal.Signals) -> int:
-    """130 for Ctrl-C, as shells have it; 42 for who ends processes from outside and starts them again."""
-    return 130 if number is signal.SIGINT else 42
+    """130 for Ctrl-C, as shells have it; else it was ended from outside."""
+    return 130 if number is signal.SIGINT else PREEMPTED

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from im_jax.batch import Batch
@@ -41,6 +41,15 @@ def join_cluster(mesh: MeshConfig) -> None:
                 "mesh.distributed=require, but no cluster was detected; set JAX_COORDINATOR_ADDRESS, "
                 "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
             ) from error
+
+
+def preempted(step: int) -> bool:
+    """Whether all processes of the cluster are to save at this step, because one is about to be ended.
+
+    In a cluster, JAX takes SIGTERM for such a notice, and finds a step that no process has passed. Ask at
+    each step, on all processes. Without a cluster always false: see `im_jax.interruption`.
+    """
+    return jax.distributed.is_initialized() and multihost_utils.reached_preemption_sync_point(step)
 
 
 def _cluster_from_environment() -> dict[str, Any]:

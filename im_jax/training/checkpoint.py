@@ -40,9 +40,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """
 
     def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
-        when: list[Any] = [_policies.PreemptionCheckpointingPolicy()]
-        if config.every:
-            when.append(_policies.FixedIntervalPolicy(config.every))
+        when: list[Any] = [_policies.FixedIntervalPolicy(config.every)] if config.every else []
         _remove_unfinished(directory)
         self._directory = directory
         with writing(directory):
@@ -76,7 +74,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return None if latest is None else latest.step
 
     def due(self, step: int) -> bool:
-        """Whether the run should save at this step: at its interval, or because it is being preempted."""
+        """Whether the run should save at this step because its interval has passed."""
         return self._checkpointer.should_save(step)
 
     def save(self, step: int, state: TrainState, data: dict[str, Any], config: dict[str, Any]) -> None:

@@ -9,10 +9,11 @@ import jax
 
 from im_jax.config import flatten
 from im_jax.console import Console
-from im_jax.errors import CheckpointError
+from im_jax.errors import CheckpointError, Interrupted
 from im_jax.evaluation.protocol import Entry, Evaluation
 from im_jax.files import write_whole
-from im_jax.interruption import UNINTERRUPTED, Interruption
+from im_jax.interruption import PREEMPTED, UNINTERRUPTED, Interruption
+from im_jax.mesh import preempted
 from im_jax.models import decoder
 from im_jax.training.advice import advice
 from im_jax.training.checkpoint import Checkpoints
@@ -42,7 +43,7 @@ def train_run(
         The summary, as written to WORKDIR/summary.json.
 
     Raises:
-        Interrupted: it was asked to stop, and has saved.
+        Interrupted: it was asked to stop, or is preempted, and has saved.
         StorageError: something could not be written; the message says what is safe.
         TrainingError: the loss, its gradient or the parameters are no longer numbers.
     """
@@ -76,15 +77,20 @@ def train_run(
                     due = [evaluation for evaluation in run.evaluations if evaluation.due(step)]
                     _evaluate(due, run, state, step, reporter)
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
-                stopping = interruption.asked  # once: it may become true at any time
-                if saved.due(step) or step == run.last_step or stopping:
+                asked, notice = interruption.asked, preempted(step)  # once: they may become true at any time
+                if saved.due(step) or step == run.last_step or asked or notice:
                     with reporter.paused():
                         require_finite_state(step, state)
                         position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
                         saved.save(step, state, position | {"base": run.base}, flatten(config))
-                if stopping:
+                if asked or notice:
                     saved.wait()
-                    raise interruption.stop(f"step {step} is saved; the same command goes on from there")
+                    message = f"step {step} is saved; the same command goes on from there"
+                    raise (
+                        interruption.stop(message)
+                        if asked
+                        else Interrupted(f"preempted: {message}", PREEMPTED)
+                    )
             reporter.flush()
             saved.wait()
             interruption.leave_at_once("training is over and saved; the same command measures what is left")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,30 @@ def test_noise_and_divergence_on_meshes_equal_one_device() -> None:
     assert output.count("equal") == 3
 
 
-def start(workdir: Path, devices: int, **environment: str) -> subprocess.Popen[str]:
+def start_pod(workdir: Path, *flags: str) -> list[subprocess.Popen[str]]:
+    """A real pod of two processes with four devices each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        start(
+            workdir,
+            4,
+            *flags,
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(process),
+        )
+        for process in range(2)
+    ]
+
+
+def start(workdir: Path, devices: int, *more: str, **environment: str) -> subprocess.Popen[str]:
     flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
     flags += [f"--workdir={workdir}", *(["--config.mesh.tensor=2"] if devices > 1 else [])]
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.Popen(
-        [*COMMAND, *flags],
+        [*COMMAND, *flags, *more],
         cwd=REPOSITORY,
         env=os.environ | settings | environment,
         stderr=subprocess.PIPE,
@@ -48,21 +68,8 @@ def numbers(workdir: Path) -> list[dict[str, Any]]:
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """A real pod of two processes with four devices each, against one process with one device."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    pod = [
-        start(
-            tmp_path / "pod",
-            4,
-            JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(process),
-        )
-        for process in range(2)
-    ]
-    for process in pod:
+    """Against one process with one device."""
+    for process in start_pod(tmp_path / "pod"):
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     alone = start(tmp_path / "alone", 1)
@@ -72,6 +79,28 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     for pod_row, row in zip(numbers(tmp_path / "pod"), numbers(tmp_path / "alone"), strict=True):
         assert pod_row == pytest.approx(row, rel=2e-4)
     assert json.loads((tmp_path / "pod" / "summary.json").read_text())["devices"] == 8
+
+
+def test_a_preempted_pod_saves_ends_with_42_and_goes_on(tmp_path: Path) -> None:
+    """SIGTERM at one host, as a preemption sends it."""
+    steps = ("--config.train.steps=400", "--config.optimizer.schedule=constant")
+    pod = start_pod(tmp_path, *steps)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "metrics.jsonl").exists() or not numbers(tmp_path):
+        assert time.monotonic() < deadline and pod[1].poll() is None
+        time.sleep(0.05)
+    pod[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=300)[1] for process in pod]
+    assert [process.returncode for process in pod] == [42, 42], said
+    saved = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    assert len(saved) == 1 and saved[0] < 400
+    assert f"preempted: step {saved[0]} is saved; the same command goes on from there" in said[0]
+    last = saved[0] + 1
+    for process in start_pod(tmp_path, f"--config.train.steps={last}", steps[1]):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert [row["step"] for row in numbers(tmp_path)][-2:] == [last, last]
+    assert json.loads((tmp_path / "summary.json").read_text())["resumed_from"] == saved[0]
 
 
 def test_mesh_covers_all_devices_or_says_how() -> None:
