@@ -57,7 +57,7 @@ def main(arguments: command_line.CommandLine) -> None:
     known = identity(model, digest(model.params), generator, chat=chat)
     place = pathlib.Path(workdir or config.model.path).resolve()
     partial = output.with_name(output.name + ".partial.jsonl")
-    if first and output.exists() and not partial.exists():
+    if output.exists() and not partial.exists():  # on all processes, so that none waits for the others
         raise ConfigError(f"--output={output} is there, and was not begun by this command; name another file")
     doing = on_console(console) if first else silent
     with (

@@ -1,6 +1,5 @@
 """Files of benchmarks: JSON Lines or a JSON array, packed or not; each record has the fields it needs."""
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 from im_jax.data.files import BadRecord, File, Record, chunks
 from im_jax.errors import ConfigError, DataError
 from im_jax.files import write_whole
+from im_jax.text import as_json
 
 Kind = type | tuple[type, ...]
 """What a field may be."""
@@ -60,12 +60,15 @@ def check_place(output: pathlib.Path) -> None:
 
 
 def write_records(path: pathlib.Path, records: Sequence[Mapping[str, Any]], *, as_lines: bool) -> None:
-    """Write a file whole, as JSON Lines or as an array. Raises `StorageError`."""
-    if as_lines:
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    else:
-        text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
-    write_whole(path, text)
+    """Write a file whole, as JSON Lines or as an array with a record a line. Raises `StorageError`."""
+    lines = [
+        as_json(record) for record in records
+    ]  # what a model said may be no text, as half a pair is none
+    write_whole(path, "".join(f"{line}\n" for line in lines) if as_lines else _array(lines))
+
+
+def _array(lines: Sequence[str]) -> str:
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _checked(record: Record, fields: Mapping[str, Kind]) -> dict[str, Any]:

@@ -115,6 +115,18 @@ def test_what_fails_is_counted_and_named_and_the_same_command_goes_on(
         assert run("judge", *flags) == 0 and not failures.exists() and len(server.asked) == 8
 
 
+def test_an_answer_that_is_no_text_is_written_and_read_all_the_same(
+    alpaca: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def odd(body: dict[str, Any], handler: Any) -> None:
+        send(handler, completion("half a pair: \ud800", logprobs={"m": 0.5, "M": 0.5}))
+
+    with served(odd) as server:
+        assert run("judge", *alpaca, f"--endpoint={server.url}") == 0
+    assert run("score", "--benchmark=alpaca_eval", f"--judgements={tmp_path / 'a.json'}") == 0
+    capsys.readouterr()
+
+
 def test_a_dry_run_asks_nothing(alpaca: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("judge", *alpaca, "--endpoint=http://127.0.0.1:9/v1", "--dry_run") == 0
     assert "6 requests, of which 6 are to be sent" in capsys.readouterr().err
