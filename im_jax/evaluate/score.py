@@ -48,8 +48,11 @@ def main(argv: Sequence[str]) -> None:
             )
         if name in NEEDS[benchmark] and not values[name].value:
             raise ConfigError(f"{benchmark} is scored from --{name}=FILE, which is not given")
+    output = values["output"].value
+    if output and list(pathlib.Path(output).glob("**/results.json")):
+        raise ConfigError(f"--output={output} has results; choose another folder, or remove them")
     scored = _scored(benchmark, lambda name: values[name].value)
-    if output := values["output"].value:
+    if output:
         for each in scored:
             folder = pathlib.Path(output)
             each.write(folder if len(scored) == 1 else folder / each.model.replace("/", "_"))

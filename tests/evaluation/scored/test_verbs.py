@@ -241,6 +241,8 @@ def test_ifeval_is_scored(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[
     assert found["figures"]["prompts, strict"]["value"] == 100.0 and found["notes"][0].startswith(
         "1 prompt not answered"
     )
+    again = ["--benchmark=ifeval", f"--data={data}", f"--answers={answers}", f"--output={tmp_path / 'out'}"]
+    assert run("score", *again) == 2 and "out has results; choose another folder" in capsys.readouterr().err
     item = json.loads((tmp_path / "out" / "items" / "ifeval.jsonl").read_text())
     assert item["doc_id"] == 5 and item["ratios"]["instruction_loose,none"] == [100.0, 1.0]
 
