@@ -191,6 +191,11 @@ def test_two_processes_do_not_write_one_file(model: Model, tmp_path: pathlib.Pat
     AnswersFile(tmp_path / "answers.jsonl", {}, []).close()
 
 
+def test_a_file_that_is_not_there_is_told_by_its_flag(model: Model, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(DataError, match=r"there is no file '.*nothere\.jsonl'; correct --prompts$"):
+        ask(model, tmp_path / "nothere.jsonl", tmp_path / "answers.jsonl")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from im_jax.data.files.folder import files_in
+from im_jax.data.files.opening import flag_of
 from im_jax.errors import DataError
 
 _GLOB: Final = "*?["
@@ -33,7 +34,7 @@ def located(joined: str, field: str, splits: tuple[str, ...] = ("train",)) -> li
     """
     paths = split_paths(joined)
     if not paths:
-        raise DataError(f"{field} names no file; set --config.{field}=FILE, or several with commas")
+        raise DataError(f"{field} names no file; set {flag_of(field)}=FILE, or several with commas")
     files: list[File] = []
     seen: dict[str, str] = {}
     for path in paths:

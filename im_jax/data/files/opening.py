@@ -95,13 +95,18 @@ class Readable:
         return f"{self.unit} {self.number}"
 
 
+def flag_of(field: str) -> str:
+    """What a user types to set a field of the configuration, such as `data.path`, or a flag of a command."""
+    return f"--config.{field}" if "." in field else f"--{field}"
+
+
 @contextlib.contextmanager
 def opened(path: str, field: str) -> Iterator[Opened]:
     """A regular file, for as long as the context lasts.
 
     Args:
         path: as the user wrote it.
-        field: the field of the configuration that names it, for errors.
+        field: the field of the configuration, or the flag, that names it, for errors.
 
     Raises:
         DataError: it is none, or cannot be read.
@@ -112,7 +117,7 @@ def opened(path: str, field: str) -> Iterator[Opened]:
         with place.open("rb") as file:
             yield Opened(path, file)
     except FileNotFoundError:
-        raise DataError(f"{field}: there is no file {path!r}; correct --config.{field}") from None
+        raise DataError(f"{field}: there is no file {path!r}; correct {flag_of(field)}") from None
     except OSError as error:
         raise DataError(f"{field}: {path!r} cannot be read: {error.strerror or error}") from None
 
@@ -135,6 +140,6 @@ def _refuse_special(mode: int, path: str, field: str) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        raise DataError(f"{field}: {path!r} is a directory; set --config.{field} to the files in it")
+        raise DataError(f"{field}: {path!r} is a directory; set {flag_of(field)} to the files in it")
     kind = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
     raise DataError(f"{field}: {path!r} is {kind}, not a file; write what it gives to a file, and name that")
