@@ -5,6 +5,11 @@
 #
 # A value that is not given comes from the environment: --num_slices from $IM_JAX_NUM_SLICES, and so on.
 
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  echo "error: this needs bash 4.4 or newer, and $BASH is $BASH_VERSION; on macOS: brew install bash" >&2
+  exit 2
+fi
+
 declare -A OPTION=() FLAG=()
 COMMAND=()
 
