@@ -142,7 +142,8 @@ node: the slices are replaced, and nothing is counted.
   --max_preemptions=10000   likewise, after a preemption
   --max_replacements=10     likewise, where there was a bad node or no slices were to be had
   --poll=60                 seconds between two looks
-  --max_silence=20          after so many looks in a row without an answer from a host, the slices are replaced
+  --max_silence=20          after so many looks in a row without an answer from a host, the slices are replaced; not
+                            where no host answers, or the cloud does not: then the fault is here, and it waits
   --grace=600               seconds that the other hosts have to end by themselves, once one has
   --when_done=keep          delete: give the slices back at the end, whatever the end is
 END

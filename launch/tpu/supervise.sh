@@ -118,13 +118,18 @@ after_refusal() { # WHY: a host that alone does not work is replaced; what no ho
 }
 
 watch_hosts() { # until the run has ended on all of them, or must be ended
-  local state silent=0 first_end=""
+  local state silent=0 first_end="" cut_off=""
   while :; do
     sleep "${OPTION[poll]}"
     state="$(slices_state)"
     case "$state" in
       preempted* | absent* | failed*) end_attempt preempted "$state" && return ;;
       ready*) ;;
+      unknown*) # the fault is on the way to the cloud, and the run goes on
+        [ "$state" = "$cut_off" ] || say "waiting: ${state#unknown }"
+        cut_off="$state"
+        continue
+        ;;
       *)
         silent=$((silent + 1))
         [ "$silent" -lt "${OPTION[max_silence]}" ] || { end_attempt replace "$state" && return; }
@@ -133,6 +138,12 @@ watch_hosts() { # until the run has ended on all of them, or must be ended
     esac
     on_hosts status_on "${HOSTS[@]}" || true
     sort_answers
+    if [ "${#HOSTS[@]}" -gt 1 ] && [ "${#DUMB[@]}" -eq "${#HOSTS[@]}" ]; then
+      [ -n "$cut_off" ] || say "waiting: no host answers, so that the fault is on the way to them"
+      cut_off=yes
+      continue
+    fi
+    cut_off=""
     if [ "${#ENDED[@]}" -eq 0 ]; then
       [ "${#DUMB[@]}" -gt 0 ] && silent=$((silent + 1)) || silent=0
       [ "$silent" -lt "${OPTION[max_silence]}" ] || { end_attempt replace "no answer from ${DUMB[*]}" && return; }

@@ -19,6 +19,9 @@ WORKER = """\
 line=$(head -n 1 "$CLOUD/does/$HOST"); sed -i 1d "$CLOUD/does/$HOST"
 echo "attempt on $HOST: $line"
 case "$line" in
+  offline) until [ -e "$CLOUD/hosts/run-1-1/im_jax/run/pid" ]; do sleep 0.05; done
+           echo '{"refused": {"REFUSED": {"message": "UNAVAILABLE: no route"}}}' | sed "s/REFUSED/$1/" > "$CLOUD/new"
+           mv "$CLOUD/new" "$CLOUD/plan.json"; until [ -e "$CLOUD/online" ]; do sleep 0.05; done ;;
   dead) touch "$CLOUD/dead-$HOST"; exec sleep 1000 ;;
   anew) rm "$HOME/im_jax_host.sh"; exit 1 ;;
   preempt) touch "$CLOUD/preempt"; exec sleep 1000 ;;

@@ -5,6 +5,8 @@ import re
 import signal
 import time
 
+import pytest
+
 from tests.launch.cloud import V5E, Cloud
 
 COMMAND = ["--", "bash", "worker.sh", "--workdir=gs://a b/$(run)"]
@@ -92,6 +94,33 @@ def test_a_host_that_does_not_answer_is_replaced(cloud: Cloud) -> None:
     lines = supervise(cloud, "--max_silence=2", "--max_failures=0")
     assert "replace: no answer from run-1:1" in lines
     assert counts(lines) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"), [("describe", "UNAVAILABLE: no route"), (" ssh ", "no host answers")]
+)
+def test_a_supervisor_that_is_cut_off_waits_and_takes_nothing_down(
+    cloud: Cloud, refused: str, said: str
+) -> None:
+    cloud.does(run_1_0="offline", run_1_1="0")
+    command = ["--", "bash", "worker.sh", refused]
+    process = cloud.start("tpu.sh", "supervise", *V5E, "--poll=0", "--max_silence=2", *command)
+    assert process.stdout is not None
+    line = ""
+    while said not in line:
+        line = process.stdout.readline()
+        assert line
+    looks = len(cloud.calls())
+    end = time.monotonic() + 60
+    while len(cloud.calls()) < looks + 20:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    cloud.plan()
+    (cloud.path / "online").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert "preemptions: 0, failures: 0, replacements: 0" in out
+    assert not cloud.calls("delete") and len(cloud.calls("create")) == 1
 
 
 def test_a_machine_that_was_made_anew_is_no_failure_of_the_run(cloud: Cloud) -> None:
