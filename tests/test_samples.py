@@ -62,6 +62,7 @@ ERRORS = {
         f"train {DEBUG} --config.model.vocab_size=512 --config.tokenizer.path=tokenizer.model",
         f"train {DEBUG} --config.model.attention=cudnn",
     ],
+    "plan.md": [f"plan {DEBUG} --topology=v5e-64"],
     "sweeps.md": ["sweep --config=my_sweep.py"],
     "training.md": [
         f"train {DEBUG} --config.mesh.replica=1 --config.mesh.fsdp=3",

@@ -15,10 +15,7 @@ _NODE: Final = re.compile(
     r"^(?P<depth>[ │├└─]*)(?P<name>.+?) \((?P<share>[\d.]+)%, total: (?P<total>[\d ]+) bytes, "
     r"current: (?P<current>[\d ]+) bytes, remaining: [\d ]+ bytes\)$"
 )
-_WITHOUT_NAME: Final = re.compile(
-    r"^(?:main\.|wide\.|region_|param|copy|constant|bitcast|compare|fusion|tuple|custom-call|convert)[\w.\-]*"
-    r"(?:\{\d+\})?$"
-)
+_ARGUMENTS: Final = ("state", "frozen", "batch", "told")
 _OOM: Final = re.compile(
     r"required for HLO temporaries \(([\d.]+)([KMGT]?)B?\) exceeds available HBM \(([\d.]+)([KMGT]?)B?\)"
 )
@@ -91,10 +88,9 @@ def _bytes(number: str, unit: str) -> int:
 
 
 def _name(path: list[str]) -> str:
-    """Of a node under others: an argument's parts joined, else the innermost name that JAX gave."""
-    if "state" in path or "frozen" in path or "batch" in path:
-        start = min(path.index(root) for root in ("state", "frozen", "batch") if root in path)
-        return ".".join(path[start:])
-    named = [name for name in path if not _WITHOUT_NAME.match(name)]
-    whole = named[-1] if named else path[-1]
-    return re.sub(r"\{\d+\}$", "", whole)
+    """Of a node under others: an argument's parts joined, else the innermost name that JAX gave, `a/b/c`."""
+    for argument in _ARGUMENTS:
+        if argument in path:
+            return ".".join(path[path.index(argument) :])
+    named = [name for name in path if "/" in name] or path[-1:]
+    return re.sub(r"\{\d+\}$", "", named[-1])
