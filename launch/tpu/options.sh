@@ -14,7 +14,8 @@ read_command_line() { # COMMAND ARGUMENT...
     fetch) more="output workdir" ;;
     stop) more="grace" ;;
     supervise)
-      more="$CREATING ref extras retry_pause poll grace max_failures max_preemptions max_replacements max_silence when_done"
+      more="$CREATING ref extras retry_pause poll grace max_failures max_preemptions max_replacements max_silence"
+      more+=" when_done"
       ;;
   esac
   read_options "$EVERYWHERE $more" "dry_run $([ "$1" = logs ] && echo no_follow)" "${@:2}"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.launch.cloud import V5E, Cloud
+from tests.launch.cloud import V5E, WHERE, Cloud
 
 COMMAND = ["--", "bash", "worker.sh", "--workdir=gs://a b/$(run)"]
 
@@ -43,6 +43,16 @@ def test_what_is_preempted_is_rented_again_and_resumes_the_same_command(cloud: C
     assert len(cloud.calls("queued-resources", "delete")) == 2
     commands = runs_of(cloud)
     assert len(commands) == 3 and len(set(commands)) == 1
+
+
+def test_a_preempted_instance_group_is_made_again(cloud: Cloud) -> None:
+    cloud.does(run_1_0000="wait 0", run_1_0001="preempt 0")
+    where = [*WHERE, "--topology=tpu7x:2x2x2", "--provisioning=spot"]
+    out, _ = cloud.run("tpu.sh", "supervise", *where, "--poll=0", *COMMAND)
+    assert "preempted: preempted run-1-0001 is STOPPED" in out
+    assert out.splitlines()[-1].endswith("preemptions: 1, failures: 0, replacements: 0")
+    for kind in ("instance-groups", "instance-templates", "resource-policies"):
+        assert len(cloud.calls(kind, "create")) == 2 and len(cloud.calls(kind, "delete")) == 1
 
 
 def test_a_mistake_in_the_configuration_ends_it_at_once(cloud: Cloud) -> None:
