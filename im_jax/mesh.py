@@ -111,10 +111,14 @@ def make_mesh(mesh: MeshConfig, devices: Sequence[jax.Device] | None = None) -> 
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     types = (AxisType.Auto,) * len(AXES)
     if slices == 1:
-        return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+        try:
+            return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+        except NotImplementedError:  # no sides of the slice multiply to an axis, as to 2 of 16x16
+            arranged = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+            return Mesh(arranged, AXES, axis_types=types)
     between = _slices_along(shape, slices)
     within = tuple(size // parts for size, parts in zip(shape, between, strict=True))
-    arranged = mesh_utils.create_hybrid_device_mesh(within, between, devices)
+    arranged = mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
     return Mesh(arranged, AXES, axis_types=types)
 
 

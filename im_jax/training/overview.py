@@ -8,12 +8,11 @@ import jax
 import numpy as np
 from rich.table import Table
 
-from im_jax import mesh as meshes
-from im_jax.batch import Batch
 from im_jax.models import decoder
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.partition import everything
+from im_jax.training.program import abstract_batch
 from im_jax.training.run import Run
 
 
@@ -95,7 +94,7 @@ def _memory(run: Run) -> Iterator[tuple[str, str]]:
     yield "state of the optimiser", as_bytes(bytes_on_a_device(state.opt_state))
     with jax.set_mesh(run.mesh):
         step: Any = run.train_step
-        compiled = step.lower(state, run.frozen, _abstract_batch(run), run.told(1)).compile()
+        compiled = step.lower(state, run.frozen, abstract_batch(run.config, run.mesh), run.told(1)).compile()
     analysis = compiled.memory_analysis()
     if analysis is None:  # not every backend says
         return
@@ -106,10 +105,3 @@ def _memory(run: Run) -> Iterator[tuple[str, str]]:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         yield "this device has", as_bytes(stats["bytes_limit"])
-
-
-def _abstract_batch(run: Run) -> Batch:
-    shape = (run.config.train.batch_size, run.config.data.max_length)
-    sharding = meshes.batch_sharding(run.mesh)
-    row = run.data.train_rows[0]
-    return Batch(*(jax.ShapeDtypeStruct(shape, np.asarray(x).dtype, sharding=sharding) for x in row))

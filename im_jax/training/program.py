@@ -85,8 +85,6 @@ def abstract_arguments(
         own = split(trained, is_adapter)[1]
         narrow = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, config.model.compute_dtype), own)
         frozen = frozen._replace(base=states.with_shardings(narrow, where_base))
-    rows, by_row = (config.train.batch_size, config.data.max_length), meshes.batch_sharding(mesh)
-    batch = Batch(*(jax.ShapeDtypeStruct(rows, dtype, sharding=by_row) for dtype in BATCH_DTYPES))
     whole = NamedSharding(mesh, PartitionSpec())
 
     def everywhere(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -98,4 +96,10 @@ def abstract_arguments(
         everywhere(key.shape, key.dtype),
         {"kl": everywhere((), jnp.float32)},
     )
-    return state, frozen, batch, told
+    return state, frozen, abstract_batch(config, mesh), told
+
+
+def abstract_batch(config: Config, mesh: Mesh) -> Batch:
+    """All rows of a step, over all devices."""
+    rows, by_row = (config.train.batch_size, config.data.max_length), meshes.batch_sharding(mesh)
+    return Batch(*(jax.ShapeDtypeStruct(rows, dtype, sharding=by_row) for dtype in BATCH_DTYPES))
