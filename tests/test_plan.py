@@ -11,6 +11,7 @@ import pytest
 from im_jax import plan
 from im_jax.command_line import runner
 from im_jax.errors import ConfigError
+from im_jax.pods import planning
 from tests.conftest import REPOSITORY
 
 KEYS = {
@@ -64,6 +65,24 @@ def test_gpus_are_judged_by_shapes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_does_not_fit_is_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = planned(capsys, *LARGE, "--topology=h100:1,h100:8")
     assert code == 1 and [each["fits"] for each in found["plans"]] == [False, True]
+
+
+def test_slices_are_ranked_and_those_that_cannot_be_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = planned(capsys, *LARGE, "--search", "--topology=a100:1,h100:16,h100:8,h100:24")
+    assert code == 0
+    assert [each["topology"] for each in found["plans"]] == [
+        "h100:16",
+        "h100:8",
+    ]  # no prices: the faster first
+    why = {each["topology"]: each["reason"] for each in found["refused"]}
+    assert "train.batch_size=128 is not divisible by 24" in why["h100:24"]
+    assert why["a100:1"] == "it cannot hold the state"
+
+
+def test_a_chip_alone_stands_for_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "require_compiler", lambda topology: None)
+    names = [each.name for each in planning.topologies("v6e, h100:8", 1)]
+    assert names[0] == "v6e:1x1" and names[-2:] == ["v6e:16x16", "h100:8"] and len(names) == 9
 
 
 def test_the_report_says_it_in_words(

@@ -22,8 +22,9 @@ _STEP: Final = "train_step"
 _TRACED: Final = "traced.json"
 _KNOWN: Final = "after_optimizations_after_buffer_assignment.txt"
 """Written behind all that is read here, and before code is generated."""
-_OUR_OWN: Final = re.compile(r"^(JAX_|XLA_|TPU_|LIBTPU_|MEGASCALE_)")
-"""Settings of a run that would be of no use to a compiler alone: a cache, a cluster, a platform."""
+_OUR_OWN: Final = re.compile(r"^(JAX_|XLA_|TPU_|MEGASCALE_)")
+"""Settings of a run that would be of no use to a compiler alone: a cache, a cluster, a platform. What
+LIBTPU_INIT_ARGS says of the compiler counts as in a run."""
 
 
 class Compiled(NamedTuple):
