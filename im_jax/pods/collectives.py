@@ -129,20 +129,31 @@ def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
     if _NETWORK.search(line):
         target = _SLICES.search(line)
         return BETWEEN_SLICES, len(target[1].split(",")) if target else 0
-    if named := _BY_AXIS.search(line):
-        sizes = {name: int(size) for name, size in _AXIS_SIZE.findall(named[1])}
-        axes = tuple(name for name in re.findall(r"'(\w+)'", named[2]) if sizes.get(name, 1) > 1)
-        return axes, math.prod(sizes[axis] for axis in axes)
     members = _members(line)
+    if named := _BY_AXIS.search(line):
+        sizes, along = _named(named)
+        if not mesh or sizes.keys() <= mesh.keys():
+            return tuple(name for name in sizes if name in along and sizes[name] > 1), len(members)
     if not mesh or math.prod(mesh.values()) <= max(members, default=0):
         return (), len(members)
     places = np.unravel_index(members, tuple(mesh.values()))
     axes = tuple(name for name, place in zip(mesh, places, strict=True) if len(set(place)) > 1)
-    return axes, len(members)
+    permuted = _PAIRS.search(line)
+    return axes, math.prod(mesh[axis] for axis in axes) if permuted else len(members)
+
+
+def _named(found: re.Match[str]) -> tuple[dict[str, int], list[str]]:
+    """Sizes of the axes by which a line names its groups, maybe the compiler's own, and those it is along."""
+    sizes = {name: int(size) for name, size in _AXIS_SIZE.findall(found[1])}
+    return sizes, re.findall(r"'(\w+)'", found[2])
 
 
 def _members(line: str) -> list[int]:
     """Devices of the first group, by number; of a permutation those that the first one reaches."""
+    if named := _BY_AXIS.search(line):
+        sizes, along = _named(named)
+        numbers = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
+        return numbers[tuple(slice(None) if name in along else 0 for name in sizes)].ravel().tolist()
     if listed := _LISTED.search(line):
         return [int(number) for number in listed[1].split(",")]
     if pairs := _PAIRS.search(line):

@@ -69,6 +69,17 @@ def test_neighbours_by_number_lie_along_the_last_axis() -> None:
     assert collectives(program, MESH) == [Collective("all-reduce", ("tensor",), 2, bytes=32, times=1)]
 
 
+def test_axes_of_the_compilers_own_are_told_by_the_devices_along_them() -> None:
+    def along(axes: str) -> tuple[str, ...]:
+        line = f"%a = f32[8]{{0}} all-reduce(%p), channel_id=3, replica_groups=mesh['axis_0'=4,'axis_1'=2] {{{axes}}}"
+        program = f"ENTRY %main (p: f32[8]) -> f32[8] {{\n  %p = f32[8]{{0}} parameter(0)\n  {line}\n}}\n"
+        (found,) = collectives(program, MESH)
+        return found.axes
+
+    assert along("'axis_0'") == ("fsdp",) and along("'axis_1'") == ("tensor",)
+    assert along("'axis_1','axis_0'") == ("fsdp", "tensor")
+
+
 def test_slices_exchange_over_the_network() -> None:
     attributes = '_xla_megascale_target="{1,2}x{0:63}",_xla_megascale_transfer_type="ALL_REDUCE"'
     shape = "(bf16[688,8,128]{2,1,0:T(8,128)(2,1)}, u32[]{:S(2)}, token[])"
