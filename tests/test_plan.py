@@ -143,13 +143,14 @@ def test_the_exit_code_reaches_the_shell() -> None:
 @needs_libtpu
 @pytest.mark.tpu_memory
 def test_a_small_step_is_compiled_for_tpus(capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = planned(capsys, *TINY, "--topology=v5e:2x2", "--config.train.batch_size=8")
+    words = (*TINY, "--topology=v5e:2x2", "--config.train.batch_size=8", "--notrials")
+    code, found = planned(capsys, *words)
     assert code == 0 and found["known_by"] == "compiler" and found["code_bytes"] > 0
     assert found["peak_bytes"] == found["argument_bytes"] + found["temporary_bytes"] + found["code_bytes"]
     assert {each["kind"] for each in found["collectives"]} >= {"all-gather"}
     assert all(each["axes"] == ["fsdp"] for each in found["collectives"])
-    assert all("train_step" in each["name"] for each in found["largest_buffers"][:3])
-    assert found["largest_batch"] > 8
+    assert any(each["name"].startswith("jit(train_step)/") for each in found["largest_buffers"])
+    assert found["largest_batch"] is None
 
 
 @needs_libtpu
