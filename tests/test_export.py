@@ -305,7 +305,7 @@ def chat_tokenizer(folder: Path, *, qwen: bool) -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["llama_3_2", "qwen2_5", "gemma2", "gpt2"])
 def test_a_family_goes_out_with_its_tokenizer_and_template(name: str, tmp_path: Path) -> None:
-    import transformers
+    transformers = pytest.importorskip("transformers", reason="needs the extra `parity`")
 
     model = peer(name, 640)
     model.save_pretrained(tmp_path / "in")
