@@ -192,7 +192,7 @@ def prepare_run(
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules, data.heldout_by_source)
-    evaluations = [heldout, *registry.evaluations(config)]
+    evaluations = [heldout, *registry.evaluations(config), *_tasks(config)]
     for evaluation in evaluations:
         evaluation.check()
 
@@ -220,6 +220,15 @@ def prepare_run(
         ),
         evaluations=evaluations,
     )
+
+
+def _tasks(config: Config) -> Sequence[Evaluation]:
+    """The benchmark tasks that are wanted."""
+    if not config.eval.tasks:
+        return []
+    from im_jax.evaluation.harness.during_training import TaskScores  # only here: an optional package
+
+    return [TaskScores(config)]
 
 
 def _only_read(config: Config, mesh: Mesh, rules: ShardingRules, is_trained: IsTrained) -> Frozen:

@@ -17,11 +17,12 @@ from im_jax.errors import ConfigError
 from im_jax.evaluation.harness import library
 from im_jax.evaluation.harness.local import registry
 from im_jax.evaluation.harness.local.registry import LocalTask
+from im_jax.evaluation.instructions_followed import sentences
 
 _FOLDERS: Final = (
     *("mmlu/default", "piqa", "openbookqa", "hellaswag", "lambada", "lambada_multilingual", "translation"),
     *("wsc273", "winogrande", "arc", "coqa", "gsm8k", "bbh/cot_fewshot", "truthfulqa", "toxigen"),
-    *("hendrycks_ethics", "super_glue/boolq"),
+    *("hendrycks_ethics", "super_glue/boolq", "ifeval"),
 )
 _ROWS: Final = "im_jax.evaluation.harness.definitions.local_rows"
 
@@ -57,13 +58,13 @@ class Definitions:
         """Args: a folder of local data sets, if there is one, and one for definitions that are written here.
 
         Raises:
-            ConfigError: the folder is not there, or lm-evaluation-harness is not installed.
+            ConfigError: lm-evaluation-harness is not installed.
         """
-        if local_data is not None and not local_data.is_dir():
-            raise ConfigError(f"{local_data} is no folder of data sets; set --local_data=DIR")
         self._local_data, self._scratch = local_data, scratch
         self._tasks = library.tasks_folder()
         self._whole = False
+        self.notes: dict[str, str] = {}
+        """What a reader should know of a task's figures."""
         self._manager = self._manage([self._tasks / folder for folder in _FOLDERS])
 
     def leaves(self, name: str) -> list[str]:
@@ -106,6 +107,9 @@ class Definitions:
             ConfigError: the task is one of ours and has no local data.
             Exception: whatever `datasets` raises where it finds no data.
         """
+        if task == "ifeval":
+            # Its rules would download a model when they are imported.
+            self.notes["ifeval"] = f"sentences are told apart by {sentences.prepare()}"
         local = self.local(task)
         if local is None:
             if task in _OURS:

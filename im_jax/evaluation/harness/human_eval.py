@@ -45,7 +45,7 @@ def evaluate(problems: Sequence[human_eval.Problem], lm: Any, generate: Generate
 
     Args:
         problems: to be solved.
-        lm: encodes and reads.
+        lm: encodes.
         generate: draws completions.
 
     Raises:
@@ -58,12 +58,13 @@ def evaluate(problems: Sequence[human_eval.Problem], lm: Any, generate: Generate
             stop=list(human_eval.STOPS),
             sampling={"temperature": temperature, "top_p": human_eval.TOP_P},
             number=number,
+            continues=True,
         )
         for problem in problems
         for temperature in human_eval.TEMPERATURES
         for number in range(human_eval.SAMPLES)
     ]
-    answers = [lm.continuation(each, tokens) for each, tokens in zip(asked, generate(asked), strict=True)]
+    answers = list(generate(asked))
     size = len(human_eval.TEMPERATURES) * human_eval.SAMPLES
     programs = [human_eval.program(problems[at // size], answer) for at, answer in enumerate(answers)]
     passed = [outcome.passed for outcome in execute(programs)]

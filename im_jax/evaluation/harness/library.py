@@ -48,16 +48,13 @@ def logged_to(path: pathlib.Path | None) -> Iterator[None]:
     """Write what it and `datasets` log to a file, and not on the terminal; None: nowhere."""
     handler: logging.Handler = logging.NullHandler() if path is None else logging.FileHandler(path, mode="w")
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    before, root.handlers = root.handlers, [handler]
     loggers = [logging.getLogger(name) for name in ("lm_eval", "lm-eval", "datasets", "huggingface_hub")]
-    states = [(each, each.handlers, each.propagate) for each in loggers]
+    before = [(each, each.handlers, each.propagate) for each in loggers]
     for each in loggers:
-        each.handlers, each.propagate = [], True
+        each.handlers, each.propagate = [handler], False
     try:
         yield
     finally:
-        root.handlers = before
-        for each, handlers, propagate in states:
+        for each, handlers, propagate in before:
             each.handlers, each.propagate = handlers, propagate
         handler.close()

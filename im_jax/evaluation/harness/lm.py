@@ -34,10 +34,12 @@ class Asked(NamedTuple):
     """Of `_SAMPLING`, what is not the default; empty: greedy."""
     number: int
     """Of the same request repeated: each is another sample."""
+    continues: bool = False
+    """Whether the text goes on where the prompt's ends, with the space between them."""
 
 
-Generate = Callable[[Sequence[Asked]], Sequence[Sequence[int]]]
-"""The tokens that are generated for each."""
+Generate = Callable[[Sequence[Asked]], Sequence[str]]
+"""The text that is generated for each."""
 
 
 def add_bos(model: Model, choice: str, *, chat: bool) -> bool:
@@ -163,16 +165,9 @@ def _lm_class() -> Any:
                 asked.append(self._asked(text, arguments, seen[key], request.task_name))
             answers = self._generate(asked)
             return [
-                model_utils.postprocess_generated_text(self.model.tokenizer.decode(tokens), each.stop, None)
-                for each, tokens in zip(asked, answers, strict=True)
+                model_utils.postprocess_generated_text(answer, each.stop, None)
+                for each, answer in zip(asked, answers, strict=True)
             ]
-
-        def continuation(self, asked: Asked, tokens: Sequence[int]) -> str:
-            """A completion with the space in front that some tokenizers take away, up to its stop."""
-            decode = self.model.tokenizer.decode
-            begun, whole = decode(asked.tokens), decode([*asked.tokens, *tokens])
-            text = whole.removeprefix(begun) if whole.startswith(begun) else decode(tokens)
-            return model_utils.postprocess_generated_text(text, asked.stop, None)
 
         def _asked(self, text: str, arguments: Mapping[str, Any], number: int, task: str | None) -> Asked:
             known = dict(model_utils.normalize_gen_kwargs(dict(arguments), self.max_gen_toks))

@@ -1,8 +1,14 @@
 """Names of tasks become tasks with data; what has none is an error where it was asked for by name."""
 
+import contextlib
 import pathlib
+import random
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+
+import numpy as np
 
 from im_jax.errors import ConfigError, UserError
 from im_jax.evaluation.code.human_eval import Problem
@@ -12,7 +18,7 @@ from im_jax.evaluation.harness.lm import MAX_GEN_TOKS
 from im_jax.text import in_one_line
 
 _SEED: Final = 1234
-"""Of the draws of few-shot examples, the harness's own default."""
+"""Of NumPy, and of the draws of few-shot examples: the harness's own default; of Python it is 0."""
 _ONLY_BY_NAME: Final = f"runs programs that the model writes; add {paper.HUMAN_EVAL} to --tasks"
 
 
@@ -34,7 +40,9 @@ class Wanted:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ConfigError(f"no tasks; set --tasks={paper.NAME} or --tasks=NAME,NAME")
+            raise ConfigError(f"no tasks; set --tasks={paper.NAME}, or --tasks=NAME,NAME")
+        if self.local_data is not None and not self.local_data.is_dir():
+            raise ConfigError(f"{self.local_data} is no folder of data sets; set --local_data=DIR")
 
     @property
     def by_name(self) -> list[str]:
@@ -51,6 +59,9 @@ class Wanted:
 class Loaded:
     """Tasks that are ready to be asked."""
 
+    wanted: Wanted
+    definitions: Definitions
+
     tasks: dict[str, Any]
     """`lm_eval.api.task.Task` by name."""
     problems: list[Problem]
@@ -59,12 +70,25 @@ class Loaded:
     """Why an entry of the paper's list cannot be asked, by its name."""
 
 
-def load(wanted: Wanted, definitions: Definitions) -> Loaded:
-    """Find all data before anything is computed.
+@contextlib.contextmanager
+def ready(wanted: Wanted, log: pathlib.Path | None = None) -> Iterator[Loaded]:
+    """Find all data, before a model is opened; while the context lasts, the tasks can be asked.
+
+    Args:
+        wanted: tasks.
+        log: a file for what the harness says meanwhile.
 
     Raises:
         UserError: a name is unknown, or what was asked for by name has no data, or local data is damaged.
     """
+    with library.logged_to(log), tempfile.TemporaryDirectory() as scratch:
+        # As the harness's own command sets them, for tasks that draw.
+        random.seed(0)
+        np.random.seed(_SEED)
+        yield _load(wanted, Definitions(wanted.local_data, pathlib.Path(scratch)))
+
+
+def _load(wanted: Wanted, definitions: Definitions) -> Loaded:
     store = _Store(wanted, definitions)
     problems: list[Problem] = []
     for name in wanted.by_name:
@@ -79,7 +103,7 @@ def load(wanted: Wanted, definitions: Definitions) -> Loaded:
         reason = store.entry(entry)
         if reason and not (entry.name == paper.HUMAN_EVAL and problems):
             missing[entry.name] = reason
-    return Loaded(store.tasks, problems, missing)
+    return Loaded(wanted, definitions, store.tasks, problems, missing)
 
 
 def check_room(loaded: Loaded, max_positions: int) -> None:

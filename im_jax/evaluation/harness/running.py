@@ -2,21 +2,18 @@
 
 import importlib.metadata
 import pathlib
-import random
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 from rich.table import Table
 
 from im_jax.activity import Activity, silent
 from im_jax.evaluation.harness import human_eval, library
 from im_jax.evaluation.harness.definitions import Definitions
 from im_jax.evaluation.harness.lm import Asked, Pair, add_bos, make_lm
-from im_jax.evaluation.harness.loading import Loaded, Wanted, check_room, load
+from im_jax.evaluation.harness.loading import Loaded, Wanted, check_room
 from im_jax.evaluation.harness.paper import HUMAN_EVAL
 from im_jax.evaluation.harness.scoring import items_of, scores_of
 from im_jax.evaluation.harness.serving import Answer, Service
@@ -32,7 +29,7 @@ LOG = "lm_eval.log"
 
 Answers = Mapping[str, Answer]
 """`score`: pairs of token lists to pairs of log-probability and greedy or not. `generate`: `Asked` as lists
-to lists of tokens. Called on all processes together."""
+to texts. Called on all processes together."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +65,13 @@ class Found:
         write_results(folder, self.scores, self.about)
 
 
-def run(
-    model: Model,
-    wanted: Wanted,
-    answers: Answers,
-    *,
-    log: pathlib.Path | None = None,
-    doing: Activity = silent,
-) -> Found | None:
+def run(model: Model, loaded: Loaded, answers: Answers, doing: Activity = silent) -> Found | None:
     """Run tasks on a model; on all processes.
 
     Args:
         model: is asked.
-        wanted: tasks, and how it is asked.
+        loaded: tasks, and how it is asked.
         answers: what computes.
-        log: a file for what the harness says.
         doing: shows what takes long.
 
     Returns:
@@ -91,28 +80,22 @@ def run(
     Raises:
         UserError: tasks cannot be run; before anything is computed where that can be known.
     """
+    check_room(loaded, model.config.max_positions)
+    bos = add_bos(model, loaded.wanted.add_bos, chat=loaded.wanted.apply_chat_template)
     service = Service(answers)
     if jax.process_index() > 0:
         service.serve()
         return None
     try:
-        with library.logged_to(log), tempfile.TemporaryDirectory() as scratch:
-            return _run(model, wanted, service, pathlib.Path(scratch), doing)
+        return _run(model, loaded, service, bos, doing)
     finally:
         service.end()
 
 
-def _run(model: Model, wanted: Wanted, service: Service, scratch: pathlib.Path, doing: Activity) -> Found:
-    bos = add_bos(model, wanted.add_bos, chat=wanted.apply_chat_template)
-    # As the harness's own command sets them, for tasks that draw.
-    random.seed(0)
-    np.random.seed(1234)
-    definitions = Definitions(wanted.local_data, scratch)
-    with doing("reading tasks"):
-        loaded = load(wanted, definitions)
-    check_room(loaded, model.config.max_positions)
+def _run(model: Model, loaded: Loaded, service: Service, bos: bool, doing: Activity) -> Found:
+    wanted, definitions = loaded.wanted, loaded.definitions
 
-    def generate(asked: Sequence[Asked]) -> Sequence[Sequence[int]]:
+    def generate(asked: Sequence[Asked]) -> Sequence[str]:
         return service.ask(GENERATE, asked)
 
     def score(pairs: Sequence[Pair]) -> Sequence[tuple[float, bool]]:
@@ -120,7 +103,7 @@ def _run(model: Model, wanted: Wanted, service: Service, scratch: pathlib.Path, 
 
     lm = make_lm(model, score, generate, bos=bos)
     with doing(f"asking {len(loaded.tasks)} tasks"):
-        results = _evaluated(lm, wanted, loaded)
+        results = _evaluated(lm, loaded)
     items = {task: items_of(task, samples) for task, samples in results["samples"].items()}
     leaves = {
         task: scores_of(task, results["results"][task], results["higher_is_better"][task], items[task])
@@ -135,6 +118,7 @@ def _run(model: Model, wanted: Wanted, service: Service, scratch: pathlib.Path, 
         "settings": _settings(wanted, bos),
         "versions": {name: importlib.metadata.version(name) for name in ("im_jax", "lm_eval", "jax")},
         "tasks": {task: _about(task, results, definitions) for task in loaded.tasks},
+        "notes": definitions.notes,
         "contexts_cut": lm.cut,
         "missing": loaded.missing,
         "im_paper": paper_list,
@@ -142,17 +126,17 @@ def _run(model: Model, wanted: Wanted, service: Service, scratch: pathlib.Path, 
     return Found(scores, items, about)
 
 
-def _evaluated(lm: Any, wanted: Wanted, loaded: Loaded) -> Any:
+def _evaluated(lm: Any, loaded: Loaded) -> Any:
     if not loaded.tasks:
         return {"samples": {}, "results": {}}
     return library.module("evaluator").evaluate(
         lm=lm,
         task_dict={"tasks": loaded.tasks, "groups": {}},
-        limit=wanted.limit,
+        limit=loaded.wanted.limit,
         bootstrap_iters=0,
         log_samples=True,
-        apply_chat_template=wanted.apply_chat_template,
-        fewshot_as_multiturn=wanted.apply_chat_template,
+        apply_chat_template=loaded.wanted.apply_chat_template,
+        fewshot_as_multiturn=loaded.wanted.apply_chat_template,
     )
 
 

@@ -41,6 +41,8 @@ def _item(doc_id: int, cluster: str, samples: Sequence[Mapping[str, Any]]) -> It
             key, value = f"{metric},{sample['filter']}", sample[metric]
             if isinstance(value, numbers.Real):
                 metrics[key] = float(value)
+            elif isinstance(value, list) and value and all(isinstance(each, bool) for each in value):
+                ratios[key] = float(sum(value)), float(len(value))  # instructions of a prompt, one by one
             elif metric == "ter" and (ratio := _ter(value)) is not None:
                 ratios[key] = ratio
     first = samples[0]

@@ -1,7 +1,7 @@
 """What a reader is shown of an evaluation: scores with intervals, and the paper's list with its means."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -9,7 +9,9 @@ from im_jax.evaluation.harness import paper
 from im_jax.evaluation.results import Kind, Score
 from im_jax.evaluation.statistics.intervals import FEW, Interval, normal, wilson
 
-_MISSING = "missing"
+_MISSING: Final = "missing"
+_MOST_PARTS: Final = 12
+"""More lines of parts than this would hide what was asked for."""
 
 
 def interval(score: Score, *, is_rate: bool) -> Interval | None:
@@ -30,8 +32,11 @@ def scores_table(scores: list[Score], rates: set[tuple[str, str]], shots: Mappin
     table = Table(title="Scores")
     for name in ("task", "metric", "shots", "items", "score", "95 %"):
         table.add_column(name, justify="left" if name in ("task", "metric") else "right")
+    parts = sum(score.kind is Kind.PART for score in scores)
+    if parts > _MOST_PARTS:
+        table.caption = f"results.json has {parts} more, of which these are made"
     for score in scores:
-        if score.kind is Kind.MEAN:
+        if score.kind is Kind.MEAN or (score.kind is Kind.PART and parts > _MOST_PARTS):
             continue
         found = interval(score, is_rate=(score.name, score.metric) in rates)
         own = {shots[part.task] for part in score.parts if part.task in shots}

@@ -37,6 +37,16 @@ def write_local_data(folder: Path, items: int = 4) -> Path:
     _write(folder / "truthfulqa" / "v1" / "mc_task.json", json.dumps(truths))
     examples = [{"input": f"Is it (A) or (B), {n}?", "target": "(A)"} for n in numbers]
     _write(folder / "bbh" / "bbh" / "snarks.json", json.dumps({"canary": "no", "examples": examples}))
+    asked = [
+        {
+            "key": n,
+            "prompt": f"Say {n}, no comma.",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+        }
+        for n in numbers
+    ]
+    _write(folder / "ifeval" / "input_data.jsonl", "".join(json.dumps(line) + "\n" for line in asked))
     return folder
 
 

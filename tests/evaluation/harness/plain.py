@@ -35,14 +35,14 @@ def plain_answers(model: Model) -> dict[str, Any]:
             found.append((float(table[at, continuation].sum(dtype=np.float64)), greedy))
         return found
 
-    def generate(asked: Sequence[Any]) -> list[list[int]]:
+    def generate(asked: Sequence[Any]) -> list[str]:
         assert not any(each.sampling for each in asked)
-        found: list[list[int]] = [[] for _ in asked]
+        found = ["" for _ in asked]
         for most in {each.max_tokens for each in asked}:
             some = [number for number, each in enumerate(asked) if each.max_tokens == most]
             prompts = [np.asarray(asked[number].tokens, np.int32) for number in some]
             for number, answer in zip(some, model.answer(prompts, max_new_tokens=most), strict=True):
-                found[number] = answer.tokens
+                found[number] = answer.text
         return found
 
     return {"score": score, "generate": generate}

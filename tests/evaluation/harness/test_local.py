@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("wsc273", "test", 1, {"text": "The red box 0 is not in the red bag because it is too small.", "pronoun": "it", "pronoun_loc": 44, "options": ["The red box", "the red bag"], "label": 1}),
         ("gsm8k_cot", "test", 3, {"question": "What is 3 + 2?", "answer": "3 + 2 = 5\n#### 5"}),
         ("truthfulqa_mc2", "validation", 0, {"question": "How is 0?", "mc1_targets": {"choices": ["It is red.", "Nobody knows.", "It is not."], "labels": [1, 0, 0]}, "mc2_targets": {"choices": ["It is red.", "Nobody knows.", "It is not.", "It looks red."], "labels": [1, 0, 0, 1]}}),
+        ("ifeval", "train", 1, {"key": 1, "prompt": "Say 1, no comma.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}),
         ("bbh_cot_fewshot_snarks", "test", 0, {"input": "Is it (A) or (B), 0?", "target": "(A)"}),
     ],
 )  # fmt: skip
@@ -100,6 +101,7 @@ def test_the_real_files_are_read_to_the_last_record(shared_data: Path) -> None:
         "wsc273": {"test": 273},
         "gsm8k_cot": {"train": 7473, "test": 1319},
         "truthfulqa_mc2": {"validation": 817},
+        "ifeval": {"train": 541},
     }
     for name, expected in sizes.items():
         task = local_task(name)

@@ -97,6 +97,13 @@ def test_ter_is_a_ratio_of_sums_over_items_and_bleu_is_none() -> None:
     assert [item.cluster for item in items] == [f"wmt14-en-fr/{n}" for n in range(3)]
 
 
+def test_instructions_of_a_prompt_are_counted_one_by_one() -> None:
+    followed = [[True, False], [True], [False, True, True]]
+    items = items_of("ifeval", [sample(n, inst_level_strict_acc=each) for n, each in enumerate(followed)])
+    (score,) = scores_of("ifeval", {"inst_level_strict_acc,none": 4 / 6}, {}, items)
+    assert score.stderr is not None and score.stderr > 0
+
+
 def test_the_error_of_a_perplexity_is_that_of_its_logarithm_times_itself() -> None:
     logs = [-1.0, -2.0, -4.0]
     items = items_of("lambada_openai", [sample(n, perplexity=value) for n, value in enumerate(logs)])
@@ -135,9 +142,6 @@ class Encoder:
     def tok_encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
 
-    def continuation(self, asked: Asked, tokens: list[int]) -> str:
-        return "".join(map(chr, tokens))
-
 
 def test_humaneval_is_drawn_at_two_temperatures_and_the_better_one_counts() -> None:
     if reason := unavailable():
@@ -145,10 +149,10 @@ def test_humaneval_is_drawn_at_two_temperatures_and_the_better_one_counts() -> N
     problem = Problem("t/0", "def f():\n", "def check(f):\n    assert f() == 1\n", "f")
     seen: list[Asked] = []
 
-    def generate(asked: list[Asked]) -> list[list[int]]:
+    def generate(asked: list[Asked]) -> list[str]:
         seen.extend(asked)
         right = [each.sampling["temperature"] == 0.7 and each.number < 5 for each in asked]
-        return [[ord(letter) for letter in f"    return {int(each)}"] for each in right]
+        return [f"    return {int(each)}" for each in right]
 
     (item,) = human_eval.evaluate([problem], Encoder(), generate)
     assert len(seen) == 40 and {each.number for each in seen} == set(range(20))

@@ -9,6 +9,7 @@ from im_jax.evaluation.harness.local import (
     bbh,
     boolq,
     gsm8k,
+    ifeval,
     mmlu,
     options,
     piqa,
@@ -56,6 +57,7 @@ _TASKS: Final = MappingProxyType(
         "wsc273": LocalTask(wsc.FILES, wsc.load),
         "gsm8k": LocalTask(gsm8k.FILES, gsm8k.load),
         "gsm8k_cot": LocalTask(gsm8k.FILES, gsm8k.load),
+        "ifeval": LocalTask(ifeval.FILES, ifeval.load),
         "truthfulqa_mc1": LocalTask(truthfulqa.FILES, truthfulqa.load),
         "truthfulqa_mc2": LocalTask(truthfulqa.FILES, truthfulqa.load),
     }
