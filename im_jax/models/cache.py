@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jaxtyping as jt
 
 from im_jax.models.attention.masks import in_reach
+from im_jax.models.attention.tree import LayerPrefix
 from im_jax.models.slot_cache import LayerPrompt, LayerSlots
 
 
@@ -63,8 +64,9 @@ class LayerCache(NamedTuple):
         return key, value
 
 
-MaybeCache = TypeVar("MaybeCache", LayerCache, LayerSlots, LayerPrompt, None)
-"""What a layer is given and gives back when decoding, rows in step or slots; None in training."""
+MaybeCache = TypeVar("MaybeCache", LayerCache, LayerSlots, LayerPrompt, LayerPrefix, None)
+"""What a layer is given and gives back when decoding, rows in step or slots, or behind a prefix that texts
+share; None in training."""
 
 
 def make_slots(

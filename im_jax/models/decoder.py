@@ -25,6 +25,7 @@ from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.adapters.dropout import RowKeys, keys_of_layers
 from im_jax.models.attention.layer import Context
+from im_jax.models.attention.tree import LayerPrefix, Tree
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
 from im_jax.models.cache import Cache, LayerCache, make_slots
 from im_jax.models.embedding import Noise, look_up, noisy
@@ -198,6 +199,29 @@ class Decoder(nnx.Module):
         inputs = stacked, jnp.arange(self.num_layers), self._scanned_kinds(self.num_layers)
         x, (key, value) = jax.lax.scan(layer, self._embed(tokens[:, None], lengths[:, None]), inputs)
         return self._finish(x)[:, 0], cache.with_tokens(key[:, :, 0], value[:, :, 0], lengths, self.rules)
+
+    def in_trees(
+        self, tokens: jt.Int[jax.Array, "B L"], tree: Tree, prefix: Cache
+    ) -> tuple[jt.Float[jax.Array, "B L E"], Cache]:
+        """Hidden states of rows of trees behind a prefix, and the keys and values of their tokens.
+
+        Args:
+            tokens: of trees, depth first (`im_jax.models.attention.tree`).
+            tree: where they stand.
+            prefix: keys and values of what stands before all trees, as of one row, [layers, 1, S, G, K].
+        """
+        context = Context(self._rotations(tree.positions), jnp.ones_like(tokens))
+        graph, stacked = nnx.split(self.layers)
+
+        def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
+            params, kept, kind = inputs
+            here = LayerPrefix(tree, kept.key[0], kept.value[0])
+            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), here)
+            return x, used.own
+
+        inputs = stacked, prefix, self._scanned_kinds(self.num_layers)
+        x, own = jax.lax.scan(layer, self._embed(tokens, tree.positions), inputs)
+        return self._finish(x), Cache(*own)
 
     def head_matrix(self) -> jt.Float[jax.Array, "E V"]:
         """The output head as it is kept; with tied embeddings, the embedding transposed."""

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jaxtyping as jt
@@ -13,9 +13,10 @@ from im_jax.config import ModelConfig
 from im_jax.errors import ConfigError
 from im_jax.models import rotary
 from im_jax.models.adapters.dropout import RowKeys
-from im_jax.models.attention import filled, full
+from im_jax.models.attention import filled, full, tree
 from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
+from im_jax.models.attention.tree import LayerPrefix
 from im_jax.models.cache import MaybeCache
 from im_jax.models.kinds import Kind
 from im_jax.models.layers import RMSNorm
@@ -78,7 +79,8 @@ class Attention(Projections):
     def __call__(
         self, x: jt.Float[jax.Array, "B L D"], context: Context, kind: Kind, cache: MaybeCache
     ) -> tuple[jt.Float[jax.Array, "B L D"], MaybeCache]:
-        """Attends within segments; with a cache, stores keys and values there and reads it."""
+        """Attends within segments; with a cache, stores keys and values there and reads it; behind a prefix,
+        attends to it and within trees."""
         rotation, drop = context.rotation(kind), context.drop
         query, (key, value) = self.queries(x, rotation, drop), self.keys_and_values(x, rotation, drop)
         if cache is None:
@@ -88,6 +90,9 @@ class Attention(Projections):
             cache = cache._replace(own=(key, value))
         elif isinstance(cache, LayerSlots):
             mixed = self._attend_to_slot(query, key, value, cache, kind)
+            cache = cache._replace(own=(key, value))
+        elif isinstance(cache, LayerPrefix):
+            mixed = self._attend_in_trees(query, key, value, cache, kind)
             cache = cache._replace(own=(key, value))
         else:
             cache = cache.store(key, value)
@@ -140,12 +145,15 @@ class Attention(Projections):
                 rules=self.rules,
             )
 
-        if isinstance(kind.windowed, bool):
-            return attend(kind.windowed)(query, key, value, segments)
-        mixed: jax.Array = jax.lax.cond(
-            kind.windowed, attend(True), attend(False), query, key, value, segments
-        )
-        return mixed
+        return _of_kind(attend, kind, query, key, value, segments)
+
+    def _attend_in_trees(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, prefix: LayerPrefix, kind: Kind
+    ) -> jax.Array:
+        def attend(windowed: bool) -> Callable[..., jax.Array]:
+            return functools.partial(tree.attend, spec=self.spec(windowed), rules=self.rules)
+
+        return _of_kind(attend, kind, query, key, value, prefix)
 
     def _attend_to_slot(
         self, query: jax.Array, key: jax.Array, value: jax.Array, slots: LayerSlots, kind: Kind
@@ -154,10 +162,7 @@ class Attention(Projections):
             return functools.partial(filled.attend, spec=self.spec(windowed))
 
         arrays = query, key, value, *slots.cache, slots.layer, slots.lengths
-        if isinstance(kind.windowed, bool):
-            return attend(kind.windowed)(*arrays)
-        mixed: jax.Array = jax.lax.cond(kind.windowed, attend(True), attend(False), *arrays)
-        return mixed
+        return _of_kind(attend, kind, *arrays)
 
     def _heads(self, name: str, x: jax.Array, axis: str, drop: RowKeys | None) -> jax.Array:
         return constrain(self.project(name, x, drop), ("batch", "length", axis, "head_dim"), self.rules)
@@ -166,3 +171,11 @@ class Attention(Projections):
     def _turned(heads: jax.Array, rotation: rotary.Tables | None, norm: RMSNorm | None) -> jax.Array:
         heads = heads if norm is None else norm(heads)
         return heads if rotation is None else rotary.rotate(heads, rotation)
+
+
+def _of_kind(attend: Callable[[bool], Callable[..., jax.Array]], kind: Kind, *arrays: Any) -> jax.Array:
+    """What a layer attends with, with a window or without: known here, or when it runs."""
+    if isinstance(kind.windowed, bool):
+        return attend(kind.windowed)(*arrays)
+    mixed: jax.Array = jax.lax.cond(kind.windowed, attend(True), attend(False), *arrays)
+    return mixed
