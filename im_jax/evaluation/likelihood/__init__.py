@@ -3,8 +3,8 @@
     likelihoods = Likelihoods(open_model("MODEL"))
     likelihoods([([1, 415, 5565], [349, 5465])])     # [Score(logprob=-7.31, is_greedy=False)]
 
-`texts.py` finds what texts share, `cuts.py` decides what is computed once for many rows and what once in a
-row, `rows.py` lays the rest into rows, `programs.py` is what devices run, `likelihoods.py` puts them together.
+`texts.py` finds what texts share, `cuts.py` decides what is computed once for many rows and what in a row,
+`trees.py` and `rows.py` lay that out, `programs.py` is what devices run, `likelihoods.py` puts it together.
 """
 
 from im_jax.evaluation.likelihood.likelihoods import Likelihoods, Score

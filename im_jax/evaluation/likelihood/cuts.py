@@ -11,13 +11,12 @@ import numpy as np
 
 from im_jax.evaluation.likelihood.texts import Texts
 
-
 CHUNK: Final = 256
 """Tokens by which a prefix grows at a time."""
 
 
 def room_for(length: int) -> int:
-    """Keys that are attended to behind a prefix: a power of two that holds it, at least a chunk; none for none."""
+    """Keys that are attended to behind a prefix: a power of two that holds it, a chunk at least."""
     return 1 << (max(length, CHUNK) - 1).bit_length() if length else 0
 
 
@@ -130,9 +129,7 @@ def _piece(texts: Texts, group: Group, low: int, high: int) -> Piece:
     return Piece(low, high, max(texts.size(low, high, group.depth), texts.num_labels(low, high)))
 
 
-def _branch(
-    texts: Texts, group: Group, part: _Part, row: int, waiting: list[tuple[Group, int, int]]
-) -> None:
+def _branch(texts: Texts, group: Group, part: _Part, row: int, waiting: list[tuple[Group, int, int]]) -> None:
     """Neighbouring branches together, as far as they fit a row with what they share; the others later."""
     start = end = part.starts[0]
     trunk, room = part.fork - part.depth, 0

@@ -45,9 +45,9 @@ class Score(NamedTuple):
 class Likelihoods:
     """Scores pairs of a context and a continuation, computing once what they share.
 
-    In float32 scores do not depend on what else is asked, in which order, or on how much is computed at a time,
-    but for rounding (1e-6 or so a token). Shared are: a beginning that many texts have, as few-shot examples do;
-    a question, by its choices; and all of a text, by continuations that differ in their last token alone.
+    In float32 scores do not depend on what else is asked, in which order, or on how much is computed at a
+    time, but for rounding (1e-6 or so a token). Shared are: a beginning that many texts have, as few-shot
+    examples do; a question, by its choices; all of a text, by continuations that differ in their last token.
 
     Rotary factors that depend on the length of a text (longrope) are those that the model was opened with,
     `model.rope_scaling.use_long`, for all texts.
@@ -90,8 +90,8 @@ class Likelihoods:
     def rolling(self, texts: Sequence[Sequence[int]], prefix_token: int) -> list[float]:
         """The log-likelihood of each whole text, behind a token such as the BOS, in windows.
 
-        Each token is predicted once: windows are as long as the model's positions, the next begins at the last
-        token of the one before, and the last goes back as far as it can. As `loglikelihood_rolling` of
+        Each token is predicted once: a window is as long as the model's positions, the next begins at its
+        last token, and the last of all goes back as far as it can. As `loglikelihood_rolling` of
         lm-evaluation-harness's models.
         """
         pairs, owners = [], []

@@ -11,6 +11,7 @@ from im_jax.mesh import batch_sharding
 from im_jax.models.decoder import decoder_graph
 from im_jax.models.loaded import Model
 
+
 class Prefix:
     """Keeps what the next prefix shares with the last, and computes the rest."""
 

@@ -1,4 +1,4 @@
-"""What devices run: a prefix goes on by some tokens; labels are read behind it. Each compiled once a shape."""
+"""What devices run: a prefix goes on by some tokens; labels are read behind it."""
 
 import functools
 from typing import NamedTuple
@@ -46,7 +46,9 @@ def extend(
     ends = jnp.full_like(tokens, tokens.shape[1] - 1)
     _, own = nnx.merge(graph, params).in_trees(tokens, Tree(positions, ends, start), prefix)
     place = (0, 0, start, 0, 0)
-    longer = (jax.lax.dynamic_update_slice(old, new[:, :1], place) for old, new in zip(prefix, own, strict=True))
+    longer = (
+        jax.lax.dynamic_update_slice(old, new[:, :1], place) for old, new in zip(prefix, own, strict=True)
+    )
     return _as_one_row(Cache(*longer), rules)
 
 
@@ -67,7 +69,7 @@ def read(
     tree = Tree(batch.positions, batch.last, length)
     hidden, _ = decoder.in_trees(batch.tokens, tree, begun)
     hidden = jnp.take_along_axis(hidden, batch.columns[..., None], axis=1)
-    axes = LossAxes(*map(rules.mesh_axes, ("batch", "vocab", "embed")))
+    axes = LossAxes(rules.mesh_axes("batch"), rules.mesh_axes("vocab"), rules.mesh_axes("embed"))
     _, (_, values) = weighted_loss(
         LabelScores(softcap),
         hidden.reshape(-1, hidden.shape[-1]),

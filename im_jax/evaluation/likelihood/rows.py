@@ -1,7 +1,7 @@
 """Trees packed into rows of few lengths, and rows into batches of one shape for each length."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jaxtyping as jt
 import numpy as np
@@ -18,14 +18,17 @@ _STEPS: Final = 8
 
 
 class Batch(NamedTuple):
-    """What devices are given: rows of trees, and of which states which labels are read."""
+    """What devices are given: rows of trees, and of which states which labels are read.
 
-    tokens: jt.Int32[np.ndarray, "B L"]
-    positions: jt.Int32[np.ndarray, "B L"]
-    last: jt.Int32[np.ndarray, "B L"]
-    columns: jt.Int32[np.ndarray, "B L"]
-    labels: jt.Int32[np.ndarray, "B L labels"]
-    read: jt.Bool[np.ndarray, "B L"]
+    Arrays are NumPy on the host and JAX on the devices.
+    """
+
+    tokens: jt.Int32[Any, "B L"]
+    positions: jt.Int32[Any, "B L"]
+    last: jt.Int32[Any, "B L"]
+    columns: jt.Int32[Any, "B L"]
+    labels: jt.Int32[Any, "B L labels"]
+    read: jt.Bool[Any, "B L"]
     """Whether there is anything in `columns` and `labels`."""
 
 
@@ -42,12 +45,14 @@ class Reading(NamedTuple):
 def lengths(pieces: Sequence[Piece], longest: int) -> dict[int, list[Piece]]:
     """Pieces by the length of the rows that hold them.
 
-    Most lie, several together, in rows of a power of two of tokens, `longest` at most; each power of two above
-    has one length, which its largest piece decides.
+    Most lie, several together, in rows of a power of two of tokens, `longest` at most; each power of two
+    above has one length, which its largest piece decides.
     """
     sizes = np.array([piece.size for piece in pieces])
     small = sizes[sizes <= longest]
-    usual = min(longest, max(_SHORTEST, _power_of_two(_PIECES * int(np.ceil(small.mean()))))) if len(small) else 0
+    usual = (
+        min(longest, max(_SHORTEST, _power_of_two(_PIECES * int(np.ceil(small.mean()))))) if len(small) else 0
+    )
     by_power: dict[int, list[Piece]] = {}
     for piece in pieces:
         by_power.setdefault(max(usual, _power_of_two(piece.size)), []).append(piece)

@@ -103,13 +103,11 @@ def _checked(
         raise DataError(f"pair {number} has no {missing}")
     whole = np.concatenate([np.asarray(context, np.int64), np.asarray(continuation, np.int64)])
     if len(whole) - 1 > max_positions:
+        room = max_positions + 1 - len(continuation)
+        cut = f"cut the context to {room}" if room > 0 else "cut that, or score it by windows (`rolling`)"
         raise DataError(
             f"pair {number} has {len(context)} tokens of context and {len(continuation)} of continuation; "
-            f"the model reads {max_positions} (model.max_positions) and the last need not be read, so cut the "
-            f"context to {max_positions + 1 - len(continuation)}"
-            if len(continuation) <= max_positions
-            else f"pair {number} has a continuation of {len(continuation)} tokens; the model reads "
-            f"{max_positions} (model.max_positions), so cut it, or score it by windows (`rolling`)"
+            f"the model reads {max_positions} (model.max_positions), and need not read the last; {cut}"
         )
     if whole.min() < 0 or whole.max() >= vocab_size:
         wrong = int(whole[(whole < 0) | (whole >= vocab_size)][0])

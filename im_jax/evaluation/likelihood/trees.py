@@ -40,7 +40,9 @@ def lay(texts: Texts, piece: Piece, depth: int, first_answer: jt.Int64[np.ndarra
     """
     tokens, positions = [], []
     last = np.zeros(texts.size(piece.low, piece.high, depth), np.int32)
-    path = np.zeros(max(map(len, texts.tokens[piece.low : piece.high])), np.int32)  # columns of the current text
+    path = np.zeros(
+        max(map(len, texts.tokens[piece.low : piece.high])), np.int32
+    )  # columns of the current text
     branches: list[tuple[int, int, int]] = []  # of it, first column and depths, whose ends are not known yet
     asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     end = 0
@@ -73,7 +75,9 @@ def _close(branches: list[tuple[int, int, int]], depth: int, last: np.ndarray, e
 
 
 def _entries(
-    columns: jt.Int32[np.ndarray, " m"], labels: jt.Int32[np.ndarray, " m"], answers: jt.Int64[np.ndarray, " m"]
+    columns: jt.Int32[np.ndarray, " m"],
+    labels: jt.Int32[np.ndarray, " m"],
+    answers: jt.Int64[np.ndarray, " m"],
 ) -> tuple[np.ndarray, ...]:
     """The last five fields of `Laid`: a label that several ask of a token is there once."""
     keys, of_key = np.unique(np.stack([columns, labels], axis=1), axis=0, return_inverse=True)

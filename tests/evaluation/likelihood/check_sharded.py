@@ -17,7 +17,7 @@ def main() -> None:
     for shape in ((1, 8, 1), (2, 2, 2)):
         found = Likelihoods(model_of(config, params, shape), batch_tokens=1024)(pairs)
         np.testing.assert_allclose(
-            [score.logprob for score in found], [score.logprob for score in single], rtol=0, atol=1e-5
+            [score.logprob for score in found], [score.logprob for score in single], rtol=2e-6, atol=1e-5
         )
         assert [score.is_greedy for score in found] == [score.is_greedy for score in single]
     print("same on 8 devices")

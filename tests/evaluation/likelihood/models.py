@@ -1,9 +1,9 @@
 """Models without a tokenizer, pairs that share what benchmarks share, and scores by the plain forward pass."""
 
+import jax
 import numpy as np
 from jax.sharding import AxisType
 
-import jax
 from im_jax.config import ModelConfig
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.models import decoder

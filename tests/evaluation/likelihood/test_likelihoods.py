@@ -1,6 +1,10 @@
 """Scores where texts share what they can, against the plain forward pass of each text alone, and transformers'."""
 
 import dataclasses
+import functools
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -8,7 +12,10 @@ import numpy as np
 import pytest
 
 from im_jax.errors import DataError
-from im_jax.evaluation.likelihood import Likelihoods, programs
+from im_jax.evaluation.likelihood import Likelihoods, Score, programs
+from im_jax.evaluation.likelihood.cuts import Costs
+from im_jax.evaluation.likelihood.rows import Batch
+from im_jax.evaluation.likelihood.trees import LABELS
 from im_jax.models import decoder
 from tests.evaluation.likelihood.models import Pairs, model_of, pairs_of
 from tests.models import test_families as families
@@ -28,16 +35,18 @@ def expected(logits: np.ndarray, context: list[int], continuation: list[int]) ->
     return float(chosen.sum()), rows.argmax(axis=-1).tolist() == list(continuation)
 
 
-def assert_scores(found: list, logits_of: object, pairs: Pairs, atol: float) -> None:
+def assert_scores(
+    found: list[Score], logits_of: Callable[[list[int]], np.ndarray], pairs: Pairs, atol: float
+) -> None:
     for score, (context, continuation) in zip(found, pairs, strict=True):
-        logprob, greedy = expected(logits_of([*context, *continuation[:-1]]), context, continuation)  # type: ignore[operator]
+        logprob, greedy = expected(logits_of([*context, *continuation[:-1]]), context, continuation)
         assert abs(score.logprob - logprob) <= atol, (context, continuation)
         assert score.is_greedy == greedy
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[Likelihoods, Pairs, list]:
-    pairs = pairs_of(CONFIG.vocab_size, questions=20)  # type: ignore[arg-type]
+def asked() -> tuple[Likelihoods, Pairs, list[Score]]:
+    pairs = pairs_of(CONFIG.vocab_size, questions=40)  # type: ignore[arg-type]
     likelihoods = Likelihoods(model_of(CONFIG, random_params(CONFIG)), batch_tokens=512)
     return likelihoods, pairs, likelihoods(pairs)
 
@@ -86,10 +95,10 @@ def test_other_pairs_of_the_same_sizes_compile_nothing(asked: tuple) -> None:
     likelihoods, _, _ = asked
     programs.read.clear_cache()
     programs.extend.clear_cache()
-    likelihoods(pairs_of(CONFIG.vocab_size, questions=20))  # type: ignore[arg-type]
+    likelihoods(pairs_of(CONFIG.vocab_size, questions=40))  # type: ignore[arg-type]
     reads = programs.read._cache_size()
     assert reads <= 4 and programs.extend._cache_size() == 1
-    likelihoods(pairs_of(CONFIG.vocab_size, questions=20, seed=3))  # type: ignore[arg-type]
+    likelihoods(pairs_of(CONFIG.vocab_size, questions=40, seed=3))  # type: ignore[arg-type]
     assert programs.read._cache_size() == reads and programs.extend._cache_size() == 1
 
 
@@ -110,7 +119,7 @@ def test_windows_of_a_long_text_are_those_of_the_harness(asked: tuple) -> None:
     ("pair", "message"),
     [
         (([1] * 399, [1, 2, 3]), r"pair 1 has 399 tokens of context and 3 of .*cut the context to 398"),
-        (([1], [1] * 401), r"pair 1 has a continuation of 401 tokens; the model reads 400"),
+        (([1], [1] * 401), r"pair 1 has 1 tokens of context and 401 of .*model reads 400 .*by windows"),
         (([], [1]), "pair 1 has no context; begin it with the BOS"),
         (([1], []), "pair 1 has no continuation"),
         (([1, 48], [1]), "pair 1 has token 48; the model knows 0 to 47"),
@@ -132,10 +141,10 @@ def test_scores_of_a_family_are_those_of_transformers(
     peer = families.peer(name)
     peer.save_pretrained(tmp_path)
     config, params = families.load(tmp_path)
-    pairs = pairs_of(96, shots=70, questions=8)
+    pairs = pairs_of(96, shots=70, questions=14)
     likelihoods = Likelihoods(model_of(config, params), batch_tokens=256)
-    # What is shared by so few is not worth a prefix, unless it costs nothing.
-    monkeypatch.setattr(likelihoods, "_costs", dataclasses.replace(likelihoods._costs, group=0, row=64))
+    # What so few share is not worth a prefix, unless only tokens count.
+    monkeypatch.setattr(likelihoods, "_costs", Costs(row=64, group=0, keys=math.inf))
     before = programs.extend._cache_size()
     scores = likelihoods(pairs)
     assert programs.extend._cache_size() == before + 1  # there was a prefix
@@ -146,26 +155,15 @@ def test_eight_devices_score_as_one_does() -> None:
     assert "same on 8 devices" in run_on_devices("tests.evaluation.likelihood.check_sharded")
 
 
-def test_no_logits_are_made_of_tokens_that_are_not_asked_for() -> None:
-    """The largest array of logits in the program is a block, not a batch."""
+def test_logits_are_made_block_by_block() -> None:
     config = dataclasses.replace(CONFIG, vocab_size=5003)
-    model = model_of(config, jax.jit(lambda key: decoder.init_params(config, key))(jax.random.key(0)))
-    likelihoods = Likelihoods(model, batch_tokens=2048)
-    with jax.log_compiles(False):
-        likelihoods([([1, 2, 3], [4])])
+    model = model_of(config, jax.jit(functools.partial(decoder.init_params, config))(jax.random.key(0)))
+    graph, shape = decoder.decoder_graph(config, model.rules), (8, 256)
+    numbers = np.zeros(shape, np.int32)
+    batch = Batch(*[numbers] * 4, np.zeros((*shape, LABELS), np.int32), np.zeros(shape, bool))
+    prefix = programs.empty_prefix(graph, model.params, 0, model.rules)
     text = programs.read.lower(
-        likelihoods._graph, model.params, *_arguments(likelihoods), 0, None, model.rules
+        graph, model.params, batch, np.int32(0), prefix, slots=0, softcap=None, rules=model.rules
     ).as_text()
-    assert "2048x5003" not in text and "x5003xf32" in text
-
-
-def _arguments(likelihoods: Likelihoods) -> tuple:
-    from im_jax.evaluation.likelihood.rows import Batch
-    from im_jax.evaluation.likelihood.trees import LABELS
-
-    shape = (8, 256)
-    arrays = (np.zeros(shape, np.int32),) * 4
-    batch = Batch(*arrays, np.zeros((*shape, LABELS), np.int32), np.zeros(shape, bool))
-    model = likelihoods._model
-    prefix = programs.empty_prefix(likelihoods._graph, model.params, 0, model.rules)
-    return batch, np.int32(0), prefix
+    rows = {int(rows) for rows in re.findall(r"tensor<(\d+)x5003xf32>", text)}
+    assert max(rows) == 512 < math.prod(shape)
