@@ -78,6 +78,13 @@ def test_sizes_that_do_not_divide_name_the_fields(
         check_divisible(shapes, axes, mesh_of(*mesh), ShardingRules())
 
 
+@pytest.mark.parametrize("norm", ["head", "heads"])
+def test_norms_of_heads_lie_on_a_mesh(norm: str) -> None:
+    config = dataclasses.replace(SMALL, head_norm=norm)
+    found = decoder.param_shardings(config, mesh_of(1, 1, 2))["layers"]["attention"]["query_norm"]["scale"]
+    assert found.is_fully_replicated == (norm == "head")
+
+
 def test_without_a_mesh_constraints_do_nothing_but_are_checked() -> None:
     x = jnp.ones((2, 3))
     assert constrain(x, ("batch", "length"), ShardingRules()) is x

@@ -64,9 +64,7 @@ class Attention(Projections):
             case "none":
                 pass
             case "head":
-                self.query_norm, self.key_norm = (
-                    RMSNorm(config, {"head_norm": head_dim(config)}) for _ in range(2)
-                )
+                self.query_norm, self.key_norm = (RMSNorm(config, size) for _ in range(2))
             case "heads":
                 self.query_norm, self.key_norm = RMSNorm(config, heads), RMSNorm(config, groups)
             case _:
