@@ -16,10 +16,11 @@ class Case:
     """One condition under which all contestants are compared; travels to the workers as JSON."""
 
     benchmark: str
-    """`cross_entropy`, `attention`, `train_step`, `lora`, `rewrites` or `prepare`."""
+    """`cross_entropy`, `attention`, `train_step`, `lora`, `rewrites`, `prepare` or `likelihood`."""
     shape: tuple[int, ...]
     """cross_entropy: N, D, V. attention: B, L, H, K. train_step, lora: B, L. rewrites: B, letters of the
-    strings, letters of each side of a rule. prepare: conversations, tokens of a row."""
+    strings, letters of each side of a rule. prepare: conversations, tokens of a row.
+    likelihood: questions, the model's positions."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -27,19 +28,20 @@ class Case:
     examples: int = 1
     """attention: examples that share a row."""
     model: tuple[int, ...] = ()
-    """train_step, lora: vocabulary, model dimension, layers, heads, key and value heads, feed-forward.
-    rewrites: layers, heads, model dimension."""
+    """train_step, lora, likelihood: vocabulary, model dimension, layers, heads, key and value heads,
+    feed-forward. rewrites: layers, heads, model dimension."""
     checkpoint: str = ""
-    """train_step, lora: directory of the initial weights, as a Hugging Face checkpoint. prepare: of the
-    records."""
+    """train_step, lora, likelihood: directory of the weights, as a Hugging Face checkpoint.
+    prepare: of the records."""
     work: str = ""
-    """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts."""
+    """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts.
+    likelihood: the task."""
     rank: int = 0
     """lora: of the adapters, on all linear maps of the layers."""
     data: str = ""
-    """prepare: the files whose conversations are repeated."""
+    """prepare: the files whose conversations are repeated. likelihood: the folder of the tasks' files."""
     tokenizer: str = ""
-    """prepare: directory of the tokenizer."""
+    """prepare, likelihood: directory or file of the tokenizer."""
 
     @property
     def title(self) -> str:
@@ -49,7 +51,7 @@ class Case:
             parts.append(f"{self.examples} examples a row")
         elif self.benchmark == "prepare":
             parts = [parts[0], self.tokenizer]
-        elif self.benchmark == "rewrites":
+        elif self.benchmark in ("rewrites", "likelihood"):
             parts += [f"model {'x'.join(map(str, self.model))}", self.work]
         else:
             parts += [f"rank {self.rank}"] if self.rank else []

@@ -44,6 +44,7 @@ REFERENCES: Final = {
     "lora": Method("small_llama", "", ("jax",)),
     "rewrites": Method("small_gpt2", "", ("jax",)),
     "prepare": Method("prepare_records", "", ()),
+    "likelihood": Method("small_llama", "", ("jax",)),
 }
 """What runs before the others and is not timed: expected values, or the initial weights."""
 BASELINES: Final = {
@@ -53,6 +54,7 @@ BASELINES: Final = {
     "lora": "peft",
     "rewrites": "transformers",
     "prepare": "trl",
+    "likelihood": "hf_16",
 }
 
 
@@ -112,6 +114,12 @@ _METHODS: Final[dict[str, dict[str, Method]]] = {
     "prepare": {
         **_methods("prepare_im_jax", (), "im_jax"),
         **_methods("prepare_trl", ("torch", "transformers", "trl", "datasets"), "trl"),
+    },
+    "likelihood": {
+        **_methods("likelihood_im_jax", ("jax",), "im_jax"),
+        **_methods(
+            "likelihood_hf", ("torch", "transformers", "lm_eval", "accelerate"), "hf_1", "hf_16", "hf_64"
+        ),
     },
 }
 _IN_CONDITIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {

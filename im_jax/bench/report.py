@@ -21,8 +21,15 @@ _DIFFERENCE: Final = {
     "rewrites train": "losses",
     "rewrites evaluate": "answers",
     "prepare": "counts",
+    "likelihood": "scores",
 }
-_UNITS: Final = {"train_step": "tokens", "lora": "tokens", "rewrites": "sequences", "prepare": "tokens"}
+_UNITS: Final = {
+    "train_step": "tokens",
+    "lora": "tokens",
+    "rewrites": "sequences",
+    "prepare": "tokens",
+    "likelihood": "requests",
+}
 """What is counted by second; where nothing stands, only operations count."""
 MEANINGS: Final = """\
 median, p10, p90: milliseconds of a call over the rounds; in each round every method is called once, in turn.
@@ -35,7 +42,7 @@ temporary, output: MB by JAX's compiler. growth: MB of resident memory at the pe
     on a GPU of torch's own memory there; near nothing where an allocator keeps what it once had.
 loss, gradients, difference: largest relative difference from the same in float64 NumPy; losses: that of the
     first steps from the baseline's; answers: of their tokens, 0 where all are the same; counts: of examples,
-    tokens and packed rows, from the baseline's.
+    tokens and packed rows, from the baseline's; scores: of log-likelihoods and of what is greedy, likewise.
 with_data: the batches, or the prompts, are made in the same time."""
 
 
@@ -122,7 +129,7 @@ def _table(measurement: Measurement) -> str:
         "temporary",
         "output",
         "growth",
-        _DIFFERENCE[f"{measurement.case.benchmark} {measurement.case.work}".strip()],
+        _difference(measurement.case),
     ]
     cells = [titles, ["---", *["---:"] * (len(titles) - 1)]]
     for row in rows(measurement):
@@ -151,6 +158,11 @@ def _table(measurement: Measurement) -> str:
     )
 
 
+def _difference(case: Case) -> str:
+    """What the last column is called."""
+    return _DIFFERENCE.get(f"{case.benchmark} {case.work}") or _DIFFERENCE[case.benchmark]
+
+
 def _amount(case: Case, outcome: Outcome) -> int:
     """How many of its unit a call processes."""
     match case.benchmark:
@@ -158,6 +170,8 @@ def _amount(case: Case, outcome: Outcome) -> int:
             return case.shape[0] * case.shape[1]
         case "prepare":
             return int(outcome.values["tokens"])
+        case "likelihood":
+            return len(outcome.values["logprobs"])
         case _:
             return case.shape[0]
 

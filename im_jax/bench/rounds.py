@@ -13,7 +13,15 @@ from im_jax.bench.methods import REFERENCES, Method, find_method
 from im_jax.bench.process import Process
 from im_jax.bench.sizes import TRAIN_STEPS
 
-_WARMUP: Final = {"cross_entropy": 2, "attention": 2, "train_step": 3, "lora": 3, "rewrites": 3, "prepare": 1}
+_WARMUP: Final = {
+    "cross_entropy": 2,
+    "attention": 2,
+    "train_step": 3,
+    "lora": 3,
+    "rewrites": 3,
+    "prepare": 1,
+    "likelihood": 1,
+}
 """Calls before the first that counts; a training step's are the first whose losses are compared."""
 
 
@@ -65,7 +73,7 @@ class Plan:
 def measure(case: Case, plan: Plan, progress: Callable[[str], None]) -> Measurement:
     """Measure all methods of a plan on one case."""
     with contextlib.ExitStack() as stack:
-        if case.benchmark in (*TRAIN_STEPS, "prepare"):
+        if case.benchmark in (*TRAIN_STEPS, "prepare", "likelihood"):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="im_jax_bench_"))
             case = dataclasses.replace(case, checkpoint=directory)
         progress("reference")
