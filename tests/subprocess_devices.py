@@ -31,6 +31,7 @@ def run_on_devices(source_or_module: str, devices: int = 8, arguments: Sequence[
     command = [sys.executable, "-m" if is_module else "-c", source_or_module, *arguments]
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # each program runs once
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
     }

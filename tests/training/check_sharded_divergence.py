@@ -65,7 +65,6 @@ def gradient(direction: str, *, tied: bool, mesh: Mesh, accumulate: int) -> tupl
 
 
 def main() -> None:
-    jax.config.update("jax_disable_most_optimizations", True)  # each program runs once
     alone = jax.make_mesh(
         (1, 1, 1), meshes.AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3, devices=jax.devices()[:1]
     )
