@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 
 from im_jax.evaluation.harness.lm import Asked
-from im_jax.evaluation.harness.row_by_row import RowByRow
 from im_jax.evaluation.harness.running import GENERATE, SCORE, Answers
+from im_jax.evaluation.likelihood import Likelihoods
 from im_jax.generation import Generator, Request, SamplingParams
 from im_jax.models.loaded import Model
 
 
 def answers_of(model: Model) -> Answers:
     """For `im_jax.evaluation.harness.running.run`; to be called on all processes."""
-    likelihoods, generator = RowByRow(model), Generator(model)
+    likelihoods, generator = Likelihoods(model), Generator(model)
 
     def score(pairs: Any) -> list[tuple[float, bool]]:
         return [(found.logprob, found.is_greedy) for found in likelihoods(pairs)]
