@@ -10,7 +10,7 @@ from im_jax.bench.methods import BASELINES
 from im_jax.bench.rounds import Measurement, Outcome
 from im_jax.bench.sizes import TRAIN_STEPS
 
-_COMPARED_WITH_BASELINE: Final = ("losses", "answers", "tokens")
+_COMPARED_WITH_BASELINE: Final = ("losses", "answers", "tokens", "logprobs")
 """Values without a reference: what training, decoding and preparation arrive at."""
 
 

@@ -31,6 +31,7 @@ _DISTRIBUTIONS: Final = {
     "cut_cross_entropy": "cut-cross-entropy",
     "transformers": "transformers",
     "trl": "trl",
+    "lm_eval": "lm-eval",
     "datasets": "datasets",
     "tokenizers": "tokenizers",
     "tunix": "google-tunix",
