@@ -45,17 +45,10 @@ class SlotCache(NamedTuple):
     ) -> "SlotCache":
         """With one token more in each slot, in a column of its own."""
 
-        def store(
-            old: jt.Float[jax.Array, "layers G S K"],
-            new: jt.Float[jax.Array, "layers G K"],
-            column: jt.Int[jax.Array, ""],
-        ) -> jax.Array:
-            return jax.lax.dynamic_update_slice(old, new[:, :, None], (0, 0, column, 0))
-
-        by_slot = jax.vmap(store, in_axes=(1, 1, 0), out_axes=1)
+        rows = jnp.arange(len(columns))
         return SlotCache(
             *(
-                constrain(by_slot(old, new, columns), _AXES, rules)
+                constrain(old.at[:, rows, :, columns].set(jnp.swapaxes(new, 0, 1)), _AXES, rules)
                 for old, new in zip(self, (key, value), strict=True)
             )
         )
