@@ -16,11 +16,12 @@ class Case:
     """One condition under which all contestants are compared; travels to the workers as JSON."""
 
     benchmark: str
-    """`cross_entropy`, `attention`, `train_step`, `lora`, `rewrites`, `prepare` or `likelihood`."""
+    """`cross_entropy`, `attention`, `train_step`, `lora`, `rewrites`, `prepare`, `likelihood` or
+    `generate`."""
     shape: tuple[int, ...]
     """cross_entropy: N, D, V. attention: B, L, H, K. train_step, lora: B, L. rewrites: B, letters of the
     strings, letters of each side of a rule. prepare: conversations, tokens of a row.
-    likelihood: questions, the model's positions."""
+    likelihood: questions, the model's positions. generate: prompts, tokens of an answer."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -28,10 +29,10 @@ class Case:
     examples: int = 1
     """attention: examples that share a row."""
     model: tuple[int, ...] = ()
-    """train_step, lora, likelihood: vocabulary, model dimension, layers, heads, key and value heads,
-    feed-forward. rewrites: layers, heads, model dimension."""
+    """train_step, lora, likelihood, generate: vocabulary, model dimension, layers, heads, key and value
+    heads, feed-forward. rewrites: layers, heads, model dimension."""
     checkpoint: str = ""
-    """train_step, lora, likelihood: directory of the weights, as a Hugging Face checkpoint.
+    """train_step, lora, likelihood, generate: directory of the weights, as a Hugging Face checkpoint.
     prepare: of the records."""
     work: str = ""
     """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts.
@@ -39,9 +40,10 @@ class Case:
     rank: int = 0
     """lora: of the adapters, on all linear maps of the layers."""
     data: str = ""
-    """prepare: the files whose conversations are repeated. likelihood: the folder of the tasks' files."""
+    """prepare: the files whose conversations are repeated. likelihood: the folder of the tasks' files.
+    generate: files of prompts, joined by commas."""
     tokenizer: str = ""
-    """prepare, likelihood: directory or file of the tokenizer."""
+    """prepare, likelihood, generate: directory or file of the tokenizer."""
 
     @property
     def title(self) -> str:
@@ -51,8 +53,8 @@ class Case:
             parts.append(f"{self.examples} examples a row")
         elif self.benchmark == "prepare":
             parts = [parts[0], self.tokenizer]
-        elif self.benchmark in ("rewrites", "likelihood"):
-            parts += [f"model {'x'.join(map(str, self.model))}", self.work]
+        elif self.benchmark in ("rewrites", "likelihood", "generate"):
+            parts += [f"model {'x'.join(map(str, self.model))}", *([self.work] if self.work else [])]
         else:
             parts += [f"rank {self.rank}"] if self.rank else []
             parts.append(f"loss on {self.active:.3g} of the tokens")

@@ -45,6 +45,7 @@ REFERENCES: Final = {
     "rewrites": Method("small_gpt2", "", ("jax",)),
     "prepare": Method("prepare_records", "", ()),
     "likelihood": Method("small_llama", "", ("jax",)),
+    "generate": Method("small_llama", "", ("jax",)),
 }
 """What runs before the others and is not timed: expected values, or the initial weights."""
 BASELINES: Final = {
@@ -55,6 +56,7 @@ BASELINES: Final = {
     "rewrites": "transformers",
     "prepare": "trl",
     "likelihood": "hf_16",
+    "generate": "transformers_64",
 }
 
 
@@ -114,6 +116,10 @@ _METHODS: Final[dict[str, dict[str, Method]]] = {
     "prepare": {
         **_methods("prepare_im_jax", (), "im_jax"),
         **_methods("prepare_trl", ("torch", "transformers", "trl", "datasets"), "trl"),
+    },
+    "generate": {
+        **_methods("generate_im_jax", ("jax",), "im_jax"),
+        **_methods("generate_transformers", ("torch", "transformers"), "transformers_16", "transformers_64"),
     },
     "likelihood": {
         **_methods("likelihood_im_jax", ("jax",), "im_jax"),

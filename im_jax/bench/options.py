@@ -24,6 +24,7 @@ _SHAPES: Final = {
     "rewrites": "128x6x2",
     "prepare": "200000x2048",
     "likelihood": "1000x4096",
+    "generate": "512x64",
 }
 """That of `rewrites` has the examples of the tier `cpu` in `im_jax.studies.rewrites.experiments`."""
 _AXES: Final = {
@@ -34,12 +35,13 @@ _AXES: Final = {
     "rewrites": "x".join(RewriteSizes._fields),
     "prepare": "conversationsxtokens",
     "likelihood": "questionsxpositions",
+    "generate": "promptsxtokens",
 }
 _ACTIVE: Final = {"cross_entropy": "1,0.234,0.037", "train_step": "1,0.037", "lora": "1,0.037"}
 _LLAMA: Final = "32000x256x6x4x4x688"
-_MODELS: Final = {"train_step": _LLAMA, "lora": _LLAMA, "likelihood": _LLAMA, "rewrites": "2x4x64"}
+_MODELS: Final = dict.fromkeys((*TRAIN_STEPS, "likelihood", "generate"), _LLAMA) | {"rewrites": "2x4x64"}
 """21.1 million parameters, and 0.1."""
-_MODEL_AXES: Final = {name: "x".join(Sizes._fields) for name in (*TRAIN_STEPS, "likelihood")} | {
+_MODEL_AXES: Final = {name: "x".join(Sizes._fields) for name in (*TRAIN_STEPS, "likelihood", "generate")} | {
     "rewrites": "x".join(SmallSizes._fields)
 }
 _WORK: Final = ("train", "evaluate")
@@ -95,6 +97,9 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
         flags.DEFINE_string("data", None, "Folder of the tasks' files.", flag_values=values)
         flags.DEFINE_string("tokenizer", None, "Directory or file of the tokenizer.", flag_values=values)
         flags.DEFINE_list("work", list(_TASKS), "Of " + ", ".join(_TASKS) + ".", flag_values=values)
+    elif benchmark == "generate":
+        flags.DEFINE_string("data", None, "Files of prompts, joined by commas.", flag_values=values)
+        flags.DEFINE_string("tokenizer", None, "Directory or file of the tokenizer.", flag_values=values)
     elif benchmark == "rewrites":
         flags.DEFINE_list("work", list(_WORK), "Of " + ", ".join(_WORK) + ".", flag_values=values)
     else:
@@ -131,8 +136,8 @@ def _cases(benchmark: str, values: dict[str, Any]) -> list[Case]:
             raise ConfigError("--data names no file; set it to files of conversations, joined by commas")
         data, tokenizers = values["data"], values["tokenizers"]
         return [Case("prepare", shape, "", data=data, tokenizer=each) for each in tokenizers]
-    if benchmark == "likelihood":
-        return _likelihood_cases(shape, values)
+    if benchmark in ("likelihood", "generate"):
+        return _asking_cases(benchmark, shape, values)
     dtypes = values["dtype"]
     for dtype in dtypes:
         if dtype not in _DTYPES:
@@ -174,17 +179,19 @@ def _rewrite_cases(shape: tuple[int, ...], values: dict[str, Any]) -> list[Case]
     return [Case("rewrites", shape, "float32", model=tuple(model), work=work) for work in values["work"]]
 
 
-def _likelihood_cases(shape: tuple[int, ...], values: dict[str, Any]) -> list[Case]:
-    model = _sizes("model", values["model"], _MODEL_AXES["likelihood"])
+def _asking_cases(benchmark: str, shape: tuple[int, ...], values: dict[str, Any]) -> list[Case]:
+    model = _sizes("model", values["model"], _MODEL_AXES[benchmark])
     _check_model(Sizes(*model))
-    for flag, what in (("data", "folder of tasks' files"), ("tokenizer", "tokenizer")):
+    data = "folder of tasks' files" if benchmark == "likelihood" else "files of prompts"
+    for flag, what in (("data", data), ("tokenizer", "tokenizer")):
         if not values[flag]:
             raise ConfigError(f"--{flag} names no {what}; set it")
-    for task in values["work"]:
+    tasks = values.get("work", [""])
+    for task in tasks if benchmark == "likelihood" else ():
         if task not in _TASKS:
             raise ConfigError(f"--work={task!r} is not one of {', '.join(_TASKS)}")
     places = {name: values[name] for name in ("data", "tokenizer")}
-    return [Case("likelihood", shape, "float32", model=model, work=task, **places) for task in values["work"]]
+    return [Case(benchmark, shape, "float32", model=model, work=task, **places) for task in tasks]
 
 
 def _sizes(flag: str, text: str, axes: str) -> tuple[int, ...]:

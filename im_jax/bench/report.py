@@ -22,6 +22,7 @@ _DIFFERENCE: Final = {
     "rewrites evaluate": "answers",
     "prepare": "counts",
     "likelihood": "scores",
+    "generate": "answers",
 }
 _UNITS: Final = {
     "train_step": "tokens",
@@ -29,6 +30,7 @@ _UNITS: Final = {
     "rewrites": "sequences",
     "prepare": "tokens",
     "likelihood": "requests",
+    "generate": "tokens",
 }
 """What is counted by second; where nothing stands, only operations count."""
 MEANINGS: Final = """\
@@ -166,7 +168,7 @@ def _difference(case: Case) -> str:
 def _amount(case: Case, outcome: Outcome) -> int:
     """How many of its unit a call processes."""
     match case.benchmark:
-        case "train_step" | "lora":
+        case "train_step" | "lora" | "generate":
             return case.shape[0] * case.shape[1]
         case "prepare":
             return int(outcome.values["tokens"])

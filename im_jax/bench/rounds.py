@@ -21,6 +21,7 @@ _WARMUP: Final = {
     "rewrites": 3,
     "prepare": 1,
     "likelihood": 1,
+    "generate": 1,
 }
 """Calls before the first that counts; a training step's are the first whose losses are compared."""
 
@@ -73,7 +74,7 @@ class Plan:
 def measure(case: Case, plan: Plan, progress: Callable[[str], None]) -> Measurement:
     """Measure all methods of a plan on one case."""
     with contextlib.ExitStack() as stack:
-        if case.benchmark in (*TRAIN_STEPS, "prepare", "likelihood"):
+        if case.benchmark in (*TRAIN_STEPS, "prepare", "likelihood", "generate"):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="im_jax_bench_"))
             case = dataclasses.replace(case, checkpoint=directory)
         progress("reference")

@@ -83,7 +83,7 @@ def useful_flops(measurement: Measurement) -> float | None:
     each other (2 products forward, 4 backward). train_step, lora and training of rewrites: of the model, by
     `im_jax.models.decoder.flops_per_token`; all tokens count in the head, with loss or not.
     """
-    if measurement.case.benchmark == "likelihood":
+    if measurement.case.benchmark in ("likelihood", "generate"):
         return None  # the reference tells those of a training step
     flops = measurement.reference.values.get("flops")
     return float(flops) if flops else None
@@ -106,7 +106,7 @@ def matmul_rate(measurement: Measurement) -> tuple[str, float] | None:
 
 def _expected(measurement: Measurement) -> dict[str, object]:
     """In float64, or what the baseline arrives at, else the first that ran."""
-    if measurement.case.benchmark not in (*TRAIN_STEPS, "rewrites", "prepare", "likelihood"):
+    if measurement.case.benchmark not in (*TRAIN_STEPS, "rewrites", "prepare", "likelihood", "generate"):
         return measurement.reference.values
     by_name = {
         outcome.name: outcome.values
