@@ -6,16 +6,17 @@ second one.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from im_jax.data.records.conversation import Message
 from im_jax.errors import ConfigError
 from im_jax.evaluation.harness import library
+from im_jax.evaluation.likelihood.rolling import windows
+from im_jax.evaluation.likelihood.texts import Pair
 from im_jax.models.loaded import Model
 
-Pair = tuple[Sequence[int], Sequence[int]]
-"""Tokens of a context and of its continuation."""
 ScorePairs = Callable[[Sequence[Pair]], Sequence[tuple[float, bool]]]
 """Log-probability of each continuation, in nats, and whether it is the greedy one."""
 
@@ -73,7 +74,7 @@ def make_lm(model: Model, score: ScorePairs, generate: Generate, *, bos: bool) -
 def _lm_class() -> Any:
     """The class, whose base is there only where the harness is installed."""
     base = library.module("api.model").TemplateLM
-    utils, model_utils = library.module("utils"), library.module("models.utils")
+    model_utils = library.module("models.utils")
 
     class ImJax(base):  # type: ignore[misc, valid-type]
         """One process asks: world_size stays 1, on which the draws of few-shot examples depend."""
@@ -140,19 +141,10 @@ def _lm_class() -> Any:
 
         def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> list[float]:
             del disable_tqdm
-            windows, counts = [], []
-            for request in requests:
-                rolling = utils.get_rolling_token_windows(
-                    token_list=self.tok_encode(request.args[0]),
-                    prefix_token=self.prefix_token_id,
-                    max_seq_len=self.max_length,
-                    context_len=1,
-                )
-                own = [utils.make_disjoint_window(window) for window in rolling]
-                windows += own
-                counts.append(len(own))
-            scores = iter(self._score(windows))
-            return [sum(float(next(scores)[0]) for _ in range(count)) for count in counts]
+            texts = [self.tok_encode(request.args[0]) for request in requests]
+            pairs = [list(windows(text, self.prefix_token_id, self.max_length)) for text in texts]
+            scores = iter(self._score(list(itertools.chain(*pairs))))
+            return [sum(float(next(scores)[0]) for _ in some) for some in pairs]
 
         def generate_until(self, requests: Any, disable_tqdm: bool = True) -> list[str]:
             del disable_tqdm

@@ -12,7 +12,7 @@ from rich.table import Table
 from im_jax.activity import Activity, silent
 from im_jax.evaluation.harness import human_eval, library
 from im_jax.evaluation.harness.definitions import Definitions
-from im_jax.evaluation.harness.lm import Asked, Pair, add_bos, make_lm
+from im_jax.evaluation.harness.lm import Asked, add_bos, make_lm
 from im_jax.evaluation.harness.loading import Loaded, Wanted, check_room
 from im_jax.evaluation.harness.paper import HUMAN_EVAL
 from im_jax.evaluation.harness.scoring import items_of, scores_of
@@ -20,6 +20,7 @@ from im_jax.evaluation.harness.serving import Answer, Service
 from im_jax.evaluation.harness.summary import summarised
 from im_jax.evaluation.harness.tables import paper_table, scores_table
 from im_jax.evaluation.items import Item, write_items
+from im_jax.evaluation.likelihood.texts import Pair
 from im_jax.evaluation.results import Score, write_results
 from im_jax.models.loaded import Model
 
