@@ -34,7 +34,7 @@ def runs_of(cloud: Cloud) -> list[str]:
 
 
 def test_what_is_preempted_is_rented_again_and_resumes_the_same_command(cloud: Cloud) -> None:
-    cloud.does(run_1_0="wait wait 0", run_1_1="preempt preempt 0")
+    cloud.does(run_1_0="0 0 0", run_1_1="preempt preempt 0")
     lines = supervise(cloud, "--provisioning=spot")
     assert lines.count("preempted: preempted the queued resource is SUSPENDED") == 2
     assert lines[-2] == "done: on all hosts" and counts(lines) == (2, 0, 0)
@@ -46,7 +46,7 @@ def test_what_is_preempted_is_rented_again_and_resumes_the_same_command(cloud: C
 
 
 def test_a_preempted_instance_group_is_made_again(cloud: Cloud) -> None:
-    cloud.does(run_1_0000="wait 0", run_1_0001="preempt 0")
+    cloud.does(run_1_0000="0 0", run_1_0001="preempt 0")
     where = [*WHERE, "--topology=tpu7x:2x2x2", "--provisioning=spot"]
     out, _ = cloud.run("tpu.sh", "supervise", *where, "--poll=0", *COMMAND)
     assert "preempted: preempted run-1-0001 is STOPPED" in out
