@@ -8,16 +8,15 @@ the prompts, whole or not at all: it is then the same however often the run was 
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from im_jax.appended import Appended
 from im_jax.errors import DataError
-from im_jax.files import write_whole, writing
+from im_jax.files import write_whole
 from im_jax.generation.prompts import Refused
 from im_jax.generation.requests import Completion, Request
 
@@ -61,10 +60,17 @@ class AnswersFile:
         self._keys = dict.fromkeys(keys_of(requests))
         self._fingerprints = {each.id: fingerprint(each) for each in requests}
         self._lines: dict[Key, str] = {}
-        with writing(path):
-            self._file = path.open("a+", encoding="utf-8", newline="\n")
-        self._lock()
-        self._read()
+        try:
+            self._file = Appended(path)
+        except BlockingIOError:
+            raise DataError(
+                f"--output={path}: another process writes it; wait for it, or name another file"
+            ) from None
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def done(self) -> set[Key]:
@@ -104,40 +110,23 @@ class AnswersFile:
 
     def _append(self, key: Key, fields: dict[str, Any]) -> None:
         line = json.dumps(fields | {"request": self._fingerprints[key[0]]}, ensure_ascii=False)
-        self._write(line)
+        self._file.add(line)
         self._lines[key] = line
 
-    def _write(self, line: str) -> None:
-        with writing(self._path):
-            self._file.write(f"{line}\n")
-            self._file.flush()
-
-    def _lock(self) -> None:
-        with contextlib.suppress(OSError):  # a file system may know no locks
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(
-                    f"--output={self._path}: another process writes it; wait for it, or name another file"
-                ) from None
-
     def _read(self) -> None:
-        content = self._path.read_bytes()
-        end = content.rfind(b"\n") + 1
         try:
-            lines = content[:end].decode("utf-8").split("\n")[:-1]
+            lines = [line.decode("utf-8") for line in self._file.lines]
         except UnicodeDecodeError as error:
             raise DataError(f"{self._path}: is not UTF-8: {error}; name another --output") from None
         if lines:
             self._check_header(lines[0])
-        elif not self._header.encode().startswith(content):
+        elif not self._header.encode().startswith(self._file.torn):
             raise DataError(f"{self._path}: is no file of answers; name another --output")
-        with writing(self._path):
-            os.truncate(self._file.fileno(), end)  # a line that a kill has torn
-        if not lines:
-            self._write(self._header)
         for number, line in enumerate(lines[1:], start=2):
             self._lines[self._key_of(line, number)] = line
+        self._file.begin()
+        if not lines:
+            self._file.add(self._header)
 
     def _key_of(self, line: str, number: int) -> Key:
         """Which answer a line holds, if it is one that is asked for."""

@@ -1,15 +1,14 @@
 """Answers kept as they come, so that a run that is stopped goes on where it stood."""
 
-import fcntl
 import json
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
+from im_jax.appended import Appended, whole_lines
 from im_jax.errors import ConfigError, DataError
 from im_jax.evaluation.answering.asked import Answered, Answers
-from im_jax.files import writing
 
 _FORMAT: Final = 1
 
@@ -30,15 +29,21 @@ class Store:
 
     def __enter__(self) -> Self:
         """Raises: UserError: the file is of another model, or asked in another way, or is damaged."""
-        whole = self._load()
-        if self._writes:
-            with writing(self.path):
-                self._file = self.path.open("ab")
-            self._lock()
-            with writing(self.path):
-                self._file.truncate(whole)
-            if not whole:
-                self._write(self._head)
+        if not self._writes:
+            self._read(whole_lines(self.path)[0])
+            return self
+        try:
+            self._file = Appended(self.path)
+        except BlockingIOError:
+            raise ConfigError(f"{self.path}: another process adds to it; wait for it") from None
+        try:
+            self._read(self._file.lines)
+            self._file.begin()
+            if not self._file.lines:
+                self._file.add(json.dumps(self._head))
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | types.TracebackType | None) -> None:
@@ -52,33 +57,11 @@ class Store:
             return False
         self.answers[place] = answered
         if self._writes:
-            self._write(answered._asdict())
+            self._file.add(json.dumps(answered._asdict()))
         return True
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ConfigError(f"{self.path}: another process adds to it; wait for it") from None
-        except OSError:
-            return  # the file system knows no locks
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        with writing(self.path):
-            self._file.write(json.dumps(record).encode() + b"\n")
-            self._file.flush()
-
-    def _load(self) -> int:
-        """Read what is there; how many bytes of it are whole."""
-        try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
-        except FileNotFoundError:
-            return 0
-        whole = 0
+    def _read(self, lines: Sequence[bytes]) -> None:
         for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                break
             try:
                 record = json.loads(line)
                 if number > 1:
@@ -90,8 +73,6 @@ class Store:
                 ) from None
             if number == 1:
                 self._check(record)
-            whole += len(line)
-        return whole
 
     def _check(self, head: Any) -> None:
         before = head.get("identity", {}) if isinstance(head, dict) and head.get("format") == _FORMAT else {}

@@ -4,17 +4,15 @@ A line is an answer, or a request that may have been billed without one. The fil
 line that a kill has cut off is dropped.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import pathlib
 import threading
 import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from im_jax.appended import Appended
 from im_jax.errors import ConfigError, DataError
 from im_jax.evaluation.judged.endpoint import Completion
 from im_jax.files import writing
@@ -55,14 +53,13 @@ class Ledger:
         """Raises: ConfigError: another process adds to it. DataError: a line of it is none."""
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
         try:
-            with contextlib.suppress(NotImplementedError):
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._load()
+            self._file = Appended(self.path)
         except BlockingIOError:
-            self._file.close()
             raise ConfigError(f"{self.path}: another process is judging with it; wait for it") from None
+        try:
+            self._read()
+            self._file.begin()
         except BaseException:
             self._file.close()
             raise
@@ -82,10 +79,8 @@ class Ledger:
         self._add({"key": asked, "name": name, "unanswered": kind, "billed": most})
 
     def _add(self, line: dict[str, Any]) -> None:
-        with self._lock, writing(self.path):
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        with self._lock:
+            self._file.add(json.dumps(line), durable=True)
             self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
@@ -97,17 +92,11 @@ class Ledger:
         self.answers[line["key"]] = Completion(line["choice"], usage and tuple(usage), line["model"])
         self.billed += spent
 
-    def _load(self) -> None:
-        self._file.seek(0)
-        whole = 0
-        for number, text in enumerate(self._file, 1):
-            if not text.endswith(b"\n"):
-                break  # a kill has cut it off
+    def _read(self) -> None:
+        for number, text in enumerate(self._file.lines, 1):
             try:
                 self._take(json.loads(text))
             except (ValueError, LookupError, TypeError):
                 raise DataError(
                     f"{self.path}:{number}: is no line of answers; mend it, or name another file by --cache"
                 ) from None
-            whole += len(text)
-        self._file.truncate(whole)
