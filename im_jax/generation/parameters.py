@@ -100,7 +100,9 @@ class SamplingParams:
         given = dataclasses.asdict(defaults) if isinstance(defaults, SamplingParams) else dict(defaults or {})
         values = given | {name: _tidy(name, value) for name, value in record.items()}
         if "max_tokens" not in values:
-            raise DataError("max_tokens is not set; set how many tokens an answer has at most, as by --max_tokens=512")
+            raise DataError(
+                "max_tokens is not set; set how many tokens an answer has at most, as by --max_tokens=512"
+            )
         return cls(**values)
 
 

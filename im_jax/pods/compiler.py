@@ -16,14 +16,13 @@ from im_jax import child_process
 from im_jax.config import Config, with_overrides
 from im_jax.errors import UserError
 from im_jax.models import decoder
+from im_jax.pods.compiling import TRACED
 from im_jax.pods.flops import count_flops
 from im_jax.pods.topology import Topology, parse
 from im_jax.training.memory import bytes_on_a_device
 from im_jax.training.program import Program, abstract_arguments, make_program
 from im_jax.training.run import Resolved, resolve
 
-TRACED: Final = "traced.json"
-"""The file of what is known before the compiler is asked."""
 _STEPS: Final = 1000
 """Of a run whose length is not configured: only the learning rate depends on it."""
 

@@ -19,7 +19,8 @@ from im_jax.pods.dump import Buffer
 from im_jax.pods.topology import Topology
 
 _STEP: Final = "train_step"
-_TRACED: Final = "traced.json"
+TRACED: Final = "traced.json"
+"""The file of what is known before the compiler is asked."""
 _KNOWN: Final = "after_optimizations_after_buffer_assignment.txt"
 """Written behind all that is read here, and before code is generated."""
 _OUR_OWN: Final = re.compile(r"^(JAX_|XLA_|TPU_|MEGASCALE_)")
@@ -96,7 +97,7 @@ def compile_step(config: Config, topology: Topology, *, until_code: bool = True)
         answer = _asked(request, _environment(topology, folder), folder, until_code=until_code)
         if "refused" in answer:
             raise ConfigError(answer["refused"])
-        traced = json.loads((folder / _TRACED).read_text(encoding="utf-8"))
+        traced = json.loads((folder / TRACED).read_text(encoding="utf-8"))
         return _read(topology, traced, folder, answer)
 
 
