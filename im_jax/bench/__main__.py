@@ -6,7 +6,7 @@
     python -m im_jax.bench lora [--shape=8x512] [--active=1,0.037] [--rank=16]
     python -m im_jax.bench rewrites [--shape=128x6x2] [--model=2x4x64] [--work=train,evaluate]
     python -m im_jax.bench prepare --data=FILES [--tokenizers=DIR,DIR] [--shape=200000x2048]
-    python -m im_jax.bench generate --data=FILE,FILE --tokenizer=FILE [--shape=512x64]
+    python -m im_jax.bench generate --data=FILE,FILE --tokenizer=FILE [--work=fixed,real] [--shape=512x256]
     python -m im_jax.bench likelihood --data=FOLDER --tokenizer=FILE [--work=mmlu,piqa] [--shape=1000x4096]
         [--dtype=float32,bfloat16] [--methods=a,b] [--rounds=10] [--format=table|json]
 

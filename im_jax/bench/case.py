@@ -21,7 +21,7 @@ class Case:
     shape: tuple[int, ...]
     """cross_entropy: N, D, V. attention: B, L, H, K. train_step, lora: B, L. rewrites: B, letters of the
     strings, letters of each side of a rule. prepare: conversations, tokens of a row.
-    likelihood: questions, the model's positions. generate: prompts, tokens of an answer."""
+    likelihood: questions, the model's positions. generate: prompts, tokens of an answer, at most."""
     dtype: str
     """`float32` or `bfloat16`."""
     active: float = 1.0
@@ -36,7 +36,7 @@ class Case:
     prepare: of the records."""
     work: str = ""
     """rewrites: `train`, an optimiser step, or `evaluate`, greedy answers to a batch of prompts.
-    likelihood: the task."""
+    likelihood: the task. generate: whether answers are `fixed`, as long as the shape says, or `real`."""
     rank: int = 0
     """lora: of the adapters, on all linear maps of the layers."""
     data: str = ""

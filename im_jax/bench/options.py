@@ -24,7 +24,7 @@ _SHAPES: Final = {
     "rewrites": "128x6x2",
     "prepare": "200000x2048",
     "likelihood": "1000x4096",
-    "generate": "512x64",
+    "generate": "512x256",
 }
 """That of `rewrites` has the examples of the tier `cpu` in `im_jax.studies.rewrites.experiments`."""
 _AXES: Final = {
@@ -45,6 +45,7 @@ _MODEL_AXES: Final = {name: "x".join(Sizes._fields) for name in (*TRAIN_STEPS, "
     "rewrites": "x".join(SmallSizes._fields)
 }
 _WORK: Final = ("train", "evaluate")
+_LENGTHS: Final = ("fixed", "real")
 _TASKS: Final = ("mmlu", "arc_easy", "openbookqa", "piqa")
 _DTYPES: Final = ("float32", "bfloat16")
 
@@ -100,6 +101,12 @@ def define_flags(values: flags.FlagValues, benchmark: str) -> None:
     elif benchmark == "generate":
         flags.DEFINE_string("data", None, "Files of prompts, joined by commas.", flag_values=values)
         flags.DEFINE_string("tokenizer", None, "Directory or file of the tokenizer.", flag_values=values)
+        flags.DEFINE_list(
+            "work",
+            list(_LENGTHS),
+            "Answers of as many tokens as --shape says, or as those in --data, but not more.",
+            flag_values=values,
+        )
     elif benchmark == "rewrites":
         flags.DEFINE_list("work", list(_WORK), "Of " + ", ".join(_WORK) + ".", flag_values=values)
     else:
@@ -186,12 +193,12 @@ def _asking_cases(benchmark: str, shape: tuple[int, ...], values: dict[str, Any]
     for flag, what in (("data", data), ("tokenizer", "tokenizer")):
         if not values[flag]:
             raise ConfigError(f"--{flag} names no {what}; set it")
-    tasks = values.get("work", [""])
-    for task in tasks if benchmark == "likelihood" else ():
-        if task not in _TASKS:
-            raise ConfigError(f"--work={task!r} is not one of {', '.join(_TASKS)}")
+    works = _TASKS if benchmark == "likelihood" else _LENGTHS
+    for work in values["work"]:
+        if work not in works:
+            raise ConfigError(f"--work={work!r} is not one of {', '.join(works)}")
     places = {name: values[name] for name in ("data", "tokenizer")}
-    return [Case(benchmark, shape, "float32", model=model, work=task, **places) for task in tasks]
+    return [Case(benchmark, shape, "float32", model=model, work=work, **places) for work in values["work"]]
 
 
 def _sizes(flag: str, text: str, axes: str) -> tuple[int, ...]:

@@ -168,8 +168,10 @@ def _difference(case: Case) -> str:
 def _amount(case: Case, outcome: Outcome) -> int:
     """How many of its unit a call processes."""
     match case.benchmark:
-        case "train_step" | "lora" | "generate":
+        case "train_step" | "lora":
             return case.shape[0] * case.shape[1]
+        case "generate":
+            return len(outcome.values["answers"])
         case "prepare":
             return int(outcome.values["tokens"])
         case "likelihood":

@@ -146,7 +146,8 @@ def advance(
     def step(carry: tuple[jax.Array, State, Steps]) -> tuple[jax.Array, State, Steps]:
         number, state, done = carry
         logits = decoder.logits(state.hidden)
-        logits = jnp.where(jnp.arange(logits.shape[-1]) < vocabulary, logits, -jnp.inf)
+        if vocabulary < logits.shape[-1]:
+            logits = jnp.where(jnp.arange(logits.shape[-1]) < vocabulary, logits, -jnp.inf)
         token = draw(logits, knobs, state.tokens, state.prompts, state.lengths)
         total = jax.nn.logsumexp(logits, axis=-1)
         chosen = jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0] - total

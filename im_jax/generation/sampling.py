@@ -3,14 +3,18 @@
 In vLLM's order, in float32: penalties, temperature, min_p, top_k, top_p. Hugging Face puts min_p last.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 import numpy as np
 
+from im_jax.devices import platform
 from im_jax.generation.parameters import SamplingParams
+
+_BLOCK: Final = 128
+"""Tokens whose maximum is taken together."""
 
 
 class Knobs(NamedTuple):
@@ -86,7 +90,7 @@ def draw(
         lambda x: jnp.where(neutral[:, None], x, penalised(x, knobs, tokens, prompts, lengths)),
         logits,
     )
-    likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    likeliest = _likeliest(logits)
 
     def drawn() -> jax.Array:
         scaled = logits / knobs.divisor[:, None]
@@ -100,7 +104,7 @@ def draw(
         noise = jax.vmap(_noise, (0, 0, 0, 0, None))(
             knobs.seed, knobs.name, knobs.sample, lengths - prompts, logits.shape[-1]
         )
-        return jnp.argmax(kept + noise, axis=-1).astype(jnp.int32)
+        return _likeliest(kept + noise)
 
     sampled = jax.lax.cond(jnp.all(knobs.greedy), lambda: likeliest, drawn)
     return jnp.where(knobs.greedy, likeliest, sampled)
@@ -145,6 +149,22 @@ def filtered(logits: jt.Float32[jax.Array, "B V"], knobs: Knobs) -> jt.Float32[j
     ranked = jnp.where(left_out.at[:, 0].set(False), -jnp.inf, ranked)
     rows = jnp.arange(len(logits))[:, None]
     return jnp.zeros_like(logits).at[rows, order].set(ranked)
+
+
+def _likeliest(logits: jt.Float32[jax.Array, "B V"]) -> jt.Int32[jax.Array, " B"]:
+    """The first of the largest.
+
+    XLA's argmax on CPUs looks at one number after the other, its maximum at many. So there the maxima of
+    blocks tell which block to look into: 0.4 ms instead of 3.0 for 64 x 32,000.
+    """
+    size = logits.shape[-1]
+    if platform() != "cpu" or size < 2 * _BLOCK:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    padded = jnp.pad(logits, ((0, 0), (0, -size % _BLOCK)), constant_values=-jnp.inf)
+    blocks = padded.reshape(len(logits), -1, _BLOCK)
+    block = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)
+    within = jnp.argmax(jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0], axis=-1)
+    return (block * _BLOCK + within).astype(jnp.int32)
 
 
 def _without_early_ends(logits: jax.Array, knobs: Knobs, answered: jax.Array) -> jax.Array:

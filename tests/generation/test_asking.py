@@ -85,7 +85,7 @@ def test_answers_stand_in_the_order_of_the_prompts(
     said = capsys.readouterr().out
     assert (
         "22 prompts of " in said
-        and "tokens, 23 answers, of which 0 are there; 4 slots of 128 tokens, " in said
+        and "tokens, 23 answers, of which 0 are there; 4 slots of 64 tokens, " in said
     )
     assert "of keys and values" in said and "1 prompt could not be answered" in said
     share = sum(row.get("finish_reason") == "length" for row in rows) / 23

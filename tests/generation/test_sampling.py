@@ -158,3 +158,16 @@ def test_keys_are_as_documented() -> None:
             key = jax.random.fold_in(key, number)
         expected.append(int(np.argmax(LOGITS + np.asarray(jax.random.gumbel(key, (V,))))))
     assert drawn([params] * 5).tolist() == expected
+
+
+@pytest.mark.parametrize("size", [5, 300, 1000, 1024])
+def test_the_likeliest_is_the_first_of_equals(size: int) -> None:
+    logits = np.random.default_rng(1).integers(0, 4, (6, size)).astype(np.float32)
+    logits[2] = -np.inf
+    logits[2, size - 2 :] = 1.0
+    logits[3] = 0.0
+    row = knobs_row(SamplingParams(max_tokens=9), limit=9, ends=[], width=1, name=0, sample=0)
+    knobs = Knobs(**{name: np.stack([np.asarray(row[name])] * 6) for name in Knobs._fields})
+    tokens, ones = np.zeros((6, 8), np.int32), np.ones(6, np.int32)
+    drawn = jax.jit(draw)(logits, knobs, tokens, ones, ones)
+    np.testing.assert_array_equal(drawn, logits.argmax(-1))

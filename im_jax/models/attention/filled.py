@@ -14,7 +14,7 @@ import jaxtyping as jt
 from im_jax.models.attention.masks import in_reach
 from im_jax.models.attention.spec import AttentionSpec
 
-BLOCK: Final = 128
+BLOCK: Final = 64
 """Columns of a block; those of a cache are a multiple."""
 
 
