@@ -153,7 +153,7 @@ class Generator:
             while waiting and free:
                 state = self._fill(state, waiting, free, taken, shape)
                 stopped[list(taken)] = False
-            enough = max(1, shape.slots // 8) if waiting else shape.slots
+            enough = self._refill(shape) if waiting else shape.slots
             state, steps = self._run(
                 programs.advance,
                 state,
@@ -171,12 +171,18 @@ class Generator:
                     stopped[slot] = True
                     yield completion
 
+    @staticmethod
+    def _refill(shape: Shape) -> int:
+        """How many slots are to be free before prompts are read into them."""
+        return max(1, shape.slots // 8)
+
     def _fill(
         self, state: State, waiting: deque[_Job], free: deque[int], taken: dict[int, _Slot], shape: Shape
     ) -> State:
         """Some prompts of one length, as far as there are any, into free slots."""
         width = _bucket(len(waiting[0].request.tokens))
-        rows = self._model.batch_size(min(max(_TOKENS_READ // width, 1), shape.slots))
+        # As many for every prompt of a length: with another number of rows, sums may be rounded otherwise.
+        rows = self._model.batch_size(min(max(_TOKENS_READ // width, 1), self._refill(shape)))
         tokens = np.zeros((rows, width), np.int32)
         lengths, slots = np.ones(rows, np.int32), np.full(rows, shape.slots, np.int32)
         knobs: list[dict[str, Any]] = []

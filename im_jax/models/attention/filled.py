@@ -5,17 +5,21 @@ slot has not reached changes nothing of what it has, to the bit, so a slot's res
 long others are.
 """
 
+import functools
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 import jaxtyping as jt
 
+from im_jax.devices import platform
 from im_jax.models.attention.masks import in_reach
 from im_jax.models.attention.spec import AttentionSpec
 
 BLOCK: Final = 64
 """Columns of a block; those of a cache are a multiple."""
+_GROUP_BYTES: Final = 2**18
+"""Keys of a block that are read together on a CPU: they stay in a core's cache."""
 
 
 def attend(
@@ -41,21 +45,61 @@ def attend(
         lengths: columns of each slot that are filled.
         spec: what attention computes.
     """
-    batch, _, heads, size = query.shape
+    size = _group_size(key)
+    one = functools.partial(_attend_group, key=key, value=value, layer=layer, spec=spec)
+    if size == len(query):
+        return one(query, own_key, own_value, lengths, first=0)
+
+    def group(number: jax.Array, mixed: jax.Array) -> jax.Array:
+        first = number * size
+        rows = (jax.lax.dynamic_slice_in_dim(x, first, size) for x in (query, own_key, own_value, lengths))
+        return jax.lax.dynamic_update_slice_in_dim(mixed, one(*rows, first=first), first, axis=0)
+
+    return jax.lax.fori_loop(0, len(query) // size, group, jnp.zeros_like(query))
+
+
+def _group_size(key: jt.Float[jax.Array, "layers B G S K"]) -> int:
+    """Slots whose blocks are counted together, a power of two that divides all, or all.
+
+    A CPU's time is that of reading the cache. In groups, few slots wait for the longest of them: with lengths
+    of 900 for one in sixteen and 80 for the others, a third of the time. On several devices slots are spread.
+    """
+    _, slots, groups, _, size = key.shape
+    if platform() != "cpu" or jax.sharding.get_abstract_mesh().size > 1:
+        return slots
+    fitting = max(1, _GROUP_BYTES // (groups * BLOCK * size * key.dtype.itemsize))
+    power = 1 << (fitting.bit_length() - 1)
+    return power if power < slots and slots % power == 0 else slots
+
+
+def _attend_group(
+    query: jt.Float[jax.Array, "P 1 H K"],
+    own_key: jt.Float[jax.Array, "P 1 G K"],
+    own_value: jt.Float[jax.Array, "P 1 G K"],
+    lengths: jt.Int[jax.Array, " P"],
+    *,
+    key: jt.Float[jax.Array, "layers B G S K"],
+    value: jt.Float[jax.Array, "layers B G S K"],
+    layer: jt.Int[jax.Array, ""],
+    first: jt.Int[jax.Array, ""] | int,
+    spec: AttentionSpec,
+) -> jt.Float[jax.Array, "P 1 H K"]:
+    """Of the slots from `first` on."""
+    slots, _, heads, size = query.shape
     groups = own_key.shape[2]
-    grouped = spec.scaled(query).astype(query.dtype).reshape(batch, groups, heads // groups, size)
+    grouped = spec.scaled(query).astype(query.dtype).reshape(slots, groups, heads // groups, size)
     scores = jnp.einsum("bgrk,bgk->bgr", grouped, own_key[:, 0], preferred_element_type=jnp.float32)
     most = spec.capped(scores)
     mixed = jnp.broadcast_to(own_value[:, 0, :, None].astype(jnp.float32), grouped.shape)
 
     def block(number: jax.Array, before: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         most, total, mixed = before
-        first = number * BLOCK
+        column = number * BLOCK
         keys, values = (
-            jax.lax.dynamic_slice(x, (layer, 0, 0, first, 0), (1, batch, groups, BLOCK, size))[0]
+            jax.lax.dynamic_slice(x, (layer, first, 0, column, 0), (1, slots, groups, BLOCK, size))[0]
             for x in (key, value)
         )
-        columns = first + jnp.arange(BLOCK)
+        columns = column + jnp.arange(BLOCK)
         seen = (columns < lengths[:, None]) & in_reach(lengths[:, None] - columns, spec.window)
         scores = jnp.einsum("bgrk,bgsk->bgrs", grouped, keys, preferred_element_type=jnp.float32)
         scores = jnp.where(seen[:, None, None], spec.capped(scores), -jnp.inf)
