@@ -22,6 +22,11 @@ ALL: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 PREEMPTED: Final = 42
 """Exit code of what was ended from outside and has saved, for who starts it again."""
 
+STOPPED: Final = 130
+"""Exit code of what was ended by Ctrl-C, as shells have it."""
+
+_LAST_WORDS_SECONDS: Final = 2.0
+"""A disk that hangs must not keep a process from leaving."""
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
@@ -48,6 +53,8 @@ class Interruption(contextlib.AbstractContextManager["Interruption"]):
         self._asks_first = False
         self._nothing_to_save = "stopped before the first step; nothing was lost"
         self._asked: signal.Signals | None = None
+        self.last_words: Callable[[int, str], None] = lambda code, message: None
+        """Told the exit code and why, before this process leaves at once."""
 
     def __enter__(self) -> "Interruption":
         read, self._pipe = os.pipe()
@@ -94,16 +101,22 @@ class Interruption(contextlib.AbstractContextManager["Interruption"]):
 
     def _take(self, received: signal.Signals) -> None:
         if not self._asks_first:
-            leave(f"{_name(received)}: {self._nothing_to_save}", _code(received))
+            self._leave(f"{_name(received)}: {self._nothing_to_save}", _code(received))
         elif self._asked is None:
             self._asked = received
             self._say(f"{_name(received)}: saving after this step, then stopping; once more leaves at once")
         else:
-            leave(
+            self._leave(
                 f"{_name(received)} again: left without saving; the same command goes on from the last "
                 "checkpoint",
                 128 + received,
             )
+
+    def _leave(self, message: str, code: int) -> None:
+        words = threading.Thread(target=self.last_words, args=(code, message), daemon=True)
+        words.start()
+        words.join(_LAST_WORDS_SECONDS)
+        leave(message, code)
 
 
 UNINTERRUPTED: Final = Interruption(lambda text: None, signals=())
@@ -132,5 +145,5 @@ def _name(number: signal.Signals) -> str:
 
 
 def _code(number: signal.Signals) -> int:
-    """130 for Ctrl-C, as shells have it; else it was ended from outside."""
-    return 130 if number is signal.SIGINT else PREEMPTED
+    """Of Ctrl-C, or of what was ended from outside."""
+    return STOPPED if number is signal.SIGINT else PREEMPTED

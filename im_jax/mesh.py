@@ -52,6 +52,13 @@ def preempted(step: int) -> bool:
     return jax.distributed.is_initialized() and multihost_utils.reached_preemption_sync_point(step)
 
 
+def agreed(number: int) -> int:
+    """A number as the first process gives it, on all processes, which all must ask. It fits 32 bits."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
 def _cluster_from_environment() -> dict[str, Any]:
     """Arguments of `jax.distributed.initialize` where variables name a coordinator, else none."""
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")

@@ -5,8 +5,8 @@
     python -m im_jax.train --config=configs/sweeps/im_and_it.py --run=im-100
 
 Started again in the same workdir, a run resumes from its latest checkpoint. In WORKDIR: config.json,
-metrics.jsonl, summary.json, checkpoints/, tensorboard/. With --dry_run nothing is written: it shows rows,
-steps, tokens, parameters, memory and what carries loss, and stops.
+metrics.jsonl, events.jsonl, summary.json, checkpoints/, tensorboard/. With --dry_run nothing is written: it
+shows rows, steps, tokens, parameters, memory and what carries loss, and stops.
 """
 
 import sys
@@ -16,16 +16,19 @@ from typing import Any
 from absl import flags
 
 from im_jax import command_line
+from im_jax.recorder import Recorder
 from im_jax.sweeps.loading import define_run, read_run
 
 
 def main(arguments: command_line.CommandLine) -> None:
+    events = Recorder()  # the run begins here
     from im_jax.training import start  # only now: flags have been read, and JAX is slow to import
 
     start.run_here(
         arguments.config,
         arguments.flag("workdir"),
         "-".join(filter(None, [arguments.config_path.stem, arguments.flag("run")])),
+        events,
         dry_run=arguments.flag("dry_run"),
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from im_jax import plan
 from im_jax.command_line import runner
 from im_jax.errors import ConfigError
+from im_jax.plan import slices as plan
 from im_jax.pods import planning
 from tests.conftest import REPOSITORY
 

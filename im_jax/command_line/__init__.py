@@ -6,6 +6,7 @@ Nothing here imports JAX or anything else that is slow: a mistake in a flag is t
 from im_jax.command_line.arguments import DefineFlags, read_flags
 from im_jax.command_line.command import Command, CommandLine, PlainCommand, ReadConfig, read_file
 from im_jax.command_line.python_files import read_config, use_file
+from im_jax.command_line.verbs import Verbs
 
 __all__ = [
     "Command",
@@ -13,6 +14,7 @@ __all__ = [
     "DefineFlags",
     "PlainCommand",
     "ReadConfig",
+    "Verbs",
     "read_config",
     "read_file",
     "read_flags",

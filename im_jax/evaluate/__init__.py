@@ -17,15 +17,10 @@ each item gave, and lm_eval.log.
 The others have --help of their own, such as python -m im_jax.evaluate compare --help.
 """
 
-import importlib
-import sys
-from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final
 
-from im_jax.command_line import runner
-from im_jax.config.checks import did_you_mean
-from im_jax.errors import ConfigError
+from im_jax.command_line import Verbs
 
 VERBS: Final = MappingProxyType(
     {
@@ -35,22 +30,7 @@ VERBS: Final = MappingProxyType(
         "score": "im_jax.evaluate.score",
     }
 )
-"""The module of each first word. It has `run(argv)`."""
+"""The module of each first word."""
 
-
-def run(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run what a command line names first (program name before it; `sys.argv` if None)."""
-    program, *words = sys.argv if argv is None else argv
-    if words and words[0] in VERBS:
-        importlib.import_module(VERBS[words[0]]).run([f"{program} {words[0]}", *words[1:]])
-    if words and not words[0].startswith("-"):
-        runner.run(lambda: _no_verb(words[0]))
-    importlib.import_module("im_jax.evaluate.tasks").run([program, *words])
-    raise AssertionError("a command ends the program")
-
-
-def _no_verb(word: str) -> NoReturn:
-    raise ConfigError(
-        f"{word!r} is nothing to do{did_you_mean(word, VERBS)}; begin with {', '.join(VERBS)}, or for tasks "
-        "with --tasks=NAME"
-    )
+run = Verbs(VERBS, "im_jax.evaluate.tasks", "for tasks with --tasks=NAME")
+"""Runs the command on a command line, `sys.argv` if none is given, and exits."""

@@ -16,10 +16,15 @@ from im_jax.activity import on_console
 from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.evaluation.measures import class_metrics
 from im_jax.evaluation.protocol import Entry
+from im_jax.events import Happened
+from im_jax.models import decoder
+from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.token_classes import TokenClass
 from im_jax.training.health import far_from_guessing, require_finite
 from im_jax.training.metrics import MetricsWriter
+from im_jax.training.run import Run
 from im_jax.training.step import StepMetrics
+from im_jax.training.utilisation import peak_flops
 
 _WIDE: Final = 60
 """Columns of a terminal with room for the time that is left beside the loss."""
@@ -54,11 +59,13 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         vocab_size: int,
         changing: Sequence[TokenClass] = (),
         kl_name: str = "kl",
+        events: Recorder = UNRECORDED,
     ) -> None:
         """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
         can do in a second; `vocab_size` tells what guessing would lose; weights of the classes in `changing`
-        are written; `kl_name` is what the divergence from a base is called."""
-        self._console, self._writer = console, writer
+        are written; `kl_name` is what the divergence from a base is called; `events` is told of steps
+        that are done."""
+        self._console, self._writer, self._events = console, writer, events
         self._last_step, self._log_every = last_step, log_every
         self._progress = Progress(
             Words("training"),
@@ -76,6 +83,8 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._compiling = contextlib.ExitStack()
         if self._progress.disable and first_step < last_step:
             self._compiling.enter_context(on_console(console)(compiling))
+        self._first: _Step | None = None
+        self._first_number = first_step + 1
         self._since_log: list[_Step] = []
         self._pending: list[_Step] = []
         self._clock = time.perf_counter()
@@ -99,15 +108,22 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._compiling.close()
         self.flush()
         self._since_log.append(_Step(step, learning_rate, metrics, class_weights))
+        if step == self._first_number:
+            self._first = self._since_log[-1]
         if step == 1 or step % self._log_every == 0 or step == self._last_step:
             self._pending, self._since_log = self._since_log, []
         self._progress.update(self._task, completed=step)
 
     def flush(self) -> None:
         """Write the log step that waits, if there is one."""
+        if self._first is not None:
+            jax.block_until_ready(self._first.metrics.loss)
+            self._events.add(Happened.FIRST_STEP, self._first.number)
+            self._first = None
         if not self._pending:
             return
         steps: list[_Step] = jax.device_get(self._pending)
+        self._events.add(Happened.STEP, steps[-1].number)
         self._pending = []
         elapsed = self._restart_clock()
         tokens_per_second = sum(int(np.sum(step.metrics.by_class.targets)) for step in steps) / elapsed
@@ -164,6 +180,26 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         now = time.perf_counter()
         elapsed, self._clock = now - self._clock, now
         return elapsed
+
+
+def reporter_of(
+    run: Run, console: Console, writer: MetricsWriter, first_step: int, events: Recorder
+) -> Reporter:
+    """The reporter of an attempt that begins behind a step."""
+    estimator = run.config.loss.kl.estimator
+    return Reporter(
+        console,
+        writer,
+        first_step,
+        run.last_step,
+        run.config.log.every,
+        flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length, run.is_trained),
+        peak_flops=peak_flops(run.config.model.compute_dtype),
+        vocab_size=run.tokenizer.vocab_size,
+        changing=run.policy.changing(),
+        kl_name="kl" if estimator == "exact" else f"kl_{estimator}",
+        events=events,
+    )
 
 
 def _require_finite(steps: Sequence[_Step]) -> None:

@@ -33,12 +33,14 @@ from im_jax.data.tokenizers import Tokenizer, make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError
 from im_jax.evaluation.heldout import HeldOutLoss
 from im_jax.evaluation.protocol import Evaluation
+from im_jax.events import Happened
 from im_jax.losses.policy import LossPolicy, make_policy
 from im_jax.models import decoder
 from im_jax.models.adapters.resolution import resolve_adapter
 from im_jax.models.checkpoints import grow_vocabulary, resolve_model
 from im_jax.models.loaded import Model
 from im_jax.models.sharding import ShardingRules
+from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.studies import registry
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
@@ -175,7 +177,10 @@ def resolve(
 
 
 def prepare_run(
-    resolved: Resolved, show: Callable[[str], None] = lambda text: None, doing: Activity = silent
+    resolved: Resolved,
+    show: Callable[[str], None] = lambda text: None,
+    doing: Activity = silent,
+    events: Recorder = UNRECORDED,
 ) -> Run:
     """Read the data, and put together what trains on it.
 
@@ -183,12 +188,14 @@ def prepare_run(
         resolved: the configuration.
         show: is given some lines about what was read, before it is checked.
         doing: shows what takes long.
+        events: is told when the data is read.
 
     Raises:
         UserError: the data cannot be used, or something would fail at the end of the run.
     """
     config, policy, mesh, rules, tokenizer, _ = resolved
-    data = registry.prepare(config, tokenizer, policy.largest(), doing)
+    with events.during(Happened.DATA):
+        data = registry.prepare(config, tokenizer, policy.largest(), doing)
     show(data.summary())
     data.report.check(config.data, require_trained_stop=config.loss.require_trained_stop)
     heldout = HeldOutLoss(config, policy, data.heldout_rows, mesh, rules, data.heldout_by_source)

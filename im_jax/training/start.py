@@ -15,9 +15,11 @@ from im_jax.console import Console
 from im_jax.data.templates import writes_date
 from im_jax.errors import ConfigError
 from im_jax.evaluation.protocol import Entry
+from im_jax.events import Happened
 from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
+from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.overview import overview, trained_share
@@ -32,6 +34,7 @@ def train(
     workdir: str | os.PathLike[str],
     console: Console | None = None,
     interruption: Interruption = UNINTERRUPTED,
+    events: Recorder | None = None,
 ) -> Entry:
     """Run training to its end, from the latest checkpoint in `workdir` if there is one.
 
@@ -40,6 +43,7 @@ def train(
         workdir: where everything is written.
         console: where progress is shown; a quiet one on all processes but the first. None: standard output.
         interruption: asked after each step whether to save and stop.
+        events: what has been noted since the program began; None: it begins now.
 
     Returns:
         The summary, as written to WORKDIR/summary.json.
@@ -48,7 +52,7 @@ def train(
         UserError: something that was given cannot work, or another process trains in `workdir`.
         Interrupted: the run was asked to stop, and has saved.
     """
-    workdir, console = pathlib.Path(workdir), console or Console()
+    workdir, console, events = pathlib.Path(workdir), console or Console(), events or Recorder()
     validation.check(config)
     check_workdir(workdir)
     saved = newest_config(workdir / "checkpoints")
@@ -56,7 +60,8 @@ def train(
     with alone(workdir) if jax.process_index() == 0 else contextlib.nullcontext():
         if saved:  # at once: reading the data may take long
             check_same_run(saved, resolved.config, workdir, Console(quiet=True))
-        return train_run(_prepared(resolved, console), workdir, console, interruption)
+        with events.attempt(workdir, jax.process_index(), meshes.agreed):
+            return train_run(_prepared(resolved, console, events), workdir, console, interruption, events)
 
 
 def show_overview(config: Config, console: Console) -> None:
@@ -65,16 +70,18 @@ def show_overview(config: Config, console: Console) -> None:
         console.print(table)
 
 
-def run_here(config: Config, workdir: str | None, name: str, *, dry_run: bool) -> None:
+def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *, dry_run: bool) -> None:
     """What `python -m im_jax.train` does on each process of a cluster, once it has read its flags.
 
     Args:
         config: a checked configuration.
         workdir: where to write; None: a new directory in runs/.
         name: what a new directory is called after.
+        events: what happens is noted there.
         dry_run: say what the run would be, and stop.
     """
     meshes.join_cluster(config.mesh)
+    events.add(Happened.JOINED, processes=jax.process_count(), devices=jax.device_count())
     console = Console(quiet=jax.process_index() != 0)
     if dry_run:
         return show_overview(config, console)
@@ -82,7 +89,8 @@ def run_here(config: Config, workdir: str | None, name: str, *, dry_run: bool) -
     # In a cluster, JAX takes SIGTERM for itself and saves; a process alone must not stop to save.
     signals = CONTROL_C if jax.distributed.is_initialized() else ALL
     with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
-        train(config, directory, console, interruption)
+        interruption.last_words = events.left
+        train(config, directory, console, interruption, events)
     console.print(f"everything was written to {directory.resolve()}")
 
 
@@ -127,10 +135,10 @@ def _loss_text(policy: LossPolicy, loss: LossConfig) -> str:
     return ", ".join(parts)
 
 
-def _prepared(resolved: Resolved, console: Console) -> Run:
+def _prepared(resolved: Resolved, console: Console, events: Recorder = UNRECORDED) -> Run:
     """The run of a configuration, with what is known of it shown on the way."""
     console.print(_loss_text(resolved.policy, resolved.config.loss))
-    run = prepare_run(resolved, lambda text: console.print(text), activity.on_console(console))
+    run = prepare_run(resolved, lambda text: console.print(text), activity.on_console(console), events)
     state = as_bytes(bytes_on_a_device(run.abstract_state().opt_state))
     if run.is_trained is not everything:
         console.print(f"trained: {trained_share(run)}")

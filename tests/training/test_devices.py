@@ -13,7 +13,9 @@ import pytest
 
 from im_jax.config import Config, MeshConfig
 from im_jax.errors import ConfigError
+from im_jax.events import ENDS, Happened, read_events
 from im_jax.mesh import join_cluster, mesh_shape
+from im_jax.pods.ledger import read_ledger
 from tests.conftest import REPOSITORY
 from tests.subprocess_devices import run_on_devices
 from tests.training.test_resume import COMMAND
@@ -101,6 +103,11 @@ def test_a_preempted_pod_saves_ends_with_42_and_goes_on(tmp_path: Path) -> None:
         assert process.returncode == 0, errors
     assert [row["step"] for row in numbers(tmp_path)][-2:] == [last, last]
     assert json.loads((tmp_path / "summary.json").read_text())["resumed_from"] == saved[0]
+    ledger = read_ledger(tmp_path)
+    assert [(a.ended, a.went_on_from) for a in ledger.attempts] == [("preempted", 0), ("done", saved[0])]
+    assert (ledger.steps_kept, ledger.steps_wasted) == (last, 0)
+    others = [(e.attempt, e.name) for e in read_events(tmp_path / "events" / "1.jsonl") if e.name in ENDS]
+    assert others == [(1, Happened.PREEMPTED), (2, Happened.DONE)]
 
 
 def test_mesh_covers_all_devices_or_says_how() -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed, not stopped, and started again equals one that was never interrupted."""
+"""A run that is killed, not stopped, and started again equals one that was never interrupted; its events tell."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from orbax.checkpoint.experimental import v1 as ocp
 
+from im_jax.pods.ledger import read_ledger
 from tests.conftest import REPOSITORY
 
 STEPS = 40
@@ -70,7 +71,13 @@ def test_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert KILL_AFTER <= reached < STEPS
     assert start(interrupted).wait() == 0
 
-    assert 0 < json.loads((interrupted / "summary.json").read_text())["resumed_from"] <= reached
+    resumed = json.loads((interrupted / "summary.json").read_text())["resumed_from"]
+    assert 0 < resumed <= reached
+    ledger = read_ledger(interrupted)
+    assert [attempt.ended for attempt in ledger.attempts] == ["killed", "done"]
+    assert [attempt.went_on_from for attempt in ledger.attempts] == [0, resumed]
+    assert ledger.steps_kept == STEPS and reached - resumed <= ledger.steps_wasted <= reached - resumed + 1
+    assert all(spent > 0 for spent in ledger.microseconds.values()), "each account has its part"
     # A resumed run logs its own first step too; with log.every=1 that is no extra row.
     assert rows(interrupted) == rows(whole)
     states = [

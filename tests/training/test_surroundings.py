@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from im_jax.pods.ledger import read_ledger
 from im_jax.training.history import read_history
 from tests.conftest import REPOSITORY
 
@@ -109,6 +110,10 @@ def test_sigterm_saves_and_a_run_goes_on_where_signals_stopped_it(interrupted: P
     assert told == f"SIGTERM: step {latest(interrupted)} is saved; the same command goes on from there\n"
     assert latest(interrupted) > reached
     assert steps(interrupted) == list(range(1, latest(interrupted) + 1)), "no step is missing or there twice"
+    ledger = read_ledger(interrupted)
+    assert [attempt.ended for attempt in ledger.attempts] == ["stopped", "preempted"], "the refused is none"
+    assert ledger.attempts[1].reason == told.strip()
+    assert (ledger.steps_kept, ledger.steps_wasted) == (latest(interrupted), 0)
 
 
 @pytest.mark.parametrize(("after", "seconds"), [("policy", 0.0), ("data:", 1.0), ("data:", 2.0)])
@@ -123,6 +128,8 @@ def test_control_c_before_the_first_step_is_one_line_at_once(
     _, told = communicate(run)
     assert run.returncode == 130
     assert told == "Ctrl-C: stopped before the first step; nothing was lost\n"
+    if after == "data:":
+        assert read_ledger(tmp_path / "run").attempts[-1].ended == "stopped"
     assert time.monotonic() - asked < 10
 
 

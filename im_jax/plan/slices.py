@@ -1,14 +1,4 @@
-"""Say what a run would need on chips that are not here, what it would cost, and what would fit.
-
-    python -m im_jax.plan --config=FILE --topology=v5e:8x8[,v5p:2x2x4,...]
-        [--num_slices=N] [--model=llama2_7b] [--format=text|json] [--nocode] [--notrials]
-        [--config.FIELD=VALUE ...]
-    python -m im_jax.plan --config=FILE --search [--topology=v5e,v5p:2x2x4]
-
-The real training step is compiled: for TPUs by their own compiler (the extra tpu; no TPU is needed); GPUs
-are judged by shapes alone. Neither data nor weights are read. Times and prices are bounds, not forecasts. The
-exit code is 0 if the run fits (with --search: anywhere), 1 if it does not, and 2 for a mistake.
-"""
+"""A plan for slices, from the command line."""
 
 import copy
 import dataclasses
@@ -18,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from im_jax import command_line
+from im_jax import plan as door
 from im_jax.activity import on_console
 from im_jax.config import Config, ModelConfig, records
 from im_jax.config.checks import did_you_mean
@@ -152,8 +143,5 @@ def define_flags(values: flags.FlagValues) -> None:
     )
 
 
-run = command_line.Command(__doc__ or "", main, define_flags)
+run = command_line.Command(door.__doc__ or "", main, define_flags)
 """Runs the command on a command line, `sys.argv` if none is given, and exits."""
-
-if __name__ == "__main__":
-    run()
