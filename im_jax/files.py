@@ -16,8 +16,12 @@ from im_jax.errors import ConfigError, StorageError
 _LOCK: Final = ".lock"
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
+def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     """Write a file so that readers, and whoever comes after a kill, see the old one or the new one.
+
+    Args:
+        path: where; its directory is there.
+        content: text is written as UTF-8.
 
     Raises:
         StorageError: there is no room, or the directory is gone; the old file is as it was.
@@ -25,8 +29,8 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     temporary = path.with_name(path.name + ".new")
     with writing(path):
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

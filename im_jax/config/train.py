@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from im_jax.config.record import NOT_NEGATIVE, Decides, at_least, setting
+from im_jax.config.record import NOT_NEGATIVE, Decides, When, at_least, setting
 
 
 @dataclass
@@ -30,4 +30,18 @@ class TrainConfig:
         "",
         "Patterns of parameters that are trained, as `layers.*norm*,head`; empty: all, or only the adapters.",
         see="adapters.md#training-some-of-the-parameters",
+    )
+    not_finite: str = setting(
+        "stop",
+        "Where a step's loss or gradient is not finite: the run stops, or leaves its update out and goes on.",
+        choices=("stop", "skip"),
+        may_change=True,
+        see="training.md#numbers-that-are-not-finite",
+    )
+    max_skipped: int = setting(
+        10,
+        "Steps in a row that may be skipped; one more stops the run.",
+        bounds=at_least(0),
+        decides=Decides.REFUSAL,
+        when=When("train.not_finite", ("skip",)),
     )

@@ -1,7 +1,7 @@
 """Where a run begins: at its first step, or behind the newest checkpoint that is as it was written."""
 
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 
@@ -25,6 +25,8 @@ class Beginning(NamedTuple):
     state: TrainState
     batches: grain.DatasetIterator[Batch]
     """Those of the steps that follow."""
+    data: dict[str, Any]
+    """What the checkpoint knows beside the state; empty: there is none."""
 
 
 def begin(
@@ -39,9 +41,10 @@ def begin(
     batches, state = run.batches(), _restored(run, saved, workdir, console, events)
     if state is None:
         check_nothing_lost(workdir, run.config, console)
-        return Beginning(0, run.first_state(), batches)
-    batches.set_state(saved.saved_data()["position"])
-    return Beginning(int(state.step), state, batches)
+        return Beginning(0, run.first_state(), batches, {})
+    data = saved.saved_data()
+    batches.set_state(data["position"])
+    return Beginning(int(state.step), state, batches, data)
 
 
 def _restored(

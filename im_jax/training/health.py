@@ -36,14 +36,11 @@ class NotFiniteError(TrainingError):
         self.step = step
 
 
-def require_finite(step: int, loss: float, grad_norm: float) -> None:
-    """Stop a run that has nothing left to train.
-
-    Raises:
-        NotFiniteError: the loss of a step, or the norm of its gradient, is no finite number.
-    """
-    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        raise NotFiniteError(step, f"step {step}: the loss is {loss} and the gradient norm {grad_norm}")
+def not_finite_numbers(loss: float, grad_norm: float) -> str:
+    """What a step gave, if either is no finite number; else empty."""
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        return ""
+    return f"the loss is {loss} and the gradient norm {grad_norm}"
 
 
 def require_finite_state(step: int, state: Any) -> None:

@@ -18,9 +18,11 @@ from im_jax.training.advice import advice
 from im_jax.training.beginning import begin
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.health import require_finite_state
+from im_jax.training.kept_batch import keep_batch
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.reporting import Reporter, reporter_of
 from im_jax.training.run import Run
+from im_jax.training.skipping import Skipping
 from im_jax.training.state import TrainState
 from im_jax.training.summary import write_summary
 
@@ -53,20 +55,21 @@ def train_run(
     config, checkpoints = run.config, workdir / "checkpoints"
     with (
         jax.set_mesh(run.mesh),
-        advice(run, checkpoints),
+        advice(run, workdir),
         Checkpoints(checkpoints, config.checkpoint) as saved,
     ):
-        first_step, state, batches = begin(run, saved, workdir, console, events)
+        first_step, state, batches, before = begin(run, saved, workdir, console, events)
+        skipping = Skipping(config.train, console.print, lambda step: keep_batch(run, step, workdir), before)
         with (
             MetricsWriter(workdir, config, from_step=first_step, say=console.print) as writer,
-            reporter_of(run, console, writer, first_step, events) as reporter,
+            reporter_of(run, console, writer, first_step, skipping, events) as reporter,
         ):
             for step in range(first_step + 1, run.last_step + 1):
                 batch, told = run.put(next(batches)), run.told(step)
                 is_first = step == first_step + 1
                 with events.during(Happened.COMPILE, step) if is_first else contextlib.nullcontext():
                     state, metrics = run.train_step(state, run.frozen, batch, told)
-                reporter.step(step, run.learning_rates[step - 1], metrics, told.class_weights)
+                reporter.step(step, metrics, told.class_weights)
                 interruption.ask_first()
                 saved.check()
                 # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
@@ -78,8 +81,9 @@ def train_run(
                 if saved.due(step) or step == run.last_step or asked or notice:
                     with reporter.paused(), events.during(Happened.SAVE, step):
                         require_finite_state(step, state)
-                        position = {"position": batches.get_state(), "fingerprint": run.fingerprint}
-                        saved.save(step, state, position | {"base": run.base}, flatten(config))
+                        data = {"position": batches.get_state(), "fingerprint": run.fingerprint}
+                        data |= {"base": run.base, **skipping.as_dict()}
+                        saved.save(step, state, data, flatten(config))
                 if asked or notice:
                     events.add(Happened.SAVE, step, phase="begin")  # up to the end
                     saved.wait()

@@ -52,7 +52,12 @@ def make_program(config: Config, mesh: Mesh, rules: ShardingRules, last_step: in
     is_trained = trained_parts(config.model, config.train.trainable)
     shardings = states.state_shardings(config.model, optimizer, mesh, rules, is_trained)
     step = make_train_step(
-        config.model, config.loss, optimizer, accumulate=config.train.accumulate, rules=rules
+        config.model,
+        config.loss,
+        optimizer,
+        accumulate=config.train.accumulate,
+        rules=rules,
+        not_finite=config.train.not_finite,
     )
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
     return Program(schedule, optimizer, is_trained, shardings, jitted)

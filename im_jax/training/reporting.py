@@ -20,9 +20,10 @@ from im_jax.events import Happened
 from im_jax.models import decoder
 from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.token_classes import TokenClass
-from im_jax.training.health import far_from_guessing, require_finite
+from im_jax.training.health import far_from_guessing
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.run import Run
+from im_jax.training.skipping import Skipping
 from im_jax.training.step import StepMetrics
 from im_jax.training.utilisation import peak_flops
 
@@ -34,7 +35,6 @@ class _Step(NamedTuple):
     """A step whose numbers are still on the devices."""
 
     number: int
-    learning_rate: float
     metrics: StepMetrics
     class_weights: jt.Float32[jt.Array, " C"] | None
 
@@ -54,6 +54,8 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         last_step: int,
         log_every: int,
         *,
+        learning_rates: Sequence[float],
+        skipping: Skipping,
         flops_per_token: int,
         peak_flops: float,
         vocab_size: int,
@@ -61,12 +63,14 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         kl_name: str = "kl",
         events: Recorder = UNRECORDED,
     ) -> None:
-        """`flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
+        """`learning_rates` are those of the run's updates, in their order; `skipping` is told of each step;
+        `flops_per_token` are those of the model in a training step, `peak_flops` those that all devices
         can do in a second; `vocab_size` tells what guessing would lose; weights of the classes in `changing`
         are written; `kl_name` is what the divergence from a base is called; `events` is told of steps
         that are done."""
         self._console, self._writer, self._events = console, writer, events
         self._last_step, self._log_every = last_step, log_every
+        self._learning_rates, self._skipping = learning_rates, skipping
         self._progress = Progress(
             Words("training"),
             bar_column(console),
@@ -100,14 +104,13 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
     def step(
         self,
         step: int,
-        learning_rate: float,
         metrics: StepMetrics,
         class_weights: jt.Float32[jt.Array, " C"] | None = None,
     ) -> None:
         """Take note of a step that was just dispatched, with the weights it was told; steps count from 1."""
         self._compiling.close()
         self.flush()
-        self._since_log.append(_Step(step, learning_rate, metrics, class_weights))
+        self._since_log.append(_Step(step, metrics, class_weights))
         if step == self._first_number:
             self._first = self._since_log[-1]
         if step == 1 or step % self._log_every == 0 or step == self._last_step:
@@ -127,23 +130,26 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._pending = []
         elapsed = self._restart_clock()
         tokens_per_second = sum(int(np.sum(step.metrics.by_class.targets)) for step in steps) / elapsed
-        step, learning_rate, metrics, class_weights = steps[-1]
+        step, metrics, class_weights = steps[-1]
+        self._look_at(steps)
         entry: Entry = {
             "step": step,
             "split": "train",
             "loss": float(metrics.loss),
-            "learning_rate": learning_rate,
+            "learning_rate": self._learning_rates[self._skipping.updates_before(step)],
             "grad_norm": float(metrics.grad_norm),
             "tokens_per_second": tokens_per_second,
             "model_flops_utilisation": tokens_per_second * self._flops_per_token / self._peak_flops,
             "step_time": elapsed / len(steps),
         } | class_metrics(metrics.by_class)
+        if self._skipping.is_counted:
+            entry["skipped"] = self._skipping.total
         if metrics.kl is not None:
             entry[self._kl_name] = float(metrics.kl)
         if class_weights is not None:
             entry |= {f"weight/{c.label}": float(class_weights[c]) for c in self._changing}
         self.write(entry)
-        _require_finite(steps)
+        self._skipping.check()
         if step == 1:
             self._compare_with_guessing(metrics)
         numbers = f"loss {entry['loss']:.4f}  {entry['tokens_per_second']:,.0f} tokens/s"
@@ -160,10 +166,14 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
     def paused(self) -> Any:
         """Wait until the numbers of all steps are known and good; time spent inside is no step's time."""
         self.flush()
-        _require_finite(jax.device_get(self._since_log))
+        self._look_at(jax.device_get(self._since_log))
+        self._skipping.check()
         began = time.perf_counter()
         yield
         self._clock += time.perf_counter() - began  # the steps before, not yet logged, keep their time
+
+    def _look_at(self, steps: Sequence[_Step]) -> None:
+        self._skipping.look_at([(step.number, step.metrics) for step in steps])
 
     def _compare_with_guessing(self, metrics: StepMetrics) -> None:
         """Say it if the model is worse than one that knows nothing."""
@@ -183,7 +193,12 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
 
 
 def reporter_of(
-    run: Run, console: Console, writer: MetricsWriter, first_step: int, events: Recorder
+    run: Run,
+    console: Console,
+    writer: MetricsWriter,
+    first_step: int,
+    skipping: Skipping,
+    events: Recorder,
 ) -> Reporter:
     """The reporter of an attempt that begins behind a step."""
     estimator = run.config.loss.kl.estimator
@@ -193,6 +208,8 @@ def reporter_of(
         first_step,
         run.last_step,
         run.config.log.every,
+        learning_rates=run.learning_rates,
+        skipping=skipping,
         flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length, run.is_trained),
         peak_flops=peak_flops(run.config.model.compute_dtype),
         vocab_size=run.tokenizer.vocab_size,
@@ -200,9 +217,3 @@ def reporter_of(
         kl_name="kl" if estimator == "exact" else f"kl_{estimator}",
         events=events,
     )
-
-
-def _require_finite(steps: Sequence[_Step]) -> None:
-    """Stop at the first step that has nothing left to train."""
-    for step in steps:
-        require_finite(step.number, float(step.metrics.loss), float(step.metrics.grad_norm))

@@ -32,6 +32,8 @@ class StepMetrics(NamedTuple):
     by_class: ClassSums
     kl: jt.Float32[jt.Array, ""] | None
     """Weighted divergence from the base, before its coefficient; None where there is no base."""
+    skipped: jt.Bool[jt.Array, ""] | None = None
+    """Whether the update was left out; None where none is."""
 
 
 TrainStep = Callable[[TrainState, Frozen, Batch, Told], tuple[TrainState, StepMetrics]]
@@ -45,6 +47,7 @@ def make_train_step(
     *,
     accumulate: int,
     rules: ShardingRules,
+    not_finite: str = "stop",
 ) -> TrainStep:
     """The function `(state, frozen, batch, told) -> (state, metrics)` of one optimiser step.
 
@@ -55,6 +58,8 @@ def make_train_step(
       normalised, so the gradient does not depend on the cut. Rows must divide by `accumulate`.
     - `told` is what may change from step to step without another compilation: the weight of each token class
       above all, so that policies, and schedules of them, share one program.
+    - With `not_finite="skip"`, a step whose loss or gradient norm is no finite number changes nothing but the
+      number of steps, and `metrics.skipped` says so; schedules of the optimiser go on as if it had not been.
     """
 
     def micro_batch_loss(
@@ -91,9 +96,17 @@ def make_train_step(
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(value, optax.tree.norm(grads), sums, kl)
-        return TrainState(state.step + 1, params, opt_state), metrics
+        after = TrainState(state.step + 1, params, opt_state)
+        return _skipped(state, after, metrics) if not_finite == "skip" else (after, metrics)
 
     return train_step
+
+
+def _skipped(before: TrainState, after: TrainState, metrics: StepMetrics) -> tuple[TrainState, StepMetrics]:
+    """The state after a step, but for its number that before it where the step's numbers are not finite."""
+    is_good = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.grad_norm)
+    kept = jax.tree.map(lambda new, old: jnp.where(is_good, new, old), after, before)
+    return kept._replace(step=after.step), metrics._replace(skipped=~is_good)
 
 
 def _accumulated(

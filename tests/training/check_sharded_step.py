@@ -1,4 +1,4 @@
-"""Run with eight devices: a sharded optimiser step, with noise, computes what an unsharded one does."""
+"""Run with eight devices: a sharded optimiser step, with noise, computes what an unsharded one does, or skips."""
 
 import jax
 import numpy as np
@@ -54,6 +54,37 @@ def run_steps(
     return numbers, jax.device_get(state)
 
 
+def check_skipping() -> None:
+    """A step whose loss is beyond all numbers changes no bit on any device, and is one program with others."""
+    config, loss = tiny_config(), LossConfig(policy="im", reduction="sum")
+    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
+    mesh, rules = meshes.make_mesh(MESHES[2]), ShardingRules()
+    step = make_train_step(MODEL, loss, optimizer, accumulate=2, rules=rules, not_finite="skip")
+    shardings = states.state_shardings(MODEL, optimizer, mesh, rules)
+    told = teller(constant_weights(make_policy(loss)), seed=0, mesh=mesh)(1)
+    with jax.set_mesh(mesh):
+        state = states.state_from_params(
+            jax.device_put(jax.device_get(fresh_params()), shardings.params), optimizer, shardings
+        )
+        compiled = jax.jit(step, out_shardings=(shardings, None))
+        batch = meshes.put_batch(rows_of(random_examples(0, 24), [[i] for i in range(16)]), mesh)
+        place = told.class_weights.sharding
+        bad = told._replace(class_weights=jax.device_put(np.asarray(told.class_weights) * 3e38, place))
+        state, _ = compiled(state, Frozen({}), batch, told)
+        programs = compiled._cache_size()
+        after, metrics = compiled(state, Frozen({}), batch, bad)
+        assert bool(metrics.skipped) and int(after.step) == 2
+        for a, b in zip(*map(jax.tree.leaves, (after[1:], state[1:])), strict=True):
+            shards = zip(a.addressable_shards, b.addressable_shards, strict=True)
+            assert all(np.asarray(x.data).tobytes() == np.asarray(y.data).tobytes() for x, y in shards)
+        after, metrics = compiled(after, Frozen({}), batch, told)
+        assert not bool(metrics.skipped) and int(after.step) == 3
+        moved = zip(*map(jax.tree.leaves, (after.params, state.params)), strict=True)
+        assert all(np.any(np.asarray(a) != np.asarray(b)) for a, b in moved)
+        assert programs == compiled._cache_size()
+    print("skipped: the same bits")
+
+
 def drawn(mesh: Mesh) -> tuple[np.ndarray, str]:
     """Noise of some rows, and the program that makes it."""
     segments, rules = rows_of(random_examples(0, 24), [[i] for i in range(16)]).segments, ShardingRules()
@@ -84,6 +115,7 @@ def check_noise() -> None:
 
 def main() -> None:
     check_noise()
+    check_skipping()
     numbers, state = run_steps(None, accumulate=1)
     for mesh_config, accumulate in [(MESHES[0], 1), (MESHES[1], 1), (MESHES[1], 2), (MESHES[2], 1)]:
         other_numbers, other = run_steps(mesh_config, accumulate)

@@ -37,7 +37,7 @@ def test_message_names_examples_and_the_way_on_which_leads_on(tmp_path: Path) ->
     with pytest.raises(TrainingError) as stopped:
         train(bursting(), tmp_path, QUIET)
     error = stopped.value
-    found, examples, way = error.message, *error.details
+    found, examples, _, way, _ = error.message, *error.details
     step = int(found.removeprefix("step ").partition(":")[0])
     assert f"step {step} was computed from the examples generated" in examples
     latest = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir())

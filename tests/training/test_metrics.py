@@ -20,6 +20,7 @@ from im_jax.losses.by_class import ClassSums
 from im_jax.token_classes import NUM_CLASSES, TokenClass
 from im_jax.training.metrics import MetricsWriter
 from im_jax.training.reporting import Reporter
+from im_jax.training.skipping import Skipping
 
 ROW = {"step": 3, "split": "train", "loss": 1.5, "nll/user": 2.0}
 
@@ -152,6 +153,7 @@ def test_loss_is_seen_beside_the_bar_on_a_narrow_terminal(width: int, tmp_path: 
     config = Config(log=LogConfig(tensorboard=False))
     with MetricsWriter(tmp_path, config, from_step=0, say=print) as writer:
         sizes = {"flops_per_token": 1, "peak_flops": 1.0, "vocab_size": 512}
+        sizes |= {"learning_rates": [], "skipping": Skipping(config.train)}
         reporter = Reporter(console, writer, 0, 1000, 10, **sizes)  # type: ignore[arg-type]
         reporter._progress.update(reporter._task, completed=123, numbers="loss 1.2345  12,345 tokens/s")
         console.print(reporter._progress.get_renderable())

@@ -22,6 +22,7 @@ from im_jax.training.overview import _loss, _schedule
 from im_jax.training.partition import Frozen
 from im_jax.training.reporting import Reporter
 from im_jax.training.run import prepare_run, resolve
+from im_jax.training.skipping import Skipping
 from im_jax.training.state import new_state
 from im_jax.training.step import make_train_step
 from im_jax.training.told import scheduled_weights, teller
@@ -131,14 +132,15 @@ def test_metrics_have_the_weights_that_change(tmp_path: pathlib.Path) -> None:
     tell = teller(scheduled_weights(policy, 3), seed=0, mesh=make_mesh(MeshConfig()))
     log = Config(log=LogConfig(tensorboard=False))
     console, sizes = Console(quiet=True), {"flops_per_token": 1, "peak_flops": 1.0, "vocab_size": 320}
+    steps = {"learning_rates": [0.1] * 3, "skipping": Skipping(log.train)}
     with (
         MetricsWriter(tmp_path, log, from_step=0, say=print) as writer,
-        Reporter(console, writer, 0, 3, 1, changing=policy.changing(), **sizes) as reporter,  # type: ignore[arg-type]
+        Reporter(console, writer, 0, 3, 1, changing=policy.changing(), **sizes, **steps) as reporter,  # type: ignore[arg-type]
     ):
         for number in (1, 2, 3):
             told = tell(number)
             _, metrics = step(state, Frozen({}), BATCH, told)
-            reporter.step(number, 0.1, metrics, told.class_weights)
+            reporter.step(number, metrics, told.class_weights)
         reporter.flush()
     entries = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for label in ("system", "user", "tool"):
