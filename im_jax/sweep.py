@@ -1,11 +1,13 @@
 """Run a grid of configurations, and report mean and spread over seeds.
 
     python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=NAME]
-        [--workers=N] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
+        [--workers=N | --executor=slurm --partition=NAME --time=4:00:00 --gpus_per_node=1]
+        [--dry_run | --report_only] [--config.FIELD=VALUE ...]
 
 Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
-finished runs, goes on with the one that was stopped, and tries failed ones again. In WORKDIR: results.jsonl,
-table.csv, report.md, figures/, runs/. The exit code is 1 if a run failed.
+finished runs, goes on with the one that was stopped, and tries failed ones again. With --executor=slurm runs
+are jobs, which go on without this command; started again, it collects what they gave. In WORKDIR:
+results.jsonl, table.csv, report.md, figures/, runs/. The exit code is 1 if a run failed.
 """
 
 import dataclasses
@@ -21,32 +23,38 @@ from im_jax.command_line.arguments import check_effect
 from im_jax.config import Config
 from im_jax.console import Console, print_text
 from im_jax.errors import ConfigError
-from im_jax.sweeps import running
+from im_jax.sweeps import executors, jobs, running
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
-from im_jax.sweeps.definition import KeepCheckpoints, Sweep
-from im_jax.sweeps.earlier import adopt, known_again
+from im_jax.sweeps.definition import Sweep
+from im_jax.sweeps.earlier import known_again
 from im_jax.sweeps.loading import load_sweep
+from im_jax.sweeps.preparing import progress_of, put_in_order
 from im_jax.sweeps.process import start_workers
-from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import ResultsFile, Status
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
+from im_jax.sweeps.slurm import Options, Queue, Slurm
+from im_jax.sweeps.submitted import Submitted
 from im_jax.text import counted, in_one_line
 
 
 def main(arguments: command_line.CommandLine) -> None:
     console = Console()
     sweep, cells = read_sweep(arguments)
-    cores = shares(arguments.flag("workers"))
+    options = executors.read_executor(arguments.flags)
+    cores = shares(1 if arguments.flag("workers") is None else arguments.flag("workers"))
     workdir = pathlib.Path(arguments.flag("workdir") or default_workdir(arguments))
     results = ResultsFile(workdir / "results.jsonl")
     for message in results.damaged:
         console.print(message)
     known_again(cells, results, workdir)
     if arguments.flag("dry_run"):
-        return show_cells(cells, results, console)
+        return show_cells(cells, results, submitted_in(workdir), options, console)
     if not arguments.flag("report_only"):
-        run_cells(sweep, cells, workdir, cores, console)
+        if options is None:
+            run_cells(sweep, cells, workdir, cores, console)
+        else:
+            run_jobs(sweep, cells, workdir, options, Slurm(options, jobs_directory(workdir)), console)
         results = ResultsFile(workdir / "results.jsonl")
     elif not len(results):
         raise ConfigError(f"{workdir}/results.jsonl has no results to report; run the sweep first")
@@ -77,20 +85,16 @@ def run_cells(
 ) -> None:
     """Run what is not finished yet, with a worker for each of `cores`."""
     with files.alone(workdir):
-        results = ResultsFile(workdir / "results.jsonl")
-        adopt(cells, results, workdir)
-        running.recover(cells, results, workdir, console.print)
-        if sweep.keep_checkpoints is KeepCheckpoints.NONE:
-            running.clear_up(cells, results, workdir)
+        if going := submitted_in(workdir).going:
+            raise ConfigError(
+                f"{counted(len(going), 'run')} of this sweep went to Slurm: collect them by --executor=slurm "
+                f"first, or cancel the jobs and remove {jobs_directory(workdir)}"
+            )
+        results = put_in_order(sweep, cells, cells, workdir, console)
         waiting = running.unfinished(cells, results)
-        skipped = len(cells) - len(waiting)
-        console.print(f"{counted(len(cells), 'run')}, {skipped} of them finished before")
-        if waiting and sweep.keep_checkpoints is KeepCheckpoints.NONE:
-            console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
+        progress = progress_of(sweep, cells, len(waiting), len(cores), console)
         if waiting:
             check_no_accelerator(len(cores))
-        others = [measure for measure in sweep.every_measure() if measure not in sweep.measures]
-        progress = Progress(console, len(cells), skipped, sweep.measures, others, len(cores))
         try:
             with start_workers(cores) as workers, progress:
                 runs = [worker.run for worker in workers]
@@ -100,14 +104,65 @@ def run_cells(
             raise
 
 
-def show_cells(cells: Sequence[Cell], results: ResultsFile, console: Console) -> None:
-    """List all cells with their hashes and what is known of them."""
+def run_jobs(
+    sweep: Sweep,
+    cells: Sequence[Cell],
+    workdir: pathlib.Path,
+    options: Options,
+    queue: Queue,
+    console: Console,
+) -> None:
+    """Submit what is neither finished nor submitted yet, and collect what all jobs give."""
+    with files.alone(workdir):
+        submitted = submitted_in(workdir)
+        jobs.find_lost(submitted, queue)
+        at_rest = [cell for cell in cells if cell.hash not in submitted.going]
+        results = put_in_order(sweep, cells, at_rest, workdir, console)
+        waiting, before = running.unfinished(at_rest, results), len(cells) - len(at_rest)
+        left = len(waiting) + before
+        progress = progress_of(sweep, cells, left, min(options.parallel, left), console)
+        if before:
+            console.print(f"{counted(before, 'run')} submitted before")
+        try:
+            jobs.submit(waiting, workdir, submitted, queue, console.print)
+            with progress:
+                keep = sweep.keep_checkpoints
+                jobs.collect(cells, results, workdir, submitted, queue, progress, keep, console.print)
+        except KeyboardInterrupt:
+            console.print("stopped; the jobs go on, and the same command collects them")
+            raise
+
+
+def jobs_directory(workdir: pathlib.Path) -> pathlib.Path:
+    """What jobs read and write beside their runs."""
+    return workdir / "slurm"
+
+
+def submitted_in(workdir: pathlib.Path) -> Submitted:
+    """Which runs are which jobs."""
+    return Submitted(jobs_directory(workdir) / "jobs.jsonl")
+
+
+def show_cells(
+    cells: Sequence[Cell],
+    results: ResultsFile,
+    submitted: Submitted,
+    options: Options | None,
+    console: Console,
+) -> None:
+    """List all cells with their hashes and what is known of them, and what would be submitted."""
     for cell in cells:
         result = results.get(cell.hash)
         status = "to run" if result is None else result.status.value
-        console.print(f"{cell.hash}  {status:8}  {cell.name}")
-    waiting = len(running.unfinished(cells, results))
-    console.print(f"{counted(len(cells), 'run')}, {len(cells) - waiting} finished, {waiting} to run")
+        console.print(f"{cell.hash}  {submitted.shown(cell.hash) or status:8}  {cell.name}")
+    left = running.unfinished(cells, results)
+    waiting = [cell for cell in left if not submitted.shown(cell.hash)]
+    sent = f", {len(left) - len(waiting)} submitted" if len(waiting) < len(left) else ""
+    console.print(
+        f"{counted(len(cells), 'run')}, {len(cells) - len(left)} finished{sent}, {len(waiting)} to run"
+    )
+    if options is not None and waiting:
+        console.print(shlex.join(["sbatch", *options.words(len(waiting))]))
 
 
 def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
@@ -149,9 +204,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "tier", None, "Which of the sizes in the file; its default if not given.", flag_values=values
     )
-    flags.DEFINE_integer(
-        "workers", 1, "How many runs go on at a time, each with its share of the cores.", flag_values=values
-    )
+    executors.define_flags(values)
     flags.DEFINE_bool("dry_run", False, "List the runs and what is finished, and stop.", flag_values=values)
     flags.DEFINE_bool("report_only", False, "Write the report from the rows there are.", flag_values=values)
 

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def recover(
             summary = read_summary(path)
             if summary is not None:
                 answer = {"status": "finished", "summary": summary}
-                results.put(_result(cell, answer, summary["seconds"]))
+                results.put(result_of(cell, answer, summary["seconds"]))
                 tell(f"{cell.name} had finished before its result was written")
         except (ValueError, RecursionError) as error:
             tell(f"{path} is damaged, so its run goes on from its last checkpoint: {reason_of(error)}")
@@ -87,7 +87,7 @@ def run_cells(
                 for future in ended:
                     cell, run = going.pop(future)
                     idle.append(run)
-                    _end(cell, future.result(), results, workdir, keep)
+                    end(cell, future.result(), results, workdir, keep)
                     progress.end(cell, future.result())
                 progress.look()
         finally:
@@ -105,10 +105,10 @@ def _attempt(run: RunConfig, cell: Cell, directory: pathlib.Path, stop: threadin
 
     began = time.perf_counter()
     answer = run(cell.config, directory, go_on)
-    return _result(cell, answer, time.perf_counter() - began)
+    return result_of(cell, answer, time.perf_counter() - began)
 
 
-def _end(
+def end(
     cell: Cell, result: Result, results: ResultsFile, workdir: pathlib.Path, keep: KeepCheckpoints
 ) -> None:
     """Write what a run that ended gave, and clear up behind it."""
@@ -121,7 +121,8 @@ def _delete_checkpoints(cell: Cell, workdir: pathlib.Path) -> None:
     shutil.rmtree(cell.directory(workdir) / "checkpoints", ignore_errors=True)
 
 
-def _result(cell: Cell, answer: dict[str, Any], seconds: float) -> Result:
+def result_of(cell: Cell, answer: Mapping[str, Any], seconds: float) -> Result:
+    """What a worker answered, as a line of results.jsonl."""
     return Result(
         labels=cell.labels,
         seed=cell.seed,

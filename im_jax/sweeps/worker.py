@@ -12,7 +12,7 @@ import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Never
 
 import jax
@@ -20,7 +20,7 @@ import jax
 from im_jax import child_process, hardware
 from im_jax.config import Config, with_overrides
 from im_jax.console import Console
-from im_jax.errors import UserError
+from im_jax.errors import Interrupted, UserError
 
 RunConfig = Callable[[Config, pathlib.Path, Console], dict[str, Any]]
 """Runs a configuration in a directory, and returns its summary."""
@@ -30,13 +30,13 @@ def serve(run: RunConfig) -> Never:
     """Answer requests as long as there are any; see `im_jax.child_process`."""
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        _write_to(pathlib.Path(request["log"]))
-        return _answer(run, request)
+        write_to(pathlib.Path(request["log"]))
+        return answer_to(run, request)
 
     child_process.serve(answer)
 
 
-def _write_to(log: pathlib.Path) -> None:
+def write_to(log: pathlib.Path) -> None:
     """Send standard output and standard error to the end of a file."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -45,16 +45,21 @@ def _write_to(log: pathlib.Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def _answer(run: RunConfig, request: dict[str, Any]) -> dict[str, Any]:
+def answer_to(run: RunConfig, request: Mapping[str, Any]) -> dict[str, Any]:
     """What came out of a run, and whether this process is fit for the next.
 
     After an error that nobody foresaw it is not: memory may be held, a device may be broken.
+
+    Raises:
+        Interrupted: it was asked to stop, and has saved.
     """
     console = Console(file=sys.stderr, width=100)
     fit = True
     try:
         config = with_overrides(Config(), request["config"])
         answer = {"status": "finished", "summary": run(config, pathlib.Path(request["workdir"]), console)}
+    except Interrupted:
+        raise
     except UserError as error:
         console.print(f"error: {error}")
         answer = {"status": "failed", "error": " ".join(str(error).split())}

@@ -39,7 +39,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "im_jax.sweep", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    alone = {**os.environ, "PATH": "/nowhere"}  # without Slurm
+    return subprocess.run(command, cwd=REPOSITORY, env=alone, capture_output=True, text=True, timeout=300)
 
 
 def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: Path) -> None:
@@ -138,6 +139,12 @@ def test_control_c_ends_all_workers(path: Path, tmp_path: Path) -> None:
         ),
         (("--config=SWEEP", "--workers=0"), "error: --workers=0: give 1 or more\n"),
         (("--config=SWEEP", "--workers=100000"), "error: --workers=100000: each worker needs a core of its own, and this machine has "),
+        (("--config=SWEEP", "--time=10"), "error: --time has no effect on this machine; leave it out, or set --executor=slurm\n"),
+        (("--config=SWEEP", "--executor=slurm", "--workers=2"), "error: --workers has no effect in Slurm; leave it out, or set --parallel=N "),
+        (("--config=SWEEP", "--executor=slurm", "--parallel=0"), "error: --parallel=0: give 1 or more\n"),
+        (("--config=SWEEP", "--executor=slurm", "--sbatch=nodes=2"), "error: --sbatch=nodes: the sweep sets nodes itself; leave it out\n"),
+        (("--config=SWEEP", "--executor=slurm", "--mem=2G", "--sbatch=mem=1G"), "error: --sbatch=mem=1G: mem is given twice\n"),
+        (("--config=SWEEP", "--executor=slurm"), "error: --executor=slurm: sbatch is not installed; use a machine of a Slurm cluster\n"),
         (("--config=SWEEP", "--report_only", "--workdir=nowhere"), "error: nowhere/results.jsonl has no results to report; run the sweep first\n"),
     ],
 )  # fmt: skip

@@ -1,0 +1,34 @@
+"""What comes before the first run of a sweep, whoever runs it: results are found, leavings removed."""
+
+import pathlib
+from collections.abc import Sequence
+
+from im_jax.console import Console
+from im_jax.sweeps import running
+from im_jax.sweeps.cells import Cell
+from im_jax.sweeps.definition import KeepCheckpoints, Sweep
+from im_jax.sweeps.earlier import adopt
+from im_jax.sweeps.progress import Progress
+from im_jax.sweeps.results import ResultsFile
+from im_jax.text import counted
+
+
+def put_in_order(
+    sweep: Sweep, cells: Sequence[Cell], at_rest: Sequence[Cell], workdir: pathlib.Path, console: Console
+) -> ResultsFile:
+    """The results, with those of cells at rest that had finished before they were written down."""
+    results = ResultsFile(workdir / "results.jsonl")
+    adopt(cells, results, workdir)
+    running.recover(at_rest, results, workdir, console.print)
+    if sweep.keep_checkpoints is KeepCheckpoints.NONE:
+        running.clear_up(cells, results, workdir)
+    return results
+
+
+def progress_of(sweep: Sweep, cells: Sequence[Cell], left: int, at_a_time: int, console: Console) -> Progress:
+    """What is shown while runs go on; how many are left, and what becomes of them, is said at once."""
+    console.print(f"{counted(len(cells), 'run')}, {len(cells) - left} of them finished before")
+    if left and sweep.keep_checkpoints is KeepCheckpoints.NONE:
+        console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
+    others = [measure for measure in sweep.every_measure() if measure not in sweep.measures]
+    return Progress(console, len(cells), len(cells) - left, sweep.measures, others, at_a_time)
