@@ -219,7 +219,9 @@ def check_installed() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError as error:
-        raise ConfigError("--executor=slurm needs submitit: pip install -c constraints.txt -e '.[slurm]'") from error
+        raise ConfigError(
+            "--executor=slurm needs submitit: pip install -c constraints.txt -e '.[slurm]'"
+        ) from error
 
 
 def _last_words(error: str) -> str:
