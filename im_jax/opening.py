@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from im_jax import validation
-from im_jax.config import GROW, Config, flatten, records
+from im_jax.config import GROW, Config, ModelConfig, flatten, records
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.data.tokenizers.added import read_object
@@ -28,15 +28,17 @@ from im_jax.models.export.folder import GENERATION, Exported
 from im_jax.models.files.layout import LayersOnDisk, by_path
 from im_jax.models.files.reading import reader_on_host
 from im_jax.models.loaded import Model
+from im_jax.models.quantised.maps import is_quantised
 from im_jax.models.sharding import ShardingRules
 from im_jax.saved_config import config_of_model, config_of_run
-from im_jax.training.digest import digest
+from im_jax.training.digest import Fingerprint, digest, digest_of, fingerprints
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split
 from im_jax.training.resume import check_same_base
 from im_jax.training.saved import SavedModel
 from im_jax.training.state import with_shardings
 from im_jax.training.trainable import trained_parts
+from im_jax.training.verified import fingerprint_on_host
 
 _MUST_FIT = (
     *("model.vocab_size", "tokenizer.path", "data.template", "train.trainable"),
@@ -69,8 +71,7 @@ def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat:
     with jax.set_mesh(model.mesh):
         trained = saved.params(split(abstract, is_trained)[0])
         rest = first_weights(model.config, split(shardings, is_trained)[1], seed=config.seed)
-    before, now = saved.config(), flatten(config)
-    if rest and all(before.get(name) == now[name] for name in _TYPES):
+    if rest and _same_types(saved, config):
         check_same_base(saved.data(), digest(rest), config.model.path)
     return model.with_params(merge(trained, rest))
 
@@ -103,7 +104,7 @@ def open_model(path_or_config: str | Config, *, adapter: str = "", chat: bool = 
 def run_to_export(workdir: str | pathlib.Path, config: Config) -> Iterator[Exported]:
     """The model of a run's newest checkpoint, whose parameters are read one by one while it is open.
 
-    Raises as `open_run`.
+    Raises as `open_run`, and where what the run only read are other weights by now.
     """
     config = copy.deepcopy(config)
     model, saved = _of_run(workdir, config, chat=True)
@@ -124,6 +125,10 @@ def run_to_export(workdir: str | pathlib.Path, config: Config) -> Iterator[Expor
         def parameter(path: str) -> np.ndarray | LayersOnDisk:
             return saved.param(path) if is_trained(path) else at_first(path)
 
+        # On the process that writes: the others wait for it, and read nothing.
+        if jax.process_index() == 0 and _same_types(saved, config):
+            _, rest = split(decoder.abstract_params(model.config), is_trained)
+            check_same_base(saved.data(), _digest_of_base(model.config, rest, at_first), config.model.path)
         yield Exported(model, parameter, model.config.param_dtype, config.tokenizer.path)
 
 
@@ -153,6 +158,32 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
             return adapter.parameter(path) if adapter and is_adapter(path) else base.on_host(path)
 
         yield Exported(model, parameter, stored, config.tokenizer.path, generation)
+
+
+def _same_types(saved: SavedModel, config: Config) -> bool:
+    before, now = saved.config(), flatten(config)
+    return all(before.get(name) == now[name] for name in _TYPES)
+
+
+def _digest_of_base(
+    model: ModelConfig, rest: decoder.Params, read: Callable[[str], np.ndarray | LayersOnDisk]
+) -> str:
+    """As `digest` of what a run only reads; a map in NF4 is made whole for that, the others layer by layer.
+
+    Args:
+        model: with its path.
+        rest: shapes of what is only read.
+        read: gives those of its parameters that are kept as they are, by their paths.
+    """
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def fingerprint(path: str) -> Fingerprint:
+        if not is_quantised(path):
+            return fingerprint_on_host(read(path), model.num_layers)
+        wanted, _ = split(jax.tree.map(lambda _: here, rest), path.__eq__)
+        return fingerprints(first_weights(model, wanted, seed=0))[path]
+
+    return digest_of({path: fingerprint(path) for path in by_path(rest)}) if rest else ""
 
 
 def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def test_a_merged_weight_is_rounded_once(workdir: Path, base: Path, tmp_path: Pa
     nearest = np.asarray(exact.astype(np.float32), found.dtype)
     assert np.mean(found == nearest) > 0.999  # float32's own rounding may fall on the other side
     np.testing.assert_allclose(found.astype(np.float64), exact, rtol=2**-8)
+
+
+def test_another_base_than_the_run_was_trained_beside_is_not_exported(
+    workdir: Path, base: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(base, tmp_path / "other")
+    tensors = {name: tensor.copy() for name, tensor in weights(base).items()}
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 5] += 1e-3
+    safetensors.numpy.save_file(tensors, tmp_path / "other/model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="are not those that the run was trained beside"):
+        written(
+            *(f"--workdir={workdir}", f"--config.model.path={tmp_path}/other", f"--output={tmp_path}/out"),
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_goes_on_from_an_adapter_of_peft(

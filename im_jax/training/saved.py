@@ -20,6 +20,7 @@ from im_jax.models.files.layout import LayersOnDisk
 from im_jax.training.digest import Fingerprint, fingerprints
 from im_jax.training.state import Params, TrainState
 from im_jax.training.stored_params import read_param
+from im_jax.training.verified import verified
 
 PARAMS, OPTIMIZER, DATA, CONFIG, SUMS = "params", "optimizer", "data", "config", "sums"
 
@@ -148,8 +149,19 @@ class SavedModel:
         return read_arrays(self._checkpointer, self._step, {PARAMS: abstract_params}, self._read)[PARAMS]
 
     def param(self, path: str) -> np.ndarray | LayersOnDisk:
-        """One parameter, by its path in the tree, on this process; see `read_param`."""
-        return read_param(self._path / PARAMS, path)
+        """One parameter, by its path in the tree, on this process; see `read_param` and `verified`.
+
+        Raises:
+            DamagedCheckpoint: it is not what was written; of layers, once the last one is read.
+            CheckpointError: it cannot be read.
+        """
+        found, name = read_param(self._path / PARAMS, path), f"{PARAMS}.{path}"
+        if not self._read.leaves:
+            return found  # of an earlier version, which kept no fingerprints
+        if name not in self._read.leaves:
+            raise DamagedCheckpoint(self._path, f"its {SUMS} have nothing of {name}")
+        reason = f"{name} are not what was written"
+        return verified(found, self._read.leaves[name], lambda: DamagedCheckpoint(self._path, reason))
 
 
 def newest_config(directory: pathlib.Path) -> dict[str, Any]:
