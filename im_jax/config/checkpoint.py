@@ -15,4 +15,11 @@ class CheckpointConfig:
         "What a resumed run may go on with changed besides what always may: the fields of `optimizer`.",
         choices=("none", "optimizer"),
     )
-    keep: int = setting(2, "Number of latest checkpoints that are kept.", bounds=at_least(1))
+    keep: int = setting(
+        2,
+        "Number of latest checkpoints that are kept; two always are, so that there is one before the newest.",
+        bounds=at_least(1),
+    )
+    retries: int = setting(
+        3, "How often a save that failed is tried again before the run stops.", bounds=at_least(0)
+    )

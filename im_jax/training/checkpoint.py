@@ -2,13 +2,11 @@
 
 import contextlib
 import itertools
-import logging
 import pathlib
-import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
@@ -18,6 +16,7 @@ from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError, StorageError
 from im_jax.files import writing
 from im_jax.training.health import not_finite
+from im_jax.training.save_errors import quiet_threads, told_in_one_line
 from im_jax.training.saved import DamagedCheckpoint, Told, arrays_of, items_of, read_arrays, read_told
 from im_jax.training.state import TrainState
 from im_jax.training.stored_params import storage_context
@@ -25,34 +24,65 @@ from im_jax.training.stored_params import storage_context
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
 
-_LOGS: Final = (logging.getLogger("absl"), logging.getLogger("asyncio"))
-"""Where Orbax, and the tasks that it leaves behind, write what they also raise."""
+_PAUSES: Final = (1, 5, 25)
+"""Seconds before a save that failed is tried again, the last of them from then on."""
 
 _policies = ocp.training.save_decision_policies
+
+
+class _Save(NamedTuple):
+    """What was to be saved."""
+
+    step: int
+    state: TrainState
+    data: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether no later step has spent the state."""
+        arrays = (x for x in jax.tree.leaves(self.state) if isinstance(x, jax.Array))
+        return not any(x.is_deleted() for x in arrays)
 
 
 class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints in one directory, the latest few of them kept.
 
-    Saving runs in the background. A save that failed is an error as soon as `check` asks, and at the latest
-    at the next save or when this is closed: a run must not go on for hours believing that it is safe.
+    Saving runs in the background. A save that failed is noticed as soon as `check` asks, and at the latest
+    at the next save or when this is closed: a run must not go on for hours believing that it is safe. What
+    is left of it is removed, and it is tried again some times: with a state that is there, which after a
+    step is that of a later one, so `due` asks for it. Then it is an error.
     Whatever could not be written within this context, the error says which checkpoint is safe.
     """
 
-    def __init__(self, directory: pathlib.Path, config: CheckpointConfig) -> None:
-        when: list[Any] = [_policies.FixedIntervalPolicy(config.every)] if config.every else []
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        config: CheckpointConfig,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`say` shows a line to the user: of a save that failed and is tried again."""
+        self._config, self._say = config, say
         _remove_unfinished(directory)
         self._directory = directory
-        with writing(directory):
-            self._checkpointer = ocp.training.Checkpointer(
-                directory.resolve(),
+        self._checkpointer = self._open()
+        self._saving: tuple[_Save, ocp.AsyncResponse[bool]] | None = None
+        self._failures, self._again_at = 0, 0.0
+        self._read: tuple[int, Told] | None = None
+        self._undo_quiet = quiet_threads()
+
+    def _open(self) -> ocp.training.Checkpointer:
+        every = self._config.every
+        when: list[Any] = [_policies.FixedIntervalPolicy(every)] if every else []
+        # Two at least: whatever happens to the newest one, there is one before.
+        keep = ocp.training.preservation_policies.LatestN(max(2, self._config.keep))
+        with writing(self._directory):
+            return ocp.training.Checkpointer(
+                self._directory.resolve(),
                 context=storage_context(),
                 save_decision_policy=_policies.AnySavePolicy(when),
-                preservation_policy=ocp.training.preservation_policies.LatestN(config.keep),
+                preservation_policy=keep,
             )
-        self._saving: tuple[int, ocp.AsyncResponse[bool]] | None = None
-        self._read: tuple[int, Told] | None = None
-        self._undo_quiet = _quiet_threads()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
@@ -74,52 +104,101 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         return None if latest is None else latest.step
 
     def due(self, step: int) -> bool:
-        """Whether the run should save at this step because its interval has passed."""
-        return self._checkpointer.should_save(step)
+        """Whether the run should save at this step: its interval has passed, or a save is to be made good."""
+        overdue = self._failures and self._saving is None and time.monotonic() >= self._again_at
+        return bool(overdue) or self._checkpointer.should_save(step)
 
     def save(self, step: int, state: TrainState, data: dict[str, Any], config: dict[str, Any]) -> None:
         """Start saving; arrays are copied to the host before this returns, so they may be donated.
 
         Raises:
-            StorageError: this save, or one before that was not asked about, could not be written.
+            StorageError: this save, or one before that was not asked about, could not be written, and
+                neither could those after it.
         """
-        self.wait()
-        with _told_in_one_line(self._directory / str(step)):
-            response = self._checkpointer.save_checkpointables_async(
-                step,
-                items_of(state, data, config),
-                force=True,
-            )
-        if response is not None:
-            self._saving = step, response
+        self._finish(timeout=None)
+        self._start(_Save(step, state, data, config))
 
     def check(self) -> None:
         """Notice a save that has failed already, without waiting for one that goes on.
 
         Raises:
-            StorageError: it could not be written.
+            StorageError: it could not be written, as often as it was tried.
         """
         with contextlib.suppress(TimeoutError):
             self._finish(timeout=0)
 
     def wait(self) -> None:
-        """Wait for a save that goes on.
+        """Wait for a save that goes on, until it is written.
 
         Raises:
-            StorageError: it could not be written.
+            StorageError: it could not be written, as often as it was tried, or failed and its state is gone.
         """
-        self._finish(timeout=None)
+        while self._saving is not None:
+            failed = self._finish(timeout=None)
+            if failed is not None:
+                error, save = failed
+                if not save.is_there:
+                    raise error
+                time.sleep(max(0.0, self._again_at - time.monotonic()))
+                self._start(save)
 
-    def _finish(self, timeout: float | None) -> None:
-        if self._saving is None:
+    def _start(self, save: _Save) -> None:
+        """Start saving, as often as it takes."""
+        while True:
+            try:
+                with told_in_one_line(self._directory / str(save.step)):
+                    response = self._checkpointer.save_checkpointables_async(
+                        save.step, items_of(save.state, save.data, save.config), force=True
+                    )
+            except StorageError as error:
+                self._failed(error)
+                time.sleep(max(0.0, self._again_at - time.monotonic()))
+                continue
+            if response is not None:
+                self._saving = save, response
             return
-        (step, response), self._saving = self._saving, None
+
+    def _finish(self, timeout: float | None) -> tuple[StorageError, _Save] | None:
+        """Wait so long for a save that goes on; if it failed and is to be tried again: why, and what it was.
+
+        Raises:
+            TimeoutError: it goes on.
+            StorageError: it could not be written, as often as it was tried.
+        """
+        if self._saving is None:
+            return None
+        (save, response), self._saving = self._saving, None
         try:
-            with _told_in_one_line(self._directory / str(step)):
+            with told_in_one_line(self._directory / str(save.step)):
                 response.result(timeout)
         except TimeoutError:
-            self._saving = step, response
+            self._saving = save, response
             raise
+        except StorageError as error:
+            self._failed(error)
+            return error, save
+        self._failures = 0
+        return None
+
+    def _failed(self, error: StorageError) -> None:
+        """Count a failure, and clear the way for the next try.
+
+        Raises:
+            StorageError: there is none. Processes do not agree on one: in a cluster, who starts the run
+                again begins at the checkpoint before.
+        """
+        self._failures += 1
+        if self._failures > self._config.retries or jax.process_count() > 1:
+            raise error
+        if not self._directory.exists():  # by whoever removed it: do not make it again
+            raise error
+        pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
+        self._say(f"{error}; trying again in {pause} s ({self._failures} of {self._config.retries})")
+        with contextlib.suppress(Exception):  # it raises what is told already
+            self._checkpointer.close()
+        _remove_unfinished(self._directory)
+        self._checkpointer = self._open()
+        self._again_at = time.monotonic() + pause
 
     def safe(self) -> str:
         """What there is to go on from after a failure, for its message."""
@@ -185,49 +264,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         if self._read is None or self._read[0] != self.latest_step:
             self._read = self.latest_step, read_told(self._checkpointer, self.latest_step)
         return self._read[1]
-
-
-@contextlib.contextmanager
-def _told_in_one_line(path: pathlib.Path) -> Iterator[None]:
-    """Turn the many exceptions of Orbax and TensorStore into one line."""
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        system = re.search(r"[^:]+(?= \[os_error_code)", reason)  # TensorStore quotes the system's words
-        told = system[0].strip() if system else f"{type(error).__name__}: {reason[:200]}"
-        raise StorageError(f"{path} could not be saved: {told}") from error
-
-
-def _quiet_threads() -> Callable[[], None]:
-    """Let threads of Orbax and TensorStore not print how a save failed: it is raised, and told in one line.
-
-    Returns:
-        What undoes it. Not for use after a failure: TensorStore's threads go on as long as the process lives.
-    """
-    outer = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        # TensorStore names no object, as nobody else does: writes that end when nobody waits any more.
-        if unraisable.object is not None or unraisable.err_msg is not None:
-            outer(unraisable)
-
-    def undo() -> None:
-        sys.unraisablehook = outer
-        for log in _LOGS:
-            log.removeFilter(_not_of_a_failed_save)
-
-    sys.unraisablehook = hook
-    for log in _LOGS:
-        log.addFilter(_not_of_a_failed_save)
-    return undo
-
-
-def _not_of_a_failed_save(record: logging.LogRecord) -> bool:
-    """Whether a log record is no traceback of Orbax or of a task of its."""
-    return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
 
 
 def _remove_unfinished(directory: pathlib.Path) -> None:

@@ -56,7 +56,7 @@ def train_run(
     with (
         jax.set_mesh(run.mesh),
         advice(run, workdir),
-        Checkpoints(checkpoints, config.checkpoint) as saved,
+        Checkpoints(checkpoints, config.checkpoint, console.print) as saved,
     ):
         first_step, state, batches, before = begin(run, saved, workdir, console, events)
         skipping = Skipping(config.train, console.print, lambda step: keep_batch(run, step, workdir), before)

@@ -177,7 +177,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_disk_is_one_line_at_once_and_what_is_saved_goes_on(small_disk: Path) -> None:
     workdir = small_disk / "run"
-    full = start(workdir, "--config.train.steps=4000", "--config.checkpoint.every=40")
+    flags = ("--config.train.steps=4000", "--config.checkpoint.every=40", "--config.checkpoint.retries=0")
+    full = start(workdir, *flags)
     wait_for(full, "step 40/")
     until = time.monotonic() + 60
     while not (workdir / "checkpoints" / "40").exists() and time.monotonic() < until:
@@ -193,11 +194,15 @@ def test_full_disk_is_one_line_at_once_and_what_is_saved_goes_on(small_disk: Pat
     saved, stopped = latest(workdir), read_history(workdir / "metrics.jsonl").last_step
     assert stopped < saved + 80, "noticed before the save after the failed one"
 
+    again = start(workdir, f"--config.train.steps={saved + 100}", "--config.checkpoint.every=5")
+    wait_for(again, f"{workdir}/checkpoints/")  # could not be saved, and is tried again
     filler.unlink()
-    again = start(workdir, f"--config.train.steps={saved + 2}")
+    again.communicate(timeout=60)
+    assert again.returncode == 0 and latest(workdir) == saved + 100, "there is room again, and it goes on"
+    again = start(workdir, f"--config.train.steps={saved + 102}")
     shown, told = communicate(again)
     assert again.returncode == 0, told
-    assert f"resuming from step {saved} in" in shown
+    assert f"resuming from step {saved + 100} in" in shown
 
 
 def test_deleted_checkpoints_and_a_deleted_workdir_are_said(interrupted: Path, tmp_path: Path) -> None:
