@@ -23,3 +23,8 @@ class CheckpointConfig:
     retries: int = setting(
         3, "How often a save that failed is tried again before the run stops.", bounds=at_least(0)
     )
+    compiled: str = setting(
+        "auto",
+        "Keep compiled programs in WORKDIR/compiled, for a restart to compile nothing; `auto`: not on CPUs.",
+        choices=("auto", "on", "off"),
+    )

@@ -20,6 +20,7 @@ from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
 from im_jax.recorder import UNRECORDED, Recorder
+from im_jax.training.compiled import keep_compiled
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.overview import overview, trained_share
@@ -86,6 +87,7 @@ def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *
     if dry_run:
         return show_overview(config, console)
     directory = pathlib.Path(workdir or new_workdir(name))
+    keep_compiled(directory.absolute(), config.checkpoint)
     # In a cluster, JAX takes SIGTERM for itself and saves; a process alone must not stop to save.
     signals = CONTROL_C if jax.distributed.is_initialized() else ALL
     with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
