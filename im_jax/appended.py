@@ -5,25 +5,16 @@ import fcntl
 import os
 import pathlib
 import types
+from collections.abc import Callable
 from typing import Self
 
 from im_jax.files import writing
 
 
-class Appended:
-    """The file, held by this process until it is closed.
-
-    What is there may be looked at before anything is changed: the end of a line that a kill has torn stays
-    until `begin`.
-    """
+class _Held:
+    """A file that this process holds until it is closed."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        """Opens it, made if it is not there.
-
-        Raises:
-            BlockingIOError: another process holds it. Where the file system knows no locks, nobody does.
-            StorageError: it cannot be written.
-        """
         self._path = path
         with writing(path):
             self._file = path.open("a+b")
@@ -34,19 +25,12 @@ class Appended:
             raise
         except OSError:
             pass  # no locks
-        self.lines, self.torn = whole_lines(path)
-        """Those that are there, without their ends; and what stands behind the last end of a line."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | types.TracebackType | None) -> None:
         self.close()
-
-    def begin(self) -> None:
-        """Cut off a torn line. Raises StorageError."""
-        with writing(self._path):
-            self._file.truncate(sum(len(line) + 1 for line in self.lines))
 
     def add(self, line: str, *, durable: bool = False) -> None:
         """Add a line.
@@ -61,12 +45,66 @@ class Appended:
         with writing(self._path):
             self._file.write(line.encode() + b"\n")
             self._file.flush()
-            if durable:
-                os.fsync(self._file.fileno())
+        if durable:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until all lines would outlive a failure of the machine. Raises StorageError."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Let go of it."""
         self._file.close()
+
+
+class Appended(_Held):
+    """The file with all its lines in memory.
+
+    What is there may be looked at before anything is changed: the end of a line that a kill has torn stays
+    until `begin`.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        """Opens it, made if it is not there.
+
+        Raises:
+            BlockingIOError: another process holds it. Where the file system knows no locks, nobody does.
+            StorageError: it cannot be written.
+        """
+        super().__init__(path)
+        self.lines, self.torn = whole_lines(path)
+        """Those that are there, without their ends; and what stands behind the last end of a line."""
+
+    def begin(self) -> None:
+        """Cut off a torn line. Raises StorageError."""
+        with writing(self._path):
+            self._file.truncate(sum(len(line) + 1 for line in self.lines))
+
+
+class Continued(_Held):
+    """A file that may be larger than memory, cut where what is to be kept of it ends."""
+
+    def __init__(self, path: pathlib.Path, keeps: Callable[[bytes], bool]) -> None:
+        """Opens it, made if it is not there, and cuts it before the first line that is not kept, or is torn.
+
+        Args:
+            path: of the file.
+            keeps: whether a line, without its end, is kept.
+
+        Raises:
+            BlockingIOError: another process holds it. Where the file system knows no locks, nobody does.
+            StorageError: it cannot be written.
+        """
+        super().__init__(path)
+        with writing(path):
+            self._file.seek(0)
+            kept = 0
+            for line in self._file:
+                if not line.endswith(b"\n") or not keeps(line[:-1]):
+                    break
+                kept += len(line)
+            self._file.truncate(kept)
 
 
 def whole_lines(path: pathlib.Path) -> tuple[list[bytes], bytes]:

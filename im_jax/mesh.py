@@ -197,3 +197,16 @@ def local_rows(mesh: Mesh, batch_size: int) -> range:
             "mesh: this process's devices hold scattered rows of a batch; reorder the mesh axes"
         )
     return local
+
+
+def first_holds(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Of each row in `local_rows`, whether no process before this one holds it too.
+
+    Processes that share a part of `tensor` hold the same rows; so every row is one process's.
+    """
+    first: dict[int, int] = {}
+    for device, index in batch_sharding(mesh).devices_indices_map((batch_size,)).items():
+        process: int = getattr(device, "process_index")  # noqa: B009 # its type is not known
+        for row in range(*(index or ())[0].indices(batch_size)):
+            first[row] = min(first.get(row, process), process)
+    return np.array([first[row] == jax.process_index() for row in local_rows(mesh, batch_size)])

@@ -6,7 +6,7 @@ the iterator is one number, which Grain saves and restores.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import grain
 import jaxtyping as jt
@@ -17,6 +17,14 @@ from im_jax.data.packing import Rows, RowSource, stack
 
 _PASSES: Final = 2**31
 """As good as endless; Grain's own endless repetition overflows its length at a batch size of 1."""
+
+
+class NumberedBatch(NamedTuple):
+    """Rows of a step, and which they are."""
+
+    numbers: jt.Int[np.ndarray, " B"]
+    """Of the rows, in the training set."""
+    batch: Batch
 
 
 def train_iterator(
@@ -34,13 +42,15 @@ def train_iterator(
     Returns:
         A Grain iterator with `get_state()` and `set_state()`; each element holds `[len(local), L]`.
     """
+    numbered = _numbered(rows, seed, batch_size, local)
+    return _read_ahead(numbered.map(lambda element: element.batch), workers)
 
-    def build(numbers: jt.Int[np.ndarray, " B"]) -> Batch:
-        return rows.batch(numbers[local.start : local.stop : local.step])
 
-    steps = _numbers(rows, seed, batch_size).map(build)
-    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * workers, 1))
-    return iter(steps.to_iter_dataset(options))
+def numbered_iterator(
+    rows: RowSource, *, seed: int, batch_size: int, local: range, workers: int
+) -> "grain.DatasetIterator[NumberedBatch]":
+    """`train_iterator`, whose state it shares, with the numbers that each batch was built of."""
+    return _read_ahead(_numbered(rows, seed, batch_size, local), workers)
 
 
 def rows_of_step(rows: RowSource, *, seed: int, batch_size: int, step: int) -> jt.Int[np.ndarray, " B"]:
@@ -50,6 +60,19 @@ def rows_of_step(rows: RowSource, *, seed: int, batch_size: int, step: int) -> j
 
 def _numbers(rows: RowSource, seed: int, batch_size: int) -> "grain.MapDataset[np.ndarray]":
     return grain.MapDataset.range(len(rows)).shuffle(seed=seed).repeat(_PASSES).batch(batch_size)
+
+
+def _numbered(rows: RowSource, seed: int, batch_size: int, local: range) -> "grain.MapDataset[NumberedBatch]":
+    def build(numbers: jt.Int[np.ndarray, " B"]) -> NumberedBatch:
+        mine = numbers[local.start : local.stop : local.step]
+        return NumberedBatch(mine, rows.batch(mine))
+
+    return _numbers(rows, seed, batch_size).map(build)
+
+
+def _read_ahead(steps: "grain.MapDataset[Any]", workers: int) -> "grain.DatasetIterator[Any]":
+    options = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2 * workers, 1))
+    return iter(steps.to_iter_dataset(options))
 
 
 def eval_batches(

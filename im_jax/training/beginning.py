@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import grain
 
-from im_jax.batch import Batch
 from im_jax.console import Console
+from im_jax.data.pipeline import NumberedBatch
 from im_jax.errors import CheckpointError
 from im_jax.events import Happened
 from im_jax.recorder import Recorder
@@ -23,7 +23,7 @@ class Beginning(NamedTuple):
     step: int
     """The last step that was taken before; 0: none."""
     state: TrainState
-    batches: grain.DatasetIterator[Batch]
+    batches: grain.DatasetIterator[NumberedBatch]
     """Those of the steps that follow."""
     data: dict[str, Any]
     """What the checkpoint knows beside the state; empty: there is none."""
@@ -38,7 +38,7 @@ def begin(
         CheckpointError: every checkpoint is damaged, or what was saved is gone.
         ConfigError: it is another run.
     """
-    batches, state = run.batches(), _restored(run, saved, workdir, console, events)
+    batches, state = run.numbered_batches(), _restored(run, saved, workdir, console, events)
     if state is None:
         check_nothing_lost(workdir, run.config, console)
         return Beginning(0, run.first_state(), batches, {})

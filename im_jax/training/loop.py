@@ -1,6 +1,5 @@
 """The training loop."""
 
-import contextlib
 import pathlib
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.training.advice import advice
 from im_jax.training.beginning import begin
 from im_jax.training.checkpoint import Checkpoints
+from im_jax.training.examples_log import examples_log
 from im_jax.training.health import require_finite_state
 from im_jax.training.kept_batch import keep_batch
 from im_jax.training.metrics import MetricsWriter
@@ -63,12 +63,12 @@ def train_run(
         with (
             MetricsWriter(workdir, config, from_step=first_step, say=console.print) as writer,
             reporter_of(run, console, writer, first_step, skipping, events) as reporter,
+            examples_log(run, workdir, first_step, console.print) as examples,
         ):
             for step in range(first_step + 1, run.last_step + 1):
-                batch, told = run.put(next(batches)), run.told(step)
-                is_first = step == first_step + 1
-                with events.during(Happened.COMPILE, step) if is_first else contextlib.nullcontext():
-                    state, metrics = run.train_step(state, run.frozen, batch, told)
+                rows, told = next(batches), run.told(step)
+                state, metrics = run.train_step(state, run.frozen, run.put(rows.batch), told)
+                examples.write(step, rows.numbers)
                 reporter.step(step, metrics, told.class_weights)
                 interruption.ask_first()
                 saved.check()
@@ -81,6 +81,7 @@ def train_run(
                 if saved.due(step) or step == run.last_step or asked or notice:
                     with reporter.paused(), events.during(Happened.SAVE, step):
                         require_finite_state(step, state)
+                        examples.sync()
                         data = {"position": batches.get_state(), "fingerprint": run.fingerprint}
                         data |= {"base": run.base, **skipping.as_dict()}
                         saved.save(step, state, data, flatten(config))
@@ -98,9 +99,7 @@ def train_run(
                 saved.wait()
             interruption.leave_at_once("training is over and saved; the same command measures what is left")
             entries = _evaluate(run.evaluations, run, state, run.last_step, reporter, events)
-            events.add(
-                Happened.SAVE, run.last_step, phase="begin"
-            )  # what else there is to write, up to the end
+            events.add(Happened.SAVE, run.last_step, phase="begin")  # what is left to write
 
     for evaluation in run.evaluations:
         entry = entries[evaluation.name]

@@ -27,6 +27,8 @@ from im_jax.training.skipping import Skipping
 from im_jax.training.step import StepMetrics
 from im_jax.training.utilisation import peak_flops
 
+_COMPILING: Final = "compiling the step"
+"""What the first one waits for."""
 _WIDE: Final = 60
 """Columns of a terminal with room for the time that is left beside the loss."""
 
@@ -82,11 +84,9 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         )
         self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
         self._vocab_size, self._changing, self._kl_name = vocab_size, changing, kl_name
-        compiling = "compiling the step"  # what the first one waits for
-        self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=compiling)
+        self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=_COMPILING)
         self._compiling = contextlib.ExitStack()
-        if self._progress.disable and first_step < last_step:
-            self._compiling.enter_context(on_console(console)(compiling))
+        self._is_behind = first_step >= last_step
         self._first: _Step | None = None
         self._first_number = first_step + 1
         self._since_log: list[_Step] = []
@@ -94,6 +94,10 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._clock = time.perf_counter()
 
     def __enter__(self) -> "Reporter":
+        if not self._is_behind:
+            self._compiling.enter_context(self._events.during(Happened.COMPILE, self._first_number))
+        if self._progress.disable and not self._is_behind:
+            self._compiling.enter_context(on_console(self._console)(_COMPILING))
         self._progress.start()
         return self
 

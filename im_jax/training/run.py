@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from im_jax import validation
 from im_jax.activity import Activity, silent
 from im_jax.batch import Batch
 from im_jax.config import Config, OptimizerConfig
-from im_jax.data.pipeline import train_iterator
+from im_jax.data.pipeline import NumberedBatch, numbered_iterator, train_iterator
 from im_jax.data.prepare import Prepared
 from im_jax.data.tokenizers import Tokenizer, make_tokenizer, tokenizer_path
 from im_jax.errors import ConfigError
@@ -126,13 +126,20 @@ class Run:
 
     def batches(self) -> "grain.DatasetIterator[Batch]":
         """Batches from the first step on, of the rows that this process holds; `put` makes them global."""
-        return train_iterator(
-            self.data.train_rows,
-            seed=self.config.seed,
-            batch_size=self.config.train.batch_size,
-            local=meshes.local_rows(self.mesh, self.config.train.batch_size),
-            workers=self.config.data.workers,
-        )
+        return train_iterator(self.data.train_rows, **self._reading())
+
+    def numbered_batches(self) -> "grain.DatasetIterator[NumberedBatch]":
+        """`batches`, with the numbers of their rows."""
+        return numbered_iterator(self.data.train_rows, **self._reading())
+
+    def _reading(self) -> dict[str, Any]:
+        size = self.config.train.batch_size
+        return {
+            "seed": self.config.seed,
+            "batch_size": size,
+            "local": meshes.local_rows(self.mesh, size),
+            "workers": self.config.data.workers,
+        }
 
     def put(self, batch: Batch) -> Batch:
         """A batch on the devices."""

@@ -1,4 +1,4 @@
-"""Eight devices, or two processes, train what one device trains."""
+"""Eight devices, or several processes, train what one device or one process trains."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +33,30 @@ def test_noise_and_divergence_on_meshes_equal_one_device() -> None:
     assert output.count("equal") == 3
 
 
-def start_pod(workdir: Path, *flags: str) -> list[subprocess.Popen[str]]:
-    """A real pod of two processes with four devices each."""
+def start_pod(
+    workdir: Path, *flags: str, processes: int = 2, devices: int = 4
+) -> list[subprocess.Popen[str]]:
+    """A real pod of some processes with some devices each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     return [
         start(
             workdir,
-            4,
+            devices,
             *flags,
             JAX_COORDINATOR_ADDRESS=address,
-            JAX_NUM_PROCESSES="2",
+            JAX_NUM_PROCESSES=str(processes),
             JAX_PROCESS_ID=str(process),
         )
-        for process in range(2)
+        for process in range(processes)
     ]
 
 
 def start(workdir: Path, devices: int, *more: str, **environment: str) -> subprocess.Popen[str]:
     flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
-    flags += [f"--workdir={workdir}", *(["--config.mesh.tensor=2"] if devices > 1 else [])]
+    flags += [f"--workdir={workdir}", "--config.mesh.tensor=4", "--config.log.tensorboard=false"]
+    flags += ["--config.model.vocab_size=260", "--config.model.num_kv_heads=4"]  # in four parts
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.Popen(
         [*COMMAND, *flags, *more],
@@ -69,18 +73,35 @@ def numbers(workdir: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in (*timing, "split")} for row in rows]
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Against one process with one device."""
-    for process in start_pod(tmp_path / "pod"):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    alone = start(tmp_path / "alone", 1)
-    _, errors = alone.communicate(timeout=300)
-    assert alone.returncode == 0, errors
+def ids_by_step(workdir: Path, processes: int) -> dict[tuple[int, int], Counter[str]]:
+    """The ids that were read in each step and epoch, by all processes, each of which has read some."""
+    found: dict[tuple[int, int], Counter[str]] = {}
+    for process in range(processes):
+        lines = (workdir / "examples" / f"{process}.jsonl").read_text().splitlines()
+        for line in map(json.loads, lines):
+            found.setdefault((line["epoch"], line["step"]), Counter()).update(line["ids"])
+    assert len(list((workdir / "examples").iterdir())) == processes
+    return found
 
-    for pod_row, row in zip(numbers(tmp_path / "pod"), numbers(tmp_path / "alone"), strict=True):
-        assert pod_row == pytest.approx(row, rel=2e-4)
-    assert json.loads((tmp_path / "pod" / "summary.json").read_text())["devices"] == 8
+
+def test_processes_train_what_one_does_and_each_reads_its_own(tmp_path: Path) -> None:
+    """Eight devices in one process, in two, and in four, of which two have each row in common."""
+    steps = ("--config.train.steps=9", "--config.log.examples", "--config.eval.num_examples=10")
+    layouts = {1: 8, 2: 4, 4: 2}
+    for processes, devices in layouts.items():
+        for process in start_pod(tmp_path / str(processes), *steps, processes=processes, devices=devices):
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
+    alone = ids_by_step(tmp_path / "1", 1)
+    for processes in (2, 4):
+        workdir = tmp_path / str(processes)
+        for pod_row, row in zip(numbers(workdir), numbers(tmp_path / "1"), strict=True):
+            assert pod_row == pytest.approx(row, rel=1e-5)
+        assert json.loads((workdir / "summary.json").read_text())["devices"] == 8
+        assert ids_by_step(workdir, processes) == alone
+    first_epoch: Counter[str] = sum((ids for (epoch, _), ids in alone.items() if epoch == 1), Counter())
+    assert max(epoch for epoch, _ in alone) > 1, "the first is over"
+    assert len(first_epoch) == 90 and set(first_epoch.values()) == {1}, "each example once"
 
 
 def test_a_preempted_pod_saves_ends_with_42_and_goes_on(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_resolved_configuration_and_summary_are_written(run: tuple[Path, dict[st
     assert summary["memory"]["peak_bytes"] is None  # a CPU does not say
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6"]
     assert any((workdir / "tensorboard").iterdir())
+    assert not (workdir / "examples").exists(), "ids are written only if they are wanted"
 
 
 def test_finished_run_started_again_measures_again_and_trains_no_more(
