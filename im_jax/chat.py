@@ -80,11 +80,11 @@ def main(arguments: command_line.CommandLine) -> None:
     """Talk until the input ends."""
     import jax
 
-    from im_jax.mesh import join_cluster
+    from im_jax.cluster.joining import join_cluster
     from im_jax.opening import open_model, open_run
 
     config, workdir = arguments.config, arguments.flag("workdir")
-    join_cluster(config.mesh)
+    join_cluster(config)
     if jax.process_count() > 1:
         raise ConfigError("a conversation is for one process; use im_jax.generate in a cluster")
     model = open_run(workdir, config, chat=True) if workdir else open_model(config, chat=True)

@@ -49,6 +49,12 @@ class ProcessError(UserError):
     exit_code: ClassVar[int] = 1
 
 
+class ClusterError(UserError):
+    """Not all processes of a run came together."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class Interrupted(Exception):
     """A run was asked to stop, and has saved: the same command goes on from there. No error, but an end."""
 

@@ -43,15 +43,15 @@ def main(arguments: command_line.CommandLine) -> None:
 
     import jax
 
+    from im_jax.cluster.joining import join_cluster
     from im_jax.console import Console
-    from im_jax.mesh import join_cluster
     from im_jax.models.export.adapter import export_adapter
     from im_jax.models.export.folder import export
     from im_jax.models.export.merging import merged
     from im_jax.opening import model_to_export, run_to_export
 
     config = arguments.config
-    join_cluster(config.mesh)
+    join_cluster(config)
     with contextlib.ExitStack() as stack:
         if workdir:
             source = stack.enter_context(run_to_export(workdir, config))

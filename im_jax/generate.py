@@ -63,12 +63,12 @@ def main(arguments: command_line.CommandLine) -> None:
         # Records may still name it.
         SamplingParams.from_record({"max_tokens": given.get("min_tokens", 1) or 1} | given)
     # Only now: flags have been read, and JAX is slow to import.
-    from im_jax.mesh import join_cluster
+    from im_jax.cluster.joining import join_cluster
     from im_jax.opening import open_model, open_run
 
     config, workdir = arguments.config, arguments.flag("workdir")
     chat = arguments.flag("mode") == "chat"
-    join_cluster(config.mesh)
+    join_cluster(config)
     model = open_run(workdir, config, chat=chat) if workdir else open_model(config, chat=chat)
     if file:
         from im_jax.generation.asking import answer_file

@@ -1,8 +1,6 @@
-"""Devices: joining a cluster, the mesh, and putting batches on it."""
+"""Devices: the mesh, and putting batches on it."""
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,31 +14,6 @@ from im_jax.text import counted
 
 AXES = ("replica", "fsdp", "tensor")
 DATA_AXES = ("replica", "fsdp")
-
-
-def join_cluster(mesh: MeshConfig) -> None:
-    """Start `jax.distributed` where it is wanted. Call before anything touches a device.
-
-    Under `auto` a cluster is joined when `JAX_COORDINATOR_ADDRESS` is set (with `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`), or when JAX detects one: a TPU pod, Slurm, Kubernetes.
-
-    Raises:
-        ConfigError: `mesh.distributed=require` and there is no cluster to join, or the variables above
-            are not a whole set.
-    """
-    if mesh.distributed == "off" or jax.distributed.is_initialized():
-        return
-    cluster = _cluster_from_environment()
-    try:
-        jax.distributed.initialize(**cluster)
-    except (ValueError, RuntimeError) as error:
-        if cluster:
-            raise ConfigError(f"cannot join the cluster of JAX_COORDINATOR_ADDRESS: {error}") from error
-        if mesh.distributed == "require":  # JAX found no cluster to join
-            raise ConfigError(
-                "mesh.distributed=require, but no cluster was detected; set JAX_COORDINATOR_ADDRESS, "
-                "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
-            ) from error
 
 
 def preempted(step: int) -> bool:
@@ -57,29 +30,6 @@ def agreed(number: int) -> int:
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
-def _cluster_from_environment() -> dict[str, Any]:
-    """Arguments of `jax.distributed.initialize` where variables name a coordinator, else none."""
-    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
-    if not address:
-        return {}
-    counts = {}
-    for argument in ("num_processes", "process_id"):
-        value = os.environ.get(f"JAX_{argument.upper()}", "")
-        if not value.isdecimal():
-            raise ConfigError(
-                f"JAX_COORDINATOR_ADDRESS={address} is set, but JAX_{argument.upper()}={value!r} is not a "
-                "number; set it in each process, or unset both"
-            )
-        counts[argument] = int(value)
-    if ":" not in address:
-        raise ConfigError(f"JAX_COORDINATOR_ADDRESS={address} has no port; set it to HOST:PORT")
-    if not counts["process_id"] < counts["num_processes"]:
-        raise ConfigError(
-            f"JAX_PROCESS_ID={counts['process_id']} must be below JAX_NUM_PROCESSES={counts['num_processes']}"
-        )
-    return {"coordinator_address": address, **counts}
 
 
 def mesh_shape(mesh: MeshConfig, num_devices: int) -> tuple[int, int, int]:

@@ -171,4 +171,7 @@ def _ending(error: BaseException) -> tuple[Happened, str]:
 
 
 def _asked(exit_code: int) -> Happened:
-    return Happened.STOPPED if exit_code == STOPPED else Happened.PREEMPTED
+    """What an exit code says: a lost peer, or a second signal, came from outside as a preemption does."""
+    if exit_code == STOPPED:
+        return Happened.STOPPED
+    return Happened.FAILED if exit_code in (1, 2) else Happened.PREEMPTED

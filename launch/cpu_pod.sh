@@ -68,7 +68,7 @@ free_port() {
 
 address="127.0.0.1:$(free_port)"
 environment=(PYTHONUNBUFFERED=1 JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES="${OPTION[devices]}"
-  JAX_COORDINATOR_ADDRESS="$address" JAX_NUM_PROCESSES="${OPTION[processes]}")
+  JAX_COORDINATOR_ADDRESS="$address" IM_JAX_ROLL_CALL_PORT="$(free_port)" JAX_NUM_PROCESSES="${OPTION[processes]}")
 for ((process = 0; process < OPTION[processes]; process++)); do
   start_process "$process" env "${environment[@]}" JAX_PROCESS_ID="$process" "${COMMAND[@]}"
 done

@@ -10,8 +10,9 @@ LAYERS = (
     # name that fits a module says where it is.
     ("", "errors", "text", "console", "token_classes", "batch", "devices", "hardware", "products", "loops"),
     ("files", "appended", "activity", "interruption", "events", "recorder"),
+    ("cluster",),
     ("config", "saved_config", "child_process", "command_line.runner"),
-    ("mesh",),
+    ("mesh", "cluster.joining"),
     ("data",),
     ("losses",),
     ("validation",),

@@ -5,6 +5,7 @@
          command says
     2    a mistake that the user can mend: one line on standard error
     42   training was stopped from outside (SIGTERM, SIGHUP) and has saved: the same command goes on
+    43   another process of the run ended, so that this one could not go on
     130  Ctrl-C; training has saved, if there was anything to save
     141  nobody reads standard output any more, as behind `| head`
 
@@ -14,14 +15,17 @@ Commands may have more, above 2.
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from im_jax.cluster import peers
 from im_jax.console import print_text
 from im_jax.errors import Interrupted, UserError
 from im_jax.interruption import leave
 from im_jax.text import in_one_line
 
+FAILED: Final = 1
 INTERRUPTED: Final = 130
 NOBODY_READS: Final = 141
 """As the shell reports a program that SIGPIPE has ended."""
@@ -30,22 +34,33 @@ NOBODY_READS: Final = 141
 def run(work: Callable[[], int | None]) -> NoReturn:
     """Do the work of a command and exit: with the code that it returns, 0 for None.
 
-    The work includes its slow imports, so that Ctrl-C is quiet there too.
+    The work includes its slow imports, so that Ctrl-C is quiet there too. Of several processes, one that ends
+    by an error leaves at once, and tells the others: JAX's own end would wait for them.
     """
-    code = exit_code(work)
+    why: list[str] = []
+    try:
+        code = exit_code(work, why.append)
+    except Exception as error:
+        if peers.current() is None:
+            raise
+        traceback.print_exc()
+        why.append(f"{type(error).__name__}: {error}")
+        code = FAILED
+    peers.end_with(code, "".join(why))
     if code == INTERRUPTED:
         leave("", code)  # XLA may be compiling in a thread, which the end of the interpreter would crash
     sys.exit(code)
 
 
-def exit_code(work: Callable[[], int | None]) -> int:
-    """The exit code of some work, with errors that are the user's to mend on standard error."""
+def exit_code(work: Callable[[], int | None], told: Callable[[str], object] = lambda text: None) -> int:
+    """The exit code of some work, with errors that are the user's to mend on standard error, and `told`."""
     try:
         code = work() or 0
         sys.stdout.flush()  # what is left in the buffer may meet a closed pipe too: now, not at exit
         return code
     except UserError as error:
         show(error)
+        told(str(error))
         return error.exit_code
     except Interrupted as end:
         print_text(str(end), sys.stderr)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from im_jax.config.record import at_least, setting
+from im_jax.config.record import ABOVE_ZERO, NOT_NEGATIVE, at_least, setting
 
 
 @dataclass
@@ -20,4 +20,16 @@ class MeshConfig:
         "auto",
         "Join the other processes: `auto` where a cluster is detected, `off`, or `require`.",
         choices=("auto", "off", "require"),
+    )
+    join_timeout: float = setting(
+        300.0, "Seconds that all processes have to come together at the start.", bounds=ABOVE_ZERO
+    )
+    peer_timeout: float = setting(
+        100.0, "Seconds without a sign of life after which another process counts as lost.", bounds=ABOVE_ZERO
+    )
+    stuck_after: float = setting(
+        3600.0,
+        "Seconds that a step, an evaluation or a save may take before the process ends itself and shows the "
+        "stacks of its threads; 0: any.",
+        bounds=NOT_NEGATIVE,
     )

@@ -43,13 +43,13 @@ def main(arguments: command_line.CommandLine) -> None:
         params_of(sampling, seed)
     import jax
 
+    from im_jax.cluster.joining import join_cluster
     from im_jax.generation.generator import Generator
-    from im_jax.mesh import join_cluster
     from im_jax.opening import open_model, open_run
     from im_jax.training.digest import digest
 
     config, workdir, chat = arguments.config, arguments.flag("workdir"), name != "human_eval"
-    join_cluster(config.mesh)
+    join_cluster(config)
     model = open_run(workdir, config, chat=chat) if workdir else open_model(config, chat=chat)
     generator = Generator(model, slots=arguments.flag("slots"))
     first = jax.process_index() == 0

@@ -22,16 +22,16 @@ def main(arguments: command_line.CommandLine) -> None:
     import jax
 
     from im_jax.activity import on_console
+    from im_jax.cluster.joining import join_cluster
     from im_jax.console import Console
     from im_jax.evaluation.harness.asking import answers_of
     from im_jax.evaluation.harness.loading import Wanted, ready
     from im_jax.evaluation.harness.running import LOG, run
     from im_jax.files import writing
-    from im_jax.mesh import join_cluster
     from im_jax.opening import open_model, open_run
 
     config, workdir, chat = arguments.config, arguments.flag("workdir"), arguments.flag("apply_chat_template")
-    join_cluster(config.mesh)
+    join_cluster(config)
     local = arguments.flag("local_data")
     wanted = Wanted(
         tasks=tuple(tasks),

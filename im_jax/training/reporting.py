@@ -13,6 +13,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Column
 
 from im_jax.activity import on_console
+from im_jax.cluster.watchdog import tick
 from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.evaluation.measures import class_metrics
 from im_jax.evaluation.protocol import Entry
@@ -114,6 +115,7 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         """Take note of a step that was just dispatched, with the weights it was told; steps count from 1."""
         self._compiling.close()
         self.flush()
+        tick(f"step {step + 1}")
         self._since_log.append(_Step(step, metrics, class_weights))
         if step == self._first_number:
             self._first = self._since_log[-1]
@@ -173,7 +175,9 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._look_at(jax.device_get(self._since_log))
         self._skipping.check()
         began = time.perf_counter()
+        tick("an evaluation or a save")
         yield
+        tick("a step")
         self._clock += time.perf_counter() - began  # the steps before, not yet logged, keep their time
 
     def _look_at(self, steps: Sequence[_Step]) -> None:

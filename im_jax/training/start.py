@@ -10,7 +10,10 @@ import jax
 
 from im_jax import activity, validation
 from im_jax import mesh as meshes
-from im_jax.config import Config, LossConfig, with_overrides
+from im_jax.cluster import peers
+from im_jax.cluster.joining import join_cluster
+from im_jax.cluster.watchdog import Watchdog
+from im_jax.config import Config, LossConfig, flatten, with_overrides
 from im_jax.console import Console
 from im_jax.data.templates import writes_date
 from im_jax.errors import ConfigError
@@ -62,7 +65,12 @@ def train(
         if saved:  # at once: reading the data may take long
             check_same_run(saved, resolved.config, workdir, Console(quiet=True))
         with events.attempt(workdir, jax.process_index(), meshes.agreed):
-            return train_run(_prepared(resolved, console, events), workdir, console, interruption, events)
+            run = _prepared(resolved, console, events)
+            if (others := peers.current()) is not None:
+                known = {"data fingerprint": run.fingerprint, "last step": run.last_step, "base": run.base}
+                others.require_same("what they have read", known | flatten(run.config))
+            with Watchdog(config.mesh.stuck_after, events.left):
+                return train_run(run, workdir, console, interruption, events)
 
 
 def show_overview(config: Config, console: Console) -> None:
@@ -81,17 +89,26 @@ def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *
         events: what happens is noted there.
         dry_run: say what the run would be, and stop.
     """
-    meshes.join_cluster(config.mesh)
+    join_cluster(config, **{"--workdir": workdir or "", "--dry_run": dry_run})
+    others = peers.current()
+    if others is not None:
+        others.last_words = events.left
     events.add(Happened.JOINED, processes=jax.process_count(), devices=jax.device_count())
     console = Console(quiet=jax.process_index() != 0)
     if dry_run:
         return show_overview(config, console)
     directory = pathlib.Path(workdir or new_workdir(name))
     keep_compiled(directory.absolute(), config.checkpoint)
+
+    def last_words(code: int, why: str) -> None:
+        events.left(code, why)
+        if others is not None:
+            others.goodbye(code, why)
+
     # In a cluster, JAX takes SIGTERM for itself and saves; a process alone must not stop to save.
     signals = CONTROL_C if jax.distributed.is_initialized() else ALL
     with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
-        interruption.last_words = events.left
+        interruption.last_words = last_words
         train(config, directory, console, interruption, events)
     console.print(f"everything was written to {directory.resolve()}")
 

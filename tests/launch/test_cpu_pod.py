@@ -15,8 +15,8 @@ SCRIPT = "cpu_pod.sh"
 
 def test_processes_are_one_cluster_of_all_devices(empty_cloud: Cloud) -> None:
     program = (
-        "from im_jax.config import Config\nfrom im_jax.mesh import join_cluster\nimport jax\n"
-        "join_cluster(Config().mesh)\nprint('devices', jax.device_count(), jax.local_device_count(), jax.process_index())"
+        "from im_jax.config import Config\nfrom im_jax.cluster.joining import join_cluster\nimport jax\n"
+        "join_cluster(Config())\nprint('devices', jax.device_count(), jax.local_device_count(), jax.process_index())"
     )
     out, _ = empty_cloud.run(
         SCRIPT,
@@ -28,7 +28,7 @@ def test_processes_are_one_cluster_of_all_devices(empty_cloud: Cloud) -> None:
         program,
         PYTHONPATH=str(REPOSITORY),
     )
-    shown = sorted(line for line in out.splitlines() if "devices" in line)
+    shown = sorted(line for line in out.splitlines() if "] devices" in line)
     assert shown == ["[0] devices 4 2 0", "[1] devices 4 2 1"]
 
 
@@ -86,7 +86,7 @@ def test_a_dry_run_prints_the_command_of_each_process(empty_cloud: Cloud) -> Non
     assert len(lines) == 2
     for process, line in enumerate(lines):
         assert re.search(
-            rf"^env PYTHONUNBUFFERED=1 JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=3 JAX_COORDINATOR_ADDRESS=127\.0\.0\.1:\d+ "
+            rf"^env PYTHONUNBUFFERED=1 JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=3 JAX_COORDINATOR_ADDRESS=127\.0\.0\.1:\d+ IM_JAX_ROLL_CALL_PORT=\d+ "
             rf"JAX_NUM_PROCESSES=2 JAX_PROCESS_ID={process} \S+/python -m im_jax\.train --config=\S+/configs/cpu_debug\.py "
             rf"--workdir=runs/cpu_pod-\d+-\d+ --config\.train\.steps=4$",
             line,

@@ -7,15 +7,17 @@ import socket
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from im_jax.cluster.joining import join_cluster
 from im_jax.config import Config, MeshConfig
 from im_jax.errors import ConfigError
 from im_jax.events import ENDS, Happened, read_events
-from im_jax.mesh import join_cluster, mesh_shape
+from im_jax.mesh import mesh_shape
 from im_jax.pods.ledger import read_ledger
 from tests.conftest import REPOSITORY
 from tests.subprocess_devices import run_on_devices
@@ -34,18 +36,25 @@ def test_noise_and_divergence_on_meshes_equal_one_device() -> None:
 
 
 def start_pod(
-    workdir: Path, *flags: str, processes: int = 2, devices: int = 4
+    workdir: Path,
+    *flags: str,
+    processes: int = 2,
+    devices: int = 4,
+    folders: Sequence[Path] = (),
 ) -> list[subprocess.Popen[str]]:
-    """A real pod of some processes with some devices each."""
-    with socket.socket() as free:
+    """A real pod of some processes with some devices each, each started in its folder if there are any."""
+    with socket.socket() as free, socket.socket() as other:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        other.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (free, other)]
     return [
         start(
             workdir,
             devices,
             *flags,
-            JAX_COORDINATOR_ADDRESS=address,
+            folder=folders[process] if folders else REPOSITORY,
+            JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{ports[0]}",
+            IM_JAX_ROLL_CALL_PORT=str(ports[1]),
             JAX_NUM_PROCESSES=str(processes),
             JAX_PROCESS_ID=str(process),
         )
@@ -53,15 +62,18 @@ def start_pod(
     ]
 
 
-def start(workdir: Path, devices: int, *more: str, **environment: str) -> subprocess.Popen[str]:
+def start(
+    workdir: Path, devices: int, *more: str, folder: Path = REPOSITORY, **environment: str
+) -> subprocess.Popen[str]:
     flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
     flags += [f"--workdir={workdir}", "--config.mesh.tensor=4", "--config.log.tensorboard=false"]
     flags += ["--config.model.vocab_size=260", "--config.model.num_kv_heads=4"]  # in four parts
+    own_data = any(word.startswith("--config.data.path") for word in more)
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.Popen(
-        [*COMMAND, *flags, *more],
-        cwd=REPOSITORY,
-        env=os.environ | settings | environment,
+        [*(word for word in COMMAND if not (own_data and "num_generated" in word)), *flags, *more],
+        cwd=folder,
+        env=os.environ | settings | {"PYTHONPATH": str(REPOSITORY)} | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -154,11 +166,11 @@ def test_batch_that_the_mesh_cannot_divide_is_one_line(tmp_path: Path) -> None:
 def test_incomplete_cluster_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1234")
     with pytest.raises(ConfigError, match="JAX_NUM_PROCESSES=''"):
-        join_cluster(Config().mesh)
+        join_cluster(Config())
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     monkeypatch.setenv("JAX_PROCESS_ID", "5")
     with pytest.raises(ConfigError, match="JAX_PROCESS_ID=5 must be below JAX_NUM_PROCESSES=2"):
-        join_cluster(Config().mesh)
+        join_cluster(Config())
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "nonsense")
     with pytest.raises(ConfigError, match="nonsense has no port"):
-        join_cluster(Config().mesh)
+        join_cluster(Config())

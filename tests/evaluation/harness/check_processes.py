@@ -8,11 +8,11 @@ import pathlib
 import sys
 from typing import Any
 
-from im_jax.config import MeshConfig
+from im_jax.cluster.joining import join_cluster
+from im_jax.config import Config
 from im_jax.evaluation.harness.asking import answers_of
 from im_jax.evaluation.harness.loading import Wanted, ready
 from im_jax.evaluation.harness.running import Found, run
-from im_jax.mesh import join_cluster
 from tests.evaluation.harness.made_model import opened
 
 
@@ -27,7 +27,7 @@ def responses(found: Found) -> dict[str, Any]:
 
 
 def main(folder: str, data: str, output: str) -> None:
-    join_cluster(MeshConfig())
+    join_cluster(Config())
     import jax
 
     model = opened(pathlib.Path(folder))
