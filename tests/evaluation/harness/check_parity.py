@@ -15,6 +15,7 @@ import tempfile
 from typing import Any, Final
 
 import tokenizers
+from tokenizers import pre_tokenizers
 
 from im_jax.evaluation.harness import library
 from im_jax.evaluation.harness.asking import answers_of
@@ -30,6 +31,8 @@ TASKS: Final = (
     *("bbh_cot_fewshot_snarks", "bbh_cot_fewshot_navigate", "bbh_cot_fewshot_date_understanding"),
 )
 _POSITIONS: Final = 2048
+_QWEN_WORDS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""How transformers cuts texts for a Qwen 2, whatever its tokenizer.json says."""
 
 
 def write_model(name: str, data: pathlib.Path, folder: pathlib.Path) -> None:
@@ -50,6 +53,10 @@ def write_model(name: str, data: pathlib.Path, folder: pathlib.Path) -> None:
     model = peer(name, vocab_size=bpe.get_vocab_size())
     model.config.max_position_embeddings = _POSITIONS
     model.save_pretrained(folder)
+    if name.startswith("qwen"):
+        split = pre_tokenizers.Split(tokenizers.Regex(_QWEN_WORDS), "isolated")
+        letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        bpe.pre_tokenizer = pre_tokenizers.Sequence([split, letters])
     bpe.add_special_tokens(["<|endoftext|>"])
     bpe.save(str(folder / "tokenizer.json"))
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
