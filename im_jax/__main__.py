@@ -19,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "export": "im_jax.export",
         "chat": "im_jax.chat",
         "evaluate": "im_jax.evaluate",
+        "analyse": "im_jax.analyse",
         "inspect_loss": "im_jax.inspect_loss",
         "data_report": "im_jax.data_report",
         "cache": "im_jax.cache",

@@ -17,7 +17,7 @@ from im_jax.config import GROW, Config, ModelConfig, flatten, records
 from im_jax.data.templates import make_template
 from im_jax.data.tokenizers import make_tokenizer, tokenizer_path
 from im_jax.data.tokenizers.added import read_object
-from im_jax.errors import ConfigError
+from im_jax.errors import CheckpointError, ConfigError
 from im_jax.mesh import make_mesh
 from im_jax.models import decoder
 from im_jax.models.adapters.lora import is_adapter
@@ -35,7 +35,7 @@ from im_jax.training.digest import Fingerprint, digest, digest_of, fingerprints
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split
 from im_jax.training.resume import check_same_base
-from im_jax.training.saved import SavedModel
+from im_jax.training.saved import SavedModel, saved_steps
 from im_jax.training.state import with_shardings
 from im_jax.training.trainable import trained_parts
 from im_jax.training.verified import fingerprint_on_host
@@ -50,21 +50,24 @@ _TYPES = ("model.param_dtype", "model.base_dtype")
 """Fields that decide in which types a model is kept, and so its digest."""
 
 
-def open_run(workdir: str | pathlib.Path, config: Config | None = None, *, chat: bool = True) -> Model:
-    """The model of a run's newest checkpoint, on the devices that are here, whatever it was trained on.
+def open_run(
+    workdir: str | pathlib.Path, config: Config | None = None, *, chat: bool = True, step: int | None = None
+) -> Model:
+    """The model of a run's checkpoint, on the devices that are here, whatever it was trained on.
 
     Args:
         workdir: of the run.
         config: how it is asked: types, devices, template; None: as it was trained. It must be of the
             run's architecture, tokenizer and template.
         chat: whether it is asked in its template; else it only continues text.
+        step: of the checkpoint; None: the newest.
 
     Raises:
         UserError: there is no whole checkpoint, or it is of another model.
     """
     _checkpoints(workdir)
     config = config_of_run(workdir) if config is None else copy.deepcopy(config)
-    model, saved = _of_run(workdir, config, chat=chat)
+    model, saved = _of_run(workdir, config, chat=chat, step=step)
     is_trained = trained_parts(model.config, config.train.trainable)
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
     abstract = with_shardings(decoder.abstract_params(model.config), shardings)
@@ -95,6 +98,36 @@ def open_model(path_or_config: str | Config, *, adapter: str = "", chat: bool = 
     if not config.model.path:
         raise ConfigError("no model to ask; set --workdir=DIR of a run, --model=DIR, or --config.model.path")
     model = _without_params(config, chat=chat)
+    shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
+    with jax.set_mesh(model.mesh):
+        return model.with_params(first_weights(model.config, shardings, seed=config.seed))
+
+
+def steps_of_run(workdir: str | pathlib.Path) -> list[int]:
+    """Steps of the checkpoints that a run has kept, in order.
+
+    Raises:
+        UserError: it has none.
+    """
+    steps = saved_steps(_checkpoints(workdir))
+    if not steps:
+        raise CheckpointError(f"there is no complete checkpoint in {workdir}/checkpoints; train first")
+    return steps
+
+
+def open_start(workdir: str | pathlib.Path) -> Model:
+    """The model that a run started from: what its model.path held, or the weights that its seed draws.
+
+    Raises:
+        UserError: the directory is not that of a run, or what was at model.path is not there any more.
+    """
+    config = config_of_run(workdir)
+    saved = SavedModel(_checkpoints(workdir)).config()
+    rows, path = config.model.vocab_size, saved.get("model.path", "")
+    if path:
+        config.model.path = path
+        config.model.vocab_size = GROW if isinstance(rows, int) else rows
+    model = _without_params(config, chat=True, rows=rows if isinstance(rows, int) else None)
     shardings = decoder.param_shardings(model.config, model.mesh, model.rules)
     with jax.set_mesh(model.mesh):
         return model.with_params(first_weights(model.config, shardings, seed=config.seed))
@@ -186,8 +219,10 @@ def _digest_of_base(
     return digest_of({path: fingerprint(path) for path in by_path(rest)}) if rest else ""
 
 
-def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple[Model, SavedModel]:
-    """A run's model without its parameters, and its newest checkpoint, which fits."""
+def _of_run(
+    workdir: str | pathlib.Path, config: Config, *, chat: bool, step: int | None = None
+) -> tuple[Model, SavedModel]:
+    """A run's model without its parameters, and its checkpoint of a step (None: the newest), which fits."""
     directory = _checkpoints(workdir)
     rows = config.model.vocab_size
     if config.model.path and isinstance(rows, int):  # which may be more than the model had that it adapts
@@ -195,7 +230,7 @@ def _of_run(workdir: str | pathlib.Path, config: Config, *, chat: bool) -> tuple
         model = _without_params(config, chat=chat, rows=rows)
     else:
         model = _without_params(config, chat=chat)
-    saved = SavedModel(directory)
+    saved = SavedModel(directory, step)
     _check_fits(saved.config(), config, workdir)
     return model, saved
 

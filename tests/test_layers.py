@@ -26,6 +26,7 @@ LAYERS = (
     ("sweeps",),
     ("studies.rewrites.experiments", "studies.instruction_modelling"),
     ("bench", "opening"),
+    ("analysis",),
     ("data.builders", "doors"),
 )
 DOORS = (
@@ -33,6 +34,7 @@ DOORS = (
     "generate",
     "chat",
     "evaluate",
+    "analyse",
     "export",
     "inspect_loss",
     "data_report",

@@ -121,13 +121,18 @@ def read_arrays(
 
 
 class SavedModel:
-    """The newest checkpoint of a run, for using its model. Changes nothing in the run's directory."""
+    """A checkpoint of a run, for using its model. Changes nothing in the run's directory."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, step: int | None = None) -> None:
+        """Args: of the checkpoints, and which; None: the newest. Raises `CheckpointError` without it."""
         self._checkpointer = ocp.training.Checkpointer(directory.resolve())
         if self._checkpointer.latest is None:
             raise CheckpointError(f"there is no complete checkpoint in {directory}")
-        self._step = self._checkpointer.latest.step
+        steps = sorted(found.step for found in self._checkpointer.checkpoints)
+        self._step = self._checkpointer.latest.step if step is None else step
+        if self._step not in steps:
+            there = ", ".join(map(str, steps))
+            raise CheckpointError(f"there is no checkpoint {step} in {directory}; there are {there}")
         self._path = directory / str(self._step)
         self._told: Told | None = None
 
@@ -162,6 +167,11 @@ class SavedModel:
             raise DamagedCheckpoint(self._path, f"its {SUMS} have nothing of {name}")
         reason = f"{name} are not what was written"
         return verified(found, self._read.leaves[name], lambda: DamagedCheckpoint(self._path, reason))
+
+
+def saved_steps(directory: pathlib.Path) -> list[int]:
+    """Steps of the complete checkpoints of a run, in order."""
+    return sorted(found.step for found in ocp.training.Checkpointer(directory.resolve()).checkpoints)
 
 
 def newest_config(directory: pathlib.Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What runs have learned by heart, what they forgot, and which tokens moved them."""
