@@ -11,6 +11,8 @@ EXTRAS = {
     "wandb": ["wandb"],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
+    # Workdirs at gs://.
+    "gs": ["gcsfs"],
     # Sweeps as jobs: `python -m im_jax.sweep --executor=slurm`.
     "slurm": ["submitit"],
     # The benchmark tasks of `python -m im_jax.evaluate`.
@@ -20,6 +22,7 @@ EXTRAS = {
     # What `launch/test.sh` needs; `parity` adds the oracles, which are gigabytes.
     "test": [
         "beartype",
+        "gcsfs",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",

@@ -5,17 +5,24 @@ import fcntl
 import os
 import pathlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from im_jax.files import writing
+from im_jax.places import is_remote
+from im_jax.remote import Rewritten
 
 
 class _Held:
-    """A file that this process holds until it is closed."""
+    """A file that this process holds until it is closed. In a store it is written whole now and then."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
+        self._remote: Rewritten | None = None
+        if is_remote(path):  # held by who holds its directory
+            with writing(path):
+                self._remote = Rewritten(path, path.read_bytes() if path.exists() else b"")
+            return
         with writing(path):
             self._file = path.open("a+b")
         try:
@@ -42,6 +49,11 @@ class _Held:
         Raises:
             StorageError: it cannot be written.
         """
+        if self._remote is not None:
+            self._remote.add(line.encode() + b"\n")
+            if durable:
+                self._remote.flush()
+            return
         with writing(self._path):
             self._file.write(line.encode() + b"\n")
             self._file.flush()
@@ -50,11 +62,17 @@ class _Held:
 
     def sync(self) -> None:
         """Wait until all lines would outlive a failure of the machine. Raises StorageError."""
+        if self._remote is not None:
+            self._remote.flush()
+            return
         with writing(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. Raises StorageError, for what a store was not given yet."""
+        if self._remote is not None:
+            self._remote.flush()
+            return
         self._file.close()
 
 
@@ -78,6 +96,9 @@ class Appended(_Held):
 
     def begin(self) -> None:
         """Cut off a torn line. Raises StorageError."""
+        if self._remote is not None:
+            self._remote.cut(sum(len(line) + 1 for line in self.lines))
+            return
         with writing(self._path):
             self._file.truncate(sum(len(line) + 1 for line in self.lines))
 
@@ -97,14 +118,22 @@ class Continued(_Held):
             StorageError: it cannot be written.
         """
         super().__init__(path)
+        if self._remote is not None:
+            self._remote.cut(_kept(self._remote.lines(), keeps))
+            return
         with writing(path):
             self._file.seek(0)
-            kept = 0
-            for line in self._file:
-                if not line.endswith(b"\n") or not keeps(line[:-1]):
-                    break
-                kept += len(line)
-            self._file.truncate(kept)
+            self._file.truncate(_kept(self._file, keeps))
+
+
+def _kept(lines: Iterable[bytes], keeps: Callable[[bytes], bool]) -> int:
+    """Bytes up to the first line that is torn or not kept."""
+    kept = 0
+    for line in lines:
+        if not line.endswith(b"\n") or not keeps(line[:-1]):
+            break
+        kept += len(line)
+    return kept
 
 
 def whole_lines(path: pathlib.Path) -> tuple[list[bytes], bytes]:

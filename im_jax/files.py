@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from im_jax.errors import ConfigError, StorageError
+from im_jax.places import check_local, is_remote
+from im_jax.remote import held, writing_remote
 
 _LOCK: Final = ".lock"
 
@@ -26,6 +28,10 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     Raises:
         StorageError: there is no room, or the directory is gone; the old file is as it was.
     """
+    if is_remote(path):  # where objects are whole or not there
+        with writing(path):
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return
     temporary = path.with_name(path.name + ".new")
     with writing(path):
         try:
@@ -75,8 +81,12 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     """Say in one line what could not be written, and why.
 
     Raises:
-        StorageError: for any `OSError` inside.
+        StorageError: for any `OSError` inside; of a store, for any error.
     """
+    if is_remote(path):
+        with writing_remote(path):
+            yield
+        return
     try:
         yield
     except OSError as error:
@@ -94,6 +104,11 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
         ConfigError: another process holds it.
         StorageError: it cannot be made.
     """
+    if is_remote(directory):
+        with held(directory):
+            yield
+        return
+    check_local(directory, "--workdir")
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     with _locked(directory) as file:
         file.truncate(0)

@@ -30,6 +30,7 @@ from im_jax.models.files.reading import reader_on_host
 from im_jax.models.loaded import Model
 from im_jax.models.quantised.maps import is_quantised
 from im_jax.models.sharding import ShardingRules
+from im_jax.places import place
 from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.training.digest import Fingerprint, digest, digest_of, fingerprints
 from im_jax.training.first_weights import first_weights
@@ -236,7 +237,7 @@ def _of_run(
 
 
 def _checkpoints(workdir: str | pathlib.Path) -> pathlib.Path:
-    directory = pathlib.Path(workdir) / "checkpoints"
+    directory = place(workdir) / "checkpoints"
     if not directory.is_dir():
         raise ConfigError(f"--workdir={workdir} has no checkpoints; give the directory of a run")
     return directory

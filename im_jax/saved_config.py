@@ -6,6 +6,7 @@ from typing import Any
 
 from im_jax.config import Config, LogConfig, MeshConfig, flatten, with_overrides
 from im_jax.errors import ConfigError
+from im_jax.places import place
 
 _CHAT_TEMPLATES = ("tokenizer_config.json", "chat_template.jinja")
 
@@ -18,7 +19,7 @@ def config_of_run(workdir: str | pathlib.Path) -> Config:
     Raises:
         ConfigError: the directory is not that of a run, or its config.json is damaged.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = place(workdir) / "config.json"
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

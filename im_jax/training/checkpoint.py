@@ -10,14 +10,25 @@ from typing import Any, Final, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
+from orbax.checkpoint._src.path.atomicity_types import COMMIT_SUCCESS_FILE
 from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError, StorageError
 from im_jax.files import writing
+from im_jax.places import absolute, is_remote
 from im_jax.training.health import not_finite
 from im_jax.training.save_errors import quiet_threads, told_in_one_line
-from im_jax.training.saved import DamagedCheckpoint, Told, arrays_of, items_of, read_arrays, read_told
+from im_jax.training.saved import (
+    OPTIMIZER,
+    PARAMS,
+    DamagedCheckpoint,
+    Told,
+    arrays_of,
+    items_of,
+    read_arrays,
+    read_told,
+)
 from im_jax.training.state import TrainState
 from im_jax.training.stored_params import storage_context
 
@@ -78,7 +89,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         keep = ocp.training.preservation_policies.LatestN(max(2, self._config.keep))
         with writing(self._directory):
             return ocp.training.Checkpointer(
-                self._directory.resolve(),
+                absolute(self._directory),
                 context=storage_context(),
                 save_decision_policy=_policies.AnySavePolicy(when),
                 preservation_policy=keep,
@@ -190,7 +201,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._failures += 1
         if self._failures > self._config.retries or jax.process_count() > 1:
             raise error
-        if not self._directory.exists():  # by whoever removed it: do not make it again
+        is_gone = not is_remote(self._directory) and not self._directory.exists()
+        if is_gone:  # whoever removed it does not want it made again
             raise error
         pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
         self._say(f"{error}; trying again in {pause} s ({self._failures} of {self._config.retries})")
@@ -202,7 +214,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def safe(self) -> str:
         """What there is to go on from after a failure, for its message."""
-        steps = [int(path.name) for path in self._directory.glob("*") if path.name.isdecimal()]
+        paths = self._directory.iterdir() if self._directory.is_dir() else ()
+        steps = [int(path.name) for path in paths if path.name.isdecimal() and _is_complete(path)]
         if not steps:
             return "there is no checkpoint to go on from"
         return f"checkpoint {max(steps)} is whole, and the same command goes on from there"
@@ -253,7 +266,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         multihost_utils.sync_global_devices("damaged")  # all have found a name before it is taken
         with writing(aside):
             if jax.process_index() == 0:
-                (self._directory / str(damage.step)).rename(aside)
+                _rename(self._directory / str(damage.step), aside)
         multihost_utils.sync_global_devices("set aside")
         self._checkpointer.reload()
         return aside
@@ -272,5 +285,37 @@ def _remove_unfinished(directory: pathlib.Path) -> None:
     Orbax offers to do so, but in a thread that it does not wait for: a run that ends early then fails.
     """
     if jax.process_index() == 0:
-        for leftover in directory.glob(f"*{_UNFINISHED}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if _UNFINISHED in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.isdecimal() and not _is_complete(path):
+                _check_not_copied(path)
+                with writing(path):
+                    path.rmtree()  # type: ignore[attr-defined]
+
+
+def _is_complete(path: pathlib.Path) -> bool:
+    """Whether a checkpoint was written to its end: it ends with a marker in a store, else with a name."""
+    return not is_remote(path) or (path / COMMIT_SUCCESS_FILE).exists()
+
+
+def _check_not_copied(path: pathlib.Path) -> None:
+    """Stop before a whole checkpoint is removed that was copied to a store, without markers.
+
+    Raises:
+        CheckpointError: it is one. What a kill left has no part that is whole and has no marker.
+    """
+    parts = [path / name for name in (PARAMS, OPTIMIZER)]
+    whole = all((part / "manifest.ocdbt").exists() for part in parts)
+    if whole and not any((part / COMMIT_SUCCESS_FILE).exists() for part in parts):
+        raise CheckpointError(
+            f"{path} has no {COMMIT_SUCCESS_FILE}, as if it had been copied there from a disk; put an empty "
+            "file of this name into it to use it, or delete it"
+        )
+
+
+def _rename(path: pathlib.Path, aside: pathlib.Path) -> None:
+    """Rename a checkpoint; in a store object by object, of which the marker goes first."""
+    if is_remote(path):
+        (path / COMMIT_SUCCESS_FILE).unlink()
+    path.rename(aside)

@@ -7,7 +7,6 @@ A step in which an epoch ends has two lines. Lines of steps that a resumed run t
 
 import contextlib
 import json
-import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -18,6 +17,7 @@ from im_jax import mesh as meshes
 from im_jax.appended import Continued
 from im_jax.errors import ConfigError
 from im_jax.files import writing
+from im_jax.places import Place
 from im_jax.text import in_one_line
 from im_jax.training.run import Run
 
@@ -58,7 +58,7 @@ class ExamplesLog:
 
 @contextlib.contextmanager
 def examples_log(
-    run: Run, workdir: pathlib.Path, first_step: int, say: Callable[[str], None]
+    run: Run, workdir: Place, first_step: int, say: Callable[[str], None]
 ) -> Iterator[ExamplesLog]:
     """What writes ids for an attempt that begins behind a step, if they are wanted.
 
@@ -83,7 +83,7 @@ def examples_log(
         yield ExamplesLog(run, file if wanted else None)
 
 
-def _continued(path: pathlib.Path, first_step: int, say: Callable[[str], None]) -> Continued:
+def _continued(path: Place, first_step: int, say: Callable[[str], None]) -> Continued:
     def keeps(line: bytes) -> bool:
         step = _step(line)
         if step is None:

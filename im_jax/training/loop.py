@@ -84,6 +84,7 @@ def train_run(
                         examples.sync()
                         data = {"position": batches.get_state(), "fingerprint": run.fingerprint}
                         data |= {"base": run.base, **skipping.as_dict()}
+                        writer.flush()
                         saved.save(step, state, data, flatten(config))
                 if asked or notice:
                     events.add(Happened.SAVE, step, phase="begin")  # up to the end

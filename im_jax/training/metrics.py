@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, runtime_checkable
@@ -14,6 +15,8 @@ import jax
 from im_jax.config import Config, LogConfig, flatten, to_json
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import write_whole, writing
+from im_jax.places import is_remote
+from im_jax.remote import Rewritten
 from im_jax.training.history import DAMAGED, History, read_history
 
 _SHOWN: Final = 5
@@ -66,6 +69,16 @@ class MetricsWriter(contextlib.AbstractContextManager["MetricsWriter"]):
         for sink in self._sinks:
             sink.write(entry)
 
+    def flush(self) -> None:
+        """Write what sinks have kept back: what a checkpoint goes on from must be there before it is.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        for sink in self._sinks:
+            if isinstance(sink, _JsonLines):
+                sink.flush()
+
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
@@ -87,27 +100,43 @@ class _JsonLines:
             say(f"{path} has no numbers of the steps up to {from_step}: it begins behind them")
         self._written = {(entry["step"], entry["split"]) for entry, _ in kept}
         write_whole(path, "".join(line.decode() + "\n" for _, line in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self._remote = Rewritten(path, path.read_bytes()) if is_remote(path) else None
+        if self._remote is None:
+            self._file = path.open("a", encoding="utf-8")
 
     def write(self, entry: Entry) -> None:
         if (entry["step"], entry["split"]) not in self._written:
+            line = json.dumps(finite_or_none(entry), allow_nan=False) + "\n"
+            if self._remote is not None:
+                self._remote.add(line.encode())
+                return
             with writing(self._path):
-                self._file.write(json.dumps(finite_or_none(entry), allow_nan=False) + "\n")
+                self._file.write(line)
                 self._file.flush()
                 # Writing would succeed for ever, into nothing.
                 if os.fstat(self._file.fileno()).st_nlink == 0:
                     raise OSError("it was removed while the run goes on")
 
+    def flush(self) -> None:
+        if self._remote is not None:
+            self._remote.flush()
+
     def close(self) -> None:
-        with writing(self._path):
-            self._file.close()
+        self.flush()
+        if self._remote is None:
+            with writing(self._path):
+                self._file.close()
 
 
 def _put_aside(history: History, path: pathlib.Path, say: Callable[[str], None]) -> None:
     """Keep lines that are no entries in a file of their own, and say which they were."""
     aside = path.with_name(DAMAGED)
-    with writing(aside), aside.open("ab") as file:
-        file.writelines(line + b"\n" for _, line in history.damaged)
+    lines = b"".join(line + b"\n" for _, line in history.damaged)
+    if is_remote(aside):
+        write_whole(aside, (aside.read_bytes() if aside.exists() else b"") + lines)
+    else:
+        with writing(aside), aside.open("ab") as file:
+            file.write(lines)
     numbers = ", ".join(str(number) for number, _ in history.damaged[:_SHOWN])
     more = f" and {len(history.damaged) - _SHOWN} more" if len(history.damaged) > _SHOWN else ""
     say(f"{path}: no numbers can be read from line {numbers}{more}; what stood there is now in {aside}")
@@ -117,9 +146,12 @@ class _TensorBoard:
     def __init__(self, directory: pathlib.Path) -> None:
         from tensorboard.summary import Writer
 
-        self._directory = directory
+        self._directory, self._local = directory, str(directory)
+        self._folder = contextlib.ExitStack()
+        if is_remote(directory):  # where nothing is added to: files are copied at the end
+            self._local = self._folder.enter_context(tempfile.TemporaryDirectory())
         with writing(directory):
-            self._writer = Writer(str(directory))
+            self._writer = Writer(self._local)
 
     def write(self, entry: Entry) -> None:
         with writing(self._directory):
@@ -127,8 +159,11 @@ class _TensorBoard:
                 self._writer.add_scalar(f"{entry['split']}/{name}", value, step=entry["step"])
 
     def close(self) -> None:
-        with writing(self._directory):
+        with self._folder, writing(self._directory):
             self._writer.close()
+            if is_remote(self._directory):
+                for file in pathlib.Path(self._local).iterdir():
+                    (self._directory / file.name).write_bytes(file.read_bytes())
 
 
 class _WeightsAndBiases:

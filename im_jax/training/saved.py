@@ -17,6 +17,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.errors import CheckpointError
 from im_jax.models.files.layout import LayersOnDisk
+from im_jax.places import absolute, place
 from im_jax.training.digest import Fingerprint, fingerprints
 from im_jax.training.state import Params, TrainState
 from im_jax.training.stored_params import read_param
@@ -125,7 +126,7 @@ class SavedModel:
 
     def __init__(self, directory: pathlib.Path, step: int | None = None) -> None:
         """Args: of the checkpoints, and which; None: the newest. Raises `CheckpointError` without it."""
-        self._checkpointer = ocp.training.Checkpointer(directory.resolve())
+        self._checkpointer = ocp.training.Checkpointer(absolute(directory))
         if self._checkpointer.latest is None:
             raise CheckpointError(f"there is no complete checkpoint in {directory}")
         steps = sorted(found.step for found in self._checkpointer.checkpoints)
@@ -178,7 +179,7 @@ def newest_config(directory: pathlib.Path) -> dict[str, Any]:
     """Flattened configuration of the newest checkpoint that is not damaged; empty where there is none."""
     if not directory.is_dir() or not any(path.name.isdecimal() for path in directory.iterdir()):
         return {}
-    checkpointer = ocp.training.Checkpointer(directory.resolve())
+    checkpointer = ocp.training.Checkpointer(absolute(directory))
     for step in sorted((found.step for found in checkpointer.checkpoints), reverse=True):
         try:
             return read_told(checkpointer, step).config
@@ -213,7 +214,7 @@ def _digest(*told: Mapping[str, Any]) -> str:
 
 
 def _path(checkpointer: ocp.training.Checkpointer, step: int) -> pathlib.Path:
-    return pathlib.Path(checkpointer.directory) / str(step)
+    return place(checkpointer.directory) / str(step)
 
 
 def _reason(error: Exception) -> str:

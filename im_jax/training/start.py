@@ -22,6 +22,7 @@ from im_jax.events import Happened
 from im_jax.files import alone
 from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
+from im_jax.places import absolute, is_remote, place
 from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.training.compiled import keep_compiled
 from im_jax.training.loop import train_run
@@ -56,7 +57,7 @@ def train(
         UserError: something that was given cannot work, or another process trains in `workdir`.
         Interrupted: the run was asked to stop, and has saved.
     """
-    workdir, console, events = pathlib.Path(workdir), console or Console(), events or Recorder()
+    workdir, console, events = place(workdir), console or Console(), events or Recorder()
     validation.check(config)
     check_workdir(workdir)
     saved = newest_config(workdir / "checkpoints")
@@ -97,8 +98,8 @@ def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *
     console = Console(quiet=jax.process_index() != 0)
     if dry_run:
         return show_overview(config, console)
-    directory = pathlib.Path(workdir or new_workdir(name))
-    keep_compiled(directory.absolute(), config.checkpoint)
+    directory = place(workdir or new_workdir(name))
+    keep_compiled(absolute(directory), config.checkpoint)
 
     def last_words(code: int, why: str) -> None:
         events.left(code, why)
@@ -110,11 +111,13 @@ def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *
     with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
         interruption.last_words = last_words
         train(config, directory, console, interruption, events)
-    console.print(f"everything was written to {directory.resolve()}")
+    console.print(f"everything was written to {absolute(directory)}")
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
     """Stop if a run could not write there. Makes nothing yet: a mistake should leave no directory behind."""
+    if is_remote(workdir):
+        return  # taking hold of it tells
     existing = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise ConfigError(f"--workdir={workdir}: {existing} is a file; choose another directory")

@@ -17,6 +17,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.errors import CheckpointError
 from im_jax.models.files.layout import LayersOnDisk
+from im_jax.places import absolute, bucket_and_name, is_remote
 
 _CHUNK_BYTES: Final = 2**23
 """Most of what is stored, and so read, as one piece."""
@@ -61,7 +62,10 @@ def read_param(directory: Path, path: str) -> np.ndarray | LayersOnDisk:
                 f"{directory.parent} to use the checkpoint before it"
             ) from error
 
-    files = {"driver": "file", "path": f"{directory.resolve()}/"}
+    files = {"driver": "file", "path": f"{absolute(directory)}/"}
+    if is_remote(directory):
+        bucket, name = bucket_and_name(directory)
+        files = {"driver": "gcs", "bucket": bucket, "path": f"{name}/"}
     stored = {"driver": "auto", "kvstore": {"driver": "ocdbt", "base": files, "path": f"{path}/"}}
     array = checked(lambda: tensorstore.open(stored, read=True).result())
     if not path.startswith(f"{_LAYERS}."):

@@ -25,6 +25,7 @@ from im_jax.models.files.layout import LayersOnDisk, tensor_shapes, write_params
 from im_jax.models.files.safetensors_writing import write_tensors
 from im_jax.models.huggingface import CONFIG
 from im_jax.models.loaded import Model
+from im_jax.places import check_local
 
 GENERATION: Final = "generation_config.json"
 TEMPLATE: Final = "chat_template.jinja"
@@ -96,7 +97,8 @@ def template_notes(source: Exported) -> list[str]:
 
 
 def check_new(output: pathlib.Path) -> None:
-    """Raises ConfigError if there is anything at this place."""
+    """Raises ConfigError if there is anything at this place, or it is not on a disk."""
+    check_local(output, "--output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"--output={output} is there already; remove it, or name another folder")
 
