@@ -6,8 +6,8 @@ Each run is a workdir, and all saw the same data. Measured on the same examples 
 out: losses by token class, greedy answers against the outputs (BLEU, copied n-grams, verbatim continuation,
 length, diversity), gradients by token class, and the change of held-out loss that a step on instructions and
 one on outputs bring. With --text also how likely plain text is, against the model that the run started from.
-Every other run is compared with the first, example by example. --output gets report.md,
-results.json and examples.csv.
+Every other run is compared with the first, example by example. --output gets report.md and
+report.html, results.json, examples.csv, and figures as PNG and SVG.
 """
 
 import pathlib

@@ -66,6 +66,10 @@ def test_a_set_learned_by_heart_has_bleu_100_and_a_gap(runs: Path, tmp_path: Pat
     assert heart["text"]["paragraphs"] == 2
     page = (tmp_path / "out/report.md").read_text()
     assert "tok:13a" in page and "loss on outputs, held-out minus training" in page
+    html = (tmp_path / "out/report.html").read_text()
+    assert html.count("<svg") == 3 and "http" not in html.split("<h2>", 1)[1], "nothing is fetched"
+    for name in ("losses", "classes", "gradients"):
+        assert (tmp_path / f"out/{name}.png").stat().st_size and f"({name}.png)" in page
     lines = (tmp_path / "out/examples.csv").read_text().splitlines()
     assert len(lines) == 1 + 12 * (3 + len(fresh["steps"]))
 
