@@ -111,10 +111,10 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
     check_local(directory, "--workdir")
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     with _locked(directory) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         try:
+            with writing(directory / _LOCK):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             yield
         finally:
             with contextlib.suppress(OSError):  # removed by others meanwhile, or a parent that others use too
@@ -124,11 +124,11 @@ def alone(directory: pathlib.Path) -> Iterator[None]:
                         path.rmdir()
 
 
-def _locked(directory: pathlib.Path) -> TextIO:
+def _locked(directory: pathlib.Path) -> io.FileIO:
     """The lock file of a directory, locked."""
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / _LOCK).open("a+", encoding="utf-8")  # not emptied: it says who holds it
+        file = (directory / _LOCK).open("a+b", buffering=0)  # not emptied: it says who holds it
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -136,7 +136,7 @@ def _locked(directory: pathlib.Path) -> TextIO:
             return file
         with file:
             file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.read().decode(errors="replace").strip() or "another process"
         raise ConfigError(
             f"--workdir={directory}: {holder} is at work there; wait for it, or choose another directory"
         ) from error

@@ -1,31 +1,21 @@
 """Damaged checkpoints: what changed is noticed and named, set aside, and the run goes on from the one before."""
 
-import dataclasses
-import io
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from im_jax.config import CheckpointConfig, Config
-from im_jax.console import Console
+from im_jax.config import CheckpointConfig
 from im_jax.errors import CheckpointError
-from im_jax.models.files.layout import LayersOnDisk, by_path
-from im_jax.opening import open_run
+from im_jax.models.files.layout import LayersOnDisk
 from im_jax.training import digest
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.digest import fingerprints
 from im_jax.training.saved import DamagedCheckpoint, SavedModel
-from im_jax.training.start import train
 from im_jax.training.state import TrainState
 from im_jax.training.verified import fingerprint_on_host, verified
-from tests.training.test_train import QUIET
-from tests.training.tiny import tiny_config
 
 CONFIG = {"loss.policy": "im", "model.vocab_size": None, "seed": 0, "optimizer.learning_rate": 1e-3}
 
@@ -37,26 +27,6 @@ def state_at(step: int) -> TrainState:
     return TrainState(jnp.int32(step), {"w": jnp.float32(w), "b": jnp.bfloat16(b)}, (moments,))
 
 
-def restored(directory: Path) -> tuple[Any, list[str]]:
-    """What is restored of the newest checkpoints, those that are damaged set aside; and what was said of these."""
-    said = []
-    with Checkpoints(directory, CheckpointConfig()) as saved:
-        while saved.latest_step is not None:
-            try:
-                return (saved.saved_config(), saved.saved_data(), saved.restore(state_at(0))), said
-            except DamagedCheckpoint as damage:
-                said.append(damage.reason)
-                assert saved.set_aside(damage).exists()
-    return None, said
-
-
-def assert_is_of(step: int, found: Any) -> None:
-    assert found[:2] == (CONFIG, {"position": step, "fingerprint": f"f{step}"})
-    for a, b in zip(*map(jax.tree.leaves, (found[2], state_at(step))), strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert a.dtype == b.dtype
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two checkpoints."""
@@ -65,42 +35,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for step in (1, 2):
             saved.save(step, state_at(step), {"position": step, "fingerprint": f"f{step}"}, CONFIG)
     return directory
-
-
-def test_no_flipped_bit_in_any_file_gives_other_numbers(two: Path, tmp_path: Path) -> None:
-    rng, flips, noticed = np.random.default_rng(0), 0, 0
-    files = [path.relative_to(two) for path in sorted((two / "2").rglob("*")) if path.is_file()]
-    for file in files:
-        size = (two / file).stat().st_size
-        for place in set(rng.integers(0, 8 * size, 2).tolist()) if size else ():
-            copy = tmp_path / str(flips)
-            shutil.copytree(two, copy)
-            content = bytearray((copy / file).read_bytes())
-            content[place // 8] ^= 1 << place % 8
-            (copy / file).write_bytes(content)
-            found, said = restored(copy)
-            assert_is_of(1 if said else 2, found)
-            flips, noticed = flips + 1, noticed + len(said)
-            shutil.rmtree(copy)
-    assert flips >= 60 and noticed > flips / 4, (flips, noticed)  # the others are in what nobody reads
-
-
-def test_missing_and_cut_files_are_noticed(two: Path, tmp_path: Path) -> None:
-    for part in ("params", "optimizer", "data", "config", "sums"):
-        for number, harm in enumerate((shutil.rmtree, cut_largest)):
-            copy = tmp_path / f"{part}-{number}"
-            shutil.copytree(two, copy)
-            harm(copy / "2" / part)
-            found, said = restored(copy)
-            assert said, (part, harm)
-            assert_is_of(1, found)
-
-
-def cut_largest(directory: Path) -> None:
-    largest = max(
-        (path for path in directory.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
-    )
-    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
 
 
 def test_what_fits_another_model_is_not_taken_for_damaged(two: Path) -> None:
@@ -183,42 +117,3 @@ def test_layers_are_compared_once_the_last_is_read_in_any_order_and_when_read_ag
     found.read(0), found.read(1)
     with pytest.raises(ValueError, match="changed"):
         found.read(1)
-
-
-def short_run() -> Config:
-    config = tiny_config()
-    config.train = dataclasses.replace(config.train, steps=8)
-    config.optimizer = dataclasses.replace(config.optimizer, schedule="constant")
-    return config
-
-
-def test_a_run_goes_on_from_the_checkpoint_before_as_if_nothing_had_been(tmp_path: Path) -> None:
-    config, stream = short_run(), io.StringIO()
-    train(config, tmp_path / "whole", QUIET)
-    short = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=6))
-    train(short, tmp_path / "hurt", QUIET)
-    cut_largest(tmp_path / "hurt/checkpoints/6/params")
-    with pytest.raises(CheckpointError, match=r"checkpoint 6 in .* is damaged: its arrays cannot be read"):
-        open_run(tmp_path / "hurt")
-    summary = train(config, tmp_path / "hurt", Console(file=stream, width=1000))
-    assert "checkpoint 6 is damaged: its arrays cannot be read" in stream.getvalue()
-    assert "resuming from step 4" in stream.getvalue() and summary["resumed_from"] == 4
-    assert (tmp_path / "hurt/checkpoints/damaged-6-1").is_dir()
-    one, other = (by_path(open_run(tmp_path / name).params) for name in ("whole", "hurt"))
-    for path, x in one.items():
-        np.testing.assert_array_equal(x, other[path])
-    steps = [
-        entry["step"]
-        for entry in map(json.loads, (tmp_path / "hurt/metrics.jsonl").read_text().splitlines())
-        if entry["split"] == "train"
-    ]
-    assert steps == list(range(1, 9))
-
-
-def test_a_run_without_a_whole_checkpoint_does_not_start_over(tmp_path: Path) -> None:
-    config = short_run()
-    config.train.steps = 2
-    train(config, tmp_path, QUIET)
-    cut_largest(tmp_path / "checkpoints/2/params")
-    with pytest.raises(CheckpointError, match=r"every checkpoint of the run in .* is damaged"):
-        train(config, tmp_path, QUIET)

@@ -1,0 +1,44 @@
+"""What a disturbed run executes: the command `train`, in a process forked from one that has imported it all.
+
+Python and its imports take longer than a tiny run. Nothing here may start JAX before the fork.
+"""
+
+import importlib
+import os
+import resource
+from collections.abc import Mapping, Sequence
+
+import im_jax.training.start  # noqa: F401 - imported once for all runs
+
+_train = importlib.import_module("im_jax.train")
+"""`im_jax.train` is a function by that name, too."""
+
+
+def train(
+    words: Sequence[str],
+    log: str,
+    variables: Mapping[str, str],
+    settings: Mapping[str, object],
+    limit: int | None,
+) -> None:
+    """Run the command with its words, both outputs to a file.
+
+    Args:
+        words: of the command line.
+        log: both outputs are added to it.
+        variables: set in the environment.
+        settings: of JAX, which has read its variables long ago.
+        limit: bytes that a file may have; None: any number.
+    """
+    os.setsid()  # a group of its own, as that of a terminal's command
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    os.environ.update(variables)
+    import jax
+
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    _train.run(["train", *words])

@@ -1,0 +1,64 @@
+"""A disk that is full, and files that may not grow: one line that says what is safe, at once, and then it goes on."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.runs import Outcome, Run, assert_undisturbed, ended
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of sixteen megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(path)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_with_room_again_the_run_ends_as_undisturbed(
+    whole: Outcome, whole_run: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    """There is no room at all; room for a page; for one checkpoint and a half."""
+    sizes = [path.stat().st_size for path in (whole_run / "checkpoints" / "10").rglob("*") if path.is_file()]
+    checkpoint = sum(-(-size // 4096) * 4096 for size in sizes)
+    workdir, filler = small_disk / "run", small_disk / "filler"
+    for room in (0, 4096, checkpoint // 2, int(1.5 * checkpoint)):
+        filler.unlink(missing_ok=True)
+        filler.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - room))
+        with ended(Run(workdir, log=tmp_path / "log")) as run:
+            assert run.code() == 1, run.said
+        assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
+        assert "No space left on device" in run.last_line
+        safe = re.search(
+            r"checkpoint (\d+) is whole, and the same command goes on from there$", run.last_line
+        )
+        assert bool(safe) == any(path.name.isdecimal() for path in workdir.glob("checkpoints/*"))
+    assert safe is not None, "the last time there was room for one"
+    filler.unlink()
+    with ended(Run(workdir, log=tmp_path / "log")) as run:
+        assert run.code() == 0, run.said
+    assert f"resuming from step {safe[1]} in" in run.said
+    assert_undisturbed(workdir, whole)
+
+
+def test_a_limit_of_file_sizes_is_one_line_too(whole: Outcome, tmp_path: Path) -> None:
+    """What a full disk is where no file system can be mounted: files may have so many bytes and no more."""
+    workdir = tmp_path / "run"
+    for limit in (2_000, 20_000):
+        with ended(Run(workdir, limit=limit, log=tmp_path / "log")) as run:
+            assert run.code() == 1, run.said
+        assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
+        assert "File too large" in run.last_line, run.said
+    with ended(Run(workdir, log=tmp_path / "log")) as run:
+        assert run.code() == 0, run.said
+    assert_undisturbed(workdir, whole)
