@@ -35,6 +35,9 @@ from im_jax.training.stored_params import storage_context
 _UNFINISHED = ".orbax-checkpoint-tmp"
 """In the name of a checkpoint's directory until it is complete."""
 
+NOTHING_SAVED: Final = "there is no checkpoint to go on from"
+"""How a run ends whose saves have all failed."""
+
 _PAUSES: Final = (1, 5, 25)
 """Seconds before a save that failed is tried again, the last of them from then on."""
 
@@ -217,7 +220,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         paths = self._directory.iterdir() if self._directory.is_dir() else ()
         steps = [int(path.name) for path in paths if path.name.isdecimal() and _is_complete(path)]
         if not steps:
-            return "there is no checkpoint to go on from"
+            return NOTHING_SAVED
         return f"checkpoint {max(steps)} is whole, and the same command goes on from there"
 
     def saved_config(self) -> dict[str, Any]:

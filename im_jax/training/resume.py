@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 from im_jax.config import Config, as_flag, flatten, records
 from im_jax.console import Console
 from im_jax.data.prepare import Prepared
-from im_jax.errors import CheckpointError, ConfigError
-from im_jax.training.checkpoint import Checkpoints
+from im_jax.errors import CheckpointError, ConfigError, DataError
+from im_jax.events import ENDS, file_of, read_events
+from im_jax.training.checkpoint import NOTHING_SAVED, Checkpoints
 from im_jax.training.history import read_history
 
 _ABSENT: Final = "(absent)"
@@ -124,8 +125,8 @@ def check_nothing_lost(workdir: pathlib.Path, config: Config, console: Console) 
     every = config.checkpoint.every
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # as the run before had it
         every = int(json.loads((workdir / "config.json").read_text("utf-8"))["checkpoint"]["every"])
-    # The second save waits for the first one, so that behind it one was surely whole.
-    if (workdir / "summary.json").exists() or 0 < 2 * every < reached:
+    # The second save waits for the first one, so that behind it one was whole, unless saving failed.
+    if (workdir / "summary.json").exists() or (0 < 2 * every < reached and not _never_saved(workdir)):
         raise CheckpointError(
             f"{workdir} holds a run that trained {reached} steps, but no checkpoint of it; bring back "
             f"{workdir / 'checkpoints'}, or choose another --workdir for a new run"
@@ -134,6 +135,14 @@ def check_nothing_lost(workdir: pathlib.Path, config: Config, console: Console) 
         console.print(
             f"{workdir} has numbers of {reached} steps and no checkpoint: starting over from step 1"
         )
+
+
+def _never_saved(workdir: pathlib.Path) -> bool:
+    """Whether the last attempt that told how it ended could not save anything."""
+    with contextlib.suppress(DataError, OSError):
+        ends = [event for event in read_events(file_of(workdir, 0)) if event.name in ENDS]
+        return bool(ends) and NOTHING_SAVED in ends[-1].reason
+    return False
 
 
 def check_not_beyond(latest_step: int, last_step: int, workdir: pathlib.Path) -> None:

@@ -1,16 +1,13 @@
 """Real processes of a run: one that differs, never comes, is killed, stuck or fails, and what the other does."""
 
 import re
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import REPOSITORY
-from tests.training.test_devices import start, start_pod
+from tests.training.test_devices import start_pod
 
 LONG = ("--config.train.steps=100000", "--config.optimizer.schedule=constant")
 
@@ -32,13 +29,6 @@ def wait_for_steps(workdir: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def test_one_that_never_comes_is_named(tmp_path: Path) -> None:
-    environment = {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
-    codes, said = ends([start(tmp_path, 1, "--config.mesh.join_timeout=0.5", **environment)])
-    assert codes == [1]
-    assert re.search(r"host 1 \(.*\) could not reach host 0 at 127\.0\.0\.1:2 within 0.5 s", said[0])
-
-
 def test_other_examples_on_one_are_refused_on_both(tmp_path: Path) -> None:
     text = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
     folders = [tmp_path / name for name in "ab"]
@@ -54,27 +44,6 @@ def test_other_examples_on_one_are_refused_on_both(tmp_path: Path) -> None:
     for each in said:
         assert "error: the hosts differ in what they have read; give all of them the same:" in each
         assert re.search(r"host 1 \(.*\): data fingerprint=\S+, on host 0 \(.*\) \S+", each)
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_one_that_is_killed_is_named_and_the_other_ends_with_43(tmp_path: Path, number: int) -> None:
-    processes = start_pod(tmp_path, *LONG)
-    wait_for_steps(tmp_path, processes[0])
-    processes[number].kill()
-    codes, said = ends(processes)
-    assert codes[number] == -signal.SIGKILL and codes[1 - number] == 43
-    assert re.search(rf"host {number} \(.*\) was killed, or its machine is gone; host", said[1 - number])
-
-
-def test_one_that_is_stuck_is_named_and_the_other_ends_with_43(tmp_path: Path) -> None:
-    processes = start_pod(tmp_path, *LONG, "--config.mesh.peer_timeout=4")
-    wait_for_steps(tmp_path, processes[0])
-    processes[1].send_signal(signal.SIGSTOP)
-    processes[0].wait(timeout=60)
-    processes[1].kill()
-    codes, said = ends(processes)
-    assert codes[0] == 43
-    assert "gave no sign of life for 4 s" in said[0]
 
 
 def test_an_error_of_one_ends_both_at_once_with_its_reason(tmp_path: Path) -> None:

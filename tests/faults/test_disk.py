@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from im_jax.training.history import read_history
 from tests.faults.runs import Outcome, Run, assert_undisturbed, ended
 
 
@@ -35,7 +36,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_run_ends_as_undisturbed
     for room in (0, 4096, checkpoint // 2, int(1.5 * checkpoint)):
         filler.unlink(missing_ok=True)
         filler.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - room))
-        with ended(Run(workdir, log=tmp_path / "log")) as run:
+        with ended(Run(workdir, log=tmp_path / "log", flags={"config.checkpoint.retries": 0})) as run:
             assert run.code() == 1, run.said
         assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
         assert "No space left on device" in run.last_line
@@ -44,18 +45,24 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_run_ends_as_undisturbed
         )
         assert bool(safe) == any(path.name.isdecimal() for path in workdir.glob("checkpoints/*"))
     assert safe is not None, "the last time there was room for one"
-    filler.unlink()
+    assert read_history(workdir / "metrics.jsonl").last_step < int(safe[1]) + 6, "before the save after it"
     with ended(Run(workdir, log=tmp_path / "log")) as run:
+        assert run.wait_for(lambda: "trying again in 1 s" in run.said), run.said
+        filler.unlink()
         assert run.code() == 0, run.said
     assert f"resuming from step {safe[1]} in" in run.said
     assert_undisturbed(workdir, whole)
 
 
 def test_a_limit_of_file_sizes_is_one_line_too(whole: Outcome, tmp_path: Path) -> None:
-    """What a full disk is where no file system can be mounted: files may have so many bytes and no more."""
+    """What a full disk is where no file system can be mounted: files may have so many bytes and no more.
+
+    A run that tries again is at its last step before it gives up, and nothing of it was ever saved.
+    """
     workdir = tmp_path / "run"
-    for limit in (2_000, 20_000):
-        with ended(Run(workdir, limit=limit, log=tmp_path / "log")) as run:
+    for limit, times in ((2_000, 0), (20_000, 1)):
+        retries = {"config.checkpoint.retries": times}
+        with ended(Run(workdir, limit=limit, log=tmp_path / "log", flags=retries)) as run:
             assert run.code() == 1, run.said
         assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
         assert "File too large" in run.last_line, run.said

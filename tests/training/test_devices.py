@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +22,24 @@ from im_jax.mesh import mesh_shape
 from im_jax.pods.ledger import read_ledger
 from tests.conftest import REPOSITORY
 from tests.subprocess_devices import run_on_devices
-from tests.training.test_resume import COMMAND
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "im_jax.train",
+    "--config=configs/cpu_debug.py",
+    "--config.train.steps=40",
+    "--config.train.batch_size=4",
+    "--config.loss.neftune_alpha=5",  # random numbers in every step
+    "--config.model.num_layers=2",
+    "--config.model.embed_dim=32",
+    "--config.model.mlp_dim=64",
+    "--config.data.num_generated=100",
+    "--config.eval.num_examples=10",
+    "--config.eval.every=0",
+    "--config.checkpoint.every=6",
+    "--config.log.every=1",
+]
 
 
 def test_sharded_steps_equal_unsharded_ones() -> None:
