@@ -14,19 +14,24 @@ from typing import Any
 from im_jax.console import print_text
 from im_jax.errors import Interrupted
 from im_jax.interruption import Interruption
+from im_jax.recorder import Recorder
 
 
 def run_cell(request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request as a worker of a sweep does, with `seconds` beside (`im_jax.sweeps.worker`)."""
     began = time.perf_counter()
     with Interruption(print_text) as interruption:
+        events = Recorder()
+        interruption.last_words = events.left
         # Only now: signals are heard while JAX is imported.
         from im_jax.sweeps import worker
         from im_jax.training.start import train
 
         worker.write_to(pathlib.Path(request["log"]))
         try:
-            answer = worker.answer_to(functools.partial(train, interruption=interruption), request)
+            answer = worker.answer_to(
+                functools.partial(train, interruption=interruption, events=events), request
+            )
         except Interrupted as end:
             print_text(str(end))
             sys.exit(end.exit_code)

@@ -1,4 +1,4 @@
-"""Real processes of a run: one that differs, never comes, is killed, stuck or fails, and what the other does."""
+"""Real processes of a run: one that differs, fails or is stuck. `tests/faults` has those that are killed."""
 
 import re
 import subprocess

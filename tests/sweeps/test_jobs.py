@@ -17,6 +17,7 @@ from im_jax import sweep
 from im_jax.config import flatten, with_overrides
 from im_jax.console import Console
 from im_jax.errors import ConfigError, ProcessError
+from im_jax.events import Happened, read_events
 from im_jax.sweeps import jobs
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.definition import KeepCheckpoints
@@ -334,5 +335,6 @@ def test_sigterm_lets_a_job_save_and_end_with_the_code_that_puts_it_back(
     finally:
         job.kill()
     (saved,) = (tmp_path / "checkpoints").iterdir()
+    assert read_events(tmp_path / "events.jsonl")[-1].name is Happened.PREEMPTED
     log = (tmp_path / "log.txt").read_text()
     assert f"SIGTERM: step {saved.name} is saved; the same command goes on from there" in log
