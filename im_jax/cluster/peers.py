@@ -51,6 +51,7 @@ class Peers:
         self._leave, self._hosts, self._own, self._silence = leave, roll.hosts, own, silence
         self._connections = roll.connections
         self._ended: set[int] = set()
+        self._ends_by_itself = False
         self._closed: set[int] = set()
         self._said: dict[str, dict[int, Facts]] = {}
         self._agreed: dict[str, list[str]] = {}
@@ -95,6 +96,7 @@ class Peers:
         """Say how this process ends. After an error it must leave at once, without JAX's own end."""
         with self._news:
             self._ended.add(self._own)
+            self._ends_by_itself = code not in _GOOD
         self._tell_all({"bye": code, "reason": in_one_line(reason), "host": self._own})
         if not self._own and code not in _GOOD:
             self._wait_for_others()
@@ -149,8 +151,10 @@ class Peers:
         self._leave_for(number, why, LOST)
 
     def _leave_for(self, number: int, why: str, code: int) -> None:
-        """End this process because another one did."""
+        """End this process because another one did, unless it is ending by an error of its own."""
         with self._leaving:
+            if self._ends_by_itself:
+                return
             told = f"{self._hosts[number]} {why}; {self.own} ends with {code}"
             words = threading.Thread(target=self.last_words, args=(code, told), daemon=True)
             words.start()
