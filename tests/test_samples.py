@@ -78,6 +78,7 @@ ELSEWHERE = (
     "several processes need one place",
     "is set, but JAX_NUM_PROCESSES",
     "--project is missing",
+    "the hosts are not set up alike",
 )
 """Errors that need a run, a second process, more devices or a shell: tests of training, models and `launch/` have these."""
 
