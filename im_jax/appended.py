@@ -24,7 +24,8 @@ class _Held:
                 self._remote = Rewritten(path, path.read_bytes() if path.exists() else b"")
             return
         with writing(path):
-            self._file = path.open("a+b")
+            # Without a buffer: what could not be written would be tried again when the file is closed.
+            self._file = path.open("ab", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,10 +56,20 @@ class _Held:
                 self._remote.flush()
             return
         with writing(self._path):
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            self._add_whole(line.encode() + b"\n")
         if durable:
             self.sync()
+
+    def _add_whole(self, line: bytes) -> None:
+        """Add all of it or nothing: behind a part of a line, the next one would be lost too."""
+        end, rest = os.fstat(self._file.fileno()).st_size, memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # then who opens it next cuts it
+                self._file.truncate(end)
+            raise
 
     def sync(self) -> None:
         """Wait until all lines would outlive a failure of the machine. Raises StorageError."""
@@ -69,11 +80,12 @@ class _Held:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Let go of it. Raises StorageError, for what a store was not given yet."""
+        """Let go of it. Raises StorageError, for what was not stored yet."""
         if self._remote is not None:
             self._remote.flush()
             return
-        self._file.close()
+        with writing(self._path):  # where files are on other machines, it may be told only now
+            self._file.close()
 
 
 class Appended(_Held):
@@ -121,9 +133,8 @@ class Continued(_Held):
         if self._remote is not None:
             self._remote.cut(_kept(self._remote.lines(), keeps))
             return
-        with writing(path):
-            self._file.seek(0)
-            self._file.truncate(_kept(self._file, keeps))
+        with writing(path), path.open("rb") as lines:
+            self._file.truncate(_kept(lines, keeps))
 
 
 def _kept(lines: Iterable[bytes], keeps: Callable[[bytes], bool]) -> int:

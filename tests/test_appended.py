@@ -1,5 +1,6 @@
 """Files that are added to: torn lines, and who holds them."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,18 @@ def test_where_there_is_no_place_is_said_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"nothere/lines cannot be written: No such file"):
         Appended(tmp_path / "nothere" / "lines")
     assert whole_lines(tmp_path / "nothere") == ([], b"")
+
+
+def test_a_line_there_is_no_room_for_is_told_once_and_leaves_nothing(tmp_path: Path) -> None:
+    """Behind a part of it the next line would be lost, and closing the file would fail a second time."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Appended(tmp_path / "lines") as file:
+        file.add("a")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
+        try:
+            with pytest.raises(StorageError, match="lines cannot be written: File too large"):
+                file.add("too long")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        file.add("b")
+    assert whole_lines(tmp_path / "lines") == ([b"a", b"b"], b"")
