@@ -76,6 +76,18 @@ class Interruption(contextlib.AbstractContextManager["Interruption"]):
         """Whether the run should save and stop."""
         return self._asked is not None
 
+    def joined_cluster(self, *, may_save: bool) -> None:
+        """This process is one of a cluster now: JAX has taken SIGTERM, and from now on takes Ctrl-C alone.
+
+        `may_save` as at the beginning.
+        """
+        self._may_save = may_save
+        for number in set(self._signals) - CONTROL_C:
+            handler = self._outer.pop(number)
+            if number is not signal.SIGTERM:  # to set another handler would take it from JAX
+                signal.signal(number, handler)
+        self._signals = [number for number in self._signals if number in CONTROL_C]
+
     def ask_first(self) -> None:
         """From now on there is something to save: the first signal is only noted in `asked`."""
         self._asks_first = self._may_save

@@ -16,15 +16,6 @@ AXES = ("replica", "fsdp", "tensor")
 DATA_AXES = ("replica", "fsdp")
 
 
-def preempted(step: int) -> bool:
-    """Whether all processes of the cluster are to save at this step, because one is about to be ended.
-
-    In a cluster, JAX takes SIGTERM for such a notice, and finds a step that no process has passed. Ask at
-    each step, on all processes. Without a cluster always false: see `im_jax.interruption`.
-    """
-    return jax.distributed.is_initialized() and multihost_utils.reached_preemption_sync_point(step)
-
-
 def agreed(number: int) -> int:
     """A number as the first process gives it, on all processes, which all must ask. It fits 32 bits."""
     if jax.process_count() == 1:

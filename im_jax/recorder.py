@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from im_jax.appended import Appended
 from im_jax.errors import ConfigError, Interrupted, StorageError, UserError
-from im_jax.events import Happened, attempt_in, file_of
+from im_jax.events import ENDS, Happened, attempt_in, file_of
 from im_jax.files import writing
 from im_jax.interruption import STOPPED
 from im_jax.text import in_one_line
@@ -149,7 +149,8 @@ class Recorder:
     def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
         self._silent_since = time.perf_counter()
-        self._file.add(json.dumps({"time": line["time"]} | self._who | line))
+        text = json.dumps({"time": line["time"]} | self._who | line)
+        self._file.add(text, durable=line["event"] in ENDS)  # often the last that a machine does
 
 
 class _Unrecorded(Recorder):

@@ -92,13 +92,19 @@ class Peers:
         if found:
             raise ConfigError(f"the hosts differ in {topic}; give all of them the same:", *found)
 
-    def goodbye(self, code: int, reason: str) -> None:
-        """Say how this process ends. After an error it must leave at once, without JAX's own end."""
+    def goodbye(self, code: int, reason: str, *, waits: bool = False) -> None:
+        """Say how this process ends. After an error it must leave at once, without JAX's own end.
+
+        Args:
+            code: with which it exits.
+            reason: in a line.
+            waits: whether all leave at once, so that the first process has to be the last.
+        """
         with self._news:
             self._ended.add(self._own)
             self._ends_by_itself = code not in _GOOD
         self._tell_all({"bye": code, "reason": in_one_line(reason), "host": self._own})
-        if not self._own and code not in _GOOD:
+        if not self._own and (waits or code not in _GOOD):
             self._wait_for_others()
 
     def _listen(self, number: int, lines: Lines) -> None:

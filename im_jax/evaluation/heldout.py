@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,9 @@ from im_jax.models.loaded import Model
 from im_jax.models.loss import make_targets, weighted_loss
 from im_jax.models.sharding import ShardingRules
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
+
+_AHEAD: Final = 2
+"""Batches that the devices have to do at a time."""
 
 EvalStep = Callable[[Params, Batch], ClassSums]
 
@@ -72,7 +76,13 @@ class HeldOutLoss(Evaluation):
         batches = eval_batches(
             self._rows, length=self._length, batch_size=self._batch_size, local=self._local, within=within
         )
-        return added(jax.device_get([self._step(model.params, put_batch(b, model.mesh)) for b in batches]))
+        sums: list[ClassSums] = []
+        for batch in batches:
+            if len(sums) >= _AHEAD:  # or it would be asked long before the devices have come so far
+                jax.block_until_ready(sums[-_AHEAD])
+            self.pause()
+            sums.append(self._step(model.params, put_batch(batch, model.mesh)))
+        return added(jax.device_get(sums))
 
     def table(self, entry: Entry) -> Table:
         """Loss by token class, with what the policy trains, and by source."""

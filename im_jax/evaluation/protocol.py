@@ -5,6 +5,7 @@ study (`im_jax.studies.registry`). The training loop knows none of them by name.
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 from rich.table import Table
@@ -15,8 +16,15 @@ Entry = dict[str, Any]
 """One line of metrics.jsonl: `step`, `split`, then names and numbers."""
 
 
+class StoppedEarlyError(Exception):
+    """An evaluation was stopped, since the run is to save and stop; it is done again when that goes on."""
+
+
 class Evaluation(abc.ABC):
     """Measures a model. Always due at the end of a run."""
+
+    pause: Callable[[], object] = staticmethod(lambda: None)
+    """To be called now and then, at the same places on all processes: what it raises ends the evaluation."""
 
     name: str
     """The `split` of its entries, and its key in summary.json."""

@@ -1,17 +1,15 @@
 """The training loop."""
 
 import pathlib
-from collections.abc import Sequence
 
 import jax
 
+from im_jax.cluster.preemption import Preemption
 from im_jax.config import flatten
 from im_jax.console import Console
-from im_jax.errors import Interrupted
-from im_jax.evaluation.protocol import Entry, Evaluation
+from im_jax.evaluation.protocol import Entry
 from im_jax.events import Happened
-from im_jax.interruption import PREEMPTED, UNINTERRUPTED, Interruption
-from im_jax.mesh import preempted
+from im_jax.interruption import UNINTERRUPTED, Interruption
 from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.training.advice import advice
 from im_jax.training.beginning import begin
@@ -19,11 +17,12 @@ from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.examples_log import examples_log
 from im_jax.training.health import require_finite_state
 from im_jax.training.kept_batch import keep_batch
+from im_jax.training.measuring import Measuring
 from im_jax.training.metrics import MetricsWriter
-from im_jax.training.reporting import Reporter, reporter_of
+from im_jax.training.reporting import reporter_of
 from im_jax.training.run import Run
 from im_jax.training.skipping import Skipping
-from im_jax.training.state import TrainState
+from im_jax.training.stopping import Stopping
 from im_jax.training.summary import write_summary
 
 
@@ -33,6 +32,7 @@ def train_run(
     console: Console,
     interruption: Interruption = UNINTERRUPTED,
     events: Recorder = UNRECORDED,
+    preemption: Preemption | None = None,
 ) -> Entry:
     """Train to the end, from the latest checkpoint in `workdir` if there is one.
 
@@ -40,8 +40,9 @@ def train_run(
         run: what is trained, on what, and how.
         workdir: where everything is written.
         console: where progress is shown; a quiet one on all processes but the first.
-        interruption: asked after each step whether to save and stop.
+        interruption: asked after each step, and in evaluations, whether to save and stop.
         events: is told what is done when.
+        preemption: asked the same of the cluster; None: that of this process, if it has one.
 
     Returns:
         The summary, as written to WORKDIR/summary.json.
@@ -52,11 +53,11 @@ def train_run(
         TrainingError: the loss, its gradient or the parameters are no longer numbers.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    config, checkpoints = run.config, workdir / "checkpoints"
+    config, stopping = run.config, Stopping(interruption, preemption or Preemption())
     with (
         jax.set_mesh(run.mesh),
         advice(run, workdir),
-        Checkpoints(checkpoints, config.checkpoint, console.print) as saved,
+        Checkpoints(workdir / "checkpoints", config.checkpoint, console.print) as saved,
     ):
         first_step, state, batches, before = begin(run, saved, workdir, console, events)
         skipping = Skipping(config.train, console.print, lambda step: keep_batch(run, step, workdir), before)
@@ -65,41 +66,37 @@ def train_run(
             reporter_of(run, console, writer, first_step, skipping, events) as reporter,
             examples_log(run, workdir, first_step, console.print) as examples,
         ):
+            measuring = Measuring(run, reporter, events, stopping)
+            measuring.left(before.get("unmeasured", ()), state, first_step)
+            reporter.compiling()
             for step in range(first_step + 1, run.last_step + 1):
                 rows, told = next(batches), run.told(step)
                 state, metrics = run.train_step(state, run.frozen, run.put(rows.batch), told)
                 examples.write(step, rows.numbers)
                 reporter.step(step, metrics, told.class_weights)
-                interruption.ask_first()
+                stopping.first_step()
                 saved.check()
                 # Measured before it is saved: a resumed run has the numbers of all steps that it skips.
-                if step < run.last_step:
-                    due = [evaluation for evaluation in run.evaluations if evaluation.due(step)]
-                    _evaluate(due, run, state, step, reporter, events)
+                unmeasured = measuring.due(state, step) if step < run.last_step else []
                 # The iterator stands just behind this step's batch, so the saved position fits the state.
-                asked, notice = interruption.asked, preempted(step)  # once: they may become true at any time
-                if saved.due(step) or step == run.last_step or asked or notice:
+                asked = stopping.asked()  # once: it may become true at any time
+                if saved.due(step) or step == run.last_step or asked:
                     with reporter.paused(), events.during(Happened.SAVE, step):
                         require_finite_state(step, state)
                         examples.sync()
                         data = {"position": batches.get_state(), "fingerprint": run.fingerprint}
-                        data |= {"base": run.base, **skipping.as_dict()}
+                        data |= {"base": run.base, "unmeasured": unmeasured, **skipping.as_dict()}
                         writer.flush()
                         saved.save(step, state, data, flatten(config))
-                if asked or notice:
+                if asked:
                     events.add(Happened.SAVE, step, phase="begin")  # up to the end
                     saved.wait()
-                    message = f"step {step} is saved; the same command goes on from there"
-                    raise (
-                        interruption.stop(message)
-                        if asked
-                        else Interrupted(f"preempted: {message}", PREEMPTED)
-                    )
+                    raise stopping.end(f"step {step} is saved; the same command goes on from there")
             reporter.flush()
             with events.during(Happened.SAVE, run.last_step):
                 saved.wait()
-            interruption.leave_at_once("training is over and saved; the same command measures what is left")
-            entries = _evaluate(run.evaluations, run, state, run.last_step, reporter, events)
+            stopping.saved()
+            entries, _ = measuring.measure(run.evaluations, state, run.last_step)
             events.add(Happened.SAVE, run.last_step, phase="begin")  # what is left to write
 
     for evaluation in run.evaluations:
@@ -107,22 +104,3 @@ def train_run(
         if entry is not None and (table := evaluation.table(entry)) is not None:
             console.print(table)
     return write_summary(run, entries, first_step, workdir)
-
-
-def _evaluate(
-    evaluations: Sequence[Evaluation],
-    run: Run,
-    state: TrainState,
-    step: int,
-    reporter: Reporter,
-    events: Recorder,
-) -> dict[str, Entry | None]:
-    """The entries of some evaluations by name, written as they come."""
-    entries: dict[str, Entry | None] = {}
-    for evaluation in evaluations:
-        with reporter.paused(), events.during(Happened.EVALUATION, step, name=evaluation.name):
-            measured = evaluation(run.model(state), step)
-            entry = None if measured is None else {"step": step, "split": evaluation.name} | measured
-            reporter.write(entry)
-            entries[evaluation.name] = entry
-    return entries

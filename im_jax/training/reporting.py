@@ -87,7 +87,6 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._vocab_size, self._changing, self._kl_name = vocab_size, changing, kl_name
         self._task = self._progress.add_task("", total=last_step, completed=first_step, numbers=_COMPILING)
         self._compiling = contextlib.ExitStack()
-        self._is_behind = first_step >= last_step
         self._first: _Step | None = None
         self._first_number = first_step + 1
         self._since_log: list[_Step] = []
@@ -95,16 +94,19 @@ class Reporter(contextlib.AbstractContextManager["Reporter"]):
         self._clock = time.perf_counter()
 
     def __enter__(self) -> "Reporter":
-        if not self._is_behind:
-            self._compiling.enter_context(self._events.during(Happened.COMPILE, self._first_number))
-        if self._progress.disable and not self._is_behind:
-            self._compiling.enter_context(on_console(self._console)(_COMPILING))
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._compiling.close()
         self._progress.stop()
+
+    def compiling(self) -> None:
+        """Take note that the first step of the attempt, if there is any, comes next."""
+        if self._first_number <= self._last_step:
+            self._compiling.enter_context(self._events.during(Happened.COMPILE, self._first_number))
+            if self._progress.disable:
+                self._compiling.enter_context(on_console(self._console)(_COMPILING))
 
     def step(
         self,

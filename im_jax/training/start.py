@@ -12,6 +12,7 @@ from im_jax import activity, validation
 from im_jax import mesh as meshes
 from im_jax.cluster import peers
 from im_jax.cluster.joining import join_cluster
+from im_jax.cluster.preemption import Preemption
 from im_jax.cluster.watchdog import Watchdog
 from im_jax.config import Config, LossConfig, flatten, with_overrides
 from im_jax.console import Console
@@ -20,7 +21,7 @@ from im_jax.errors import ConfigError
 from im_jax.evaluation.protocol import Entry
 from im_jax.events import Happened
 from im_jax.files import alone
-from im_jax.interruption import ALL, CONTROL_C, UNINTERRUPTED, Interruption
+from im_jax.interruption import UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
 from im_jax.places import absolute, is_remote, place
 from im_jax.recorder import UNRECORDED, Recorder
@@ -40,6 +41,7 @@ def train(
     console: Console | None = None,
     interruption: Interruption = UNINTERRUPTED,
     events: Recorder | None = None,
+    preemption: Preemption | None = None,
 ) -> Entry:
     """Run training to its end, from the latest checkpoint in `workdir` if there is one.
 
@@ -47,8 +49,9 @@ def train(
         config: what to run; it is not changed.
         workdir: where everything is written.
         console: where progress is shown; a quiet one on all processes but the first. None: standard output.
-        interruption: asked after each step whether to save and stop.
+        interruption: asked after each step, and in evaluations, whether to save and stop.
         events: what has been noted since the program began; None: it begins now.
+        preemption: asked the same of the cluster; None: that of this process, if it has one.
 
     Returns:
         The summary, as written to WORKDIR/summary.json.
@@ -71,7 +74,7 @@ def train(
                 known = {"data fingerprint": run.fingerprint, "last step": run.last_step, "base": run.base}
                 others.require_same("what they have read", known | flatten(run.config))
             with Watchdog(config.mesh.stuck_after, events.left):
-                return train_run(run, workdir, console, interruption, events)
+                return train_run(run, workdir, console, interruption, events, preemption)
 
 
 def show_overview(config: Config, console: Console) -> None:
@@ -90,28 +93,39 @@ def run_here(config: Config, workdir: str | None, name: str, events: Recorder, *
         events: what happens is noted there.
         dry_run: say what the run would be, and stop.
     """
-    join_cluster(config, **{"--workdir": workdir or "", "--dry_run": dry_run})
+    console = Console()
+    with Interruption(lambda text: console.print(text)) as interruption:
+        interruption.last_words = events.left
+        join_cluster(config, **{"--workdir": workdir or "", "--dry_run": dry_run})
+        preemption = _joined(interruption, events)
+        events.add(Happened.JOINED, processes=jax.process_count(), devices=jax.device_count())
+        console.quiet = jax.process_index() != 0
+        if dry_run:
+            return show_overview(config, console)
+        directory = place(workdir or new_workdir(name))
+        keep_compiled(absolute(directory), config.checkpoint)
+        train(config, directory, console, interruption, events, preemption)
+    console.print(f"everything was written to {absolute(directory)}")
+
+
+def _joined(interruption: Interruption, events: Recorder) -> Preemption:
+    """Hear of the end of the cluster, if this process has joined one, and tell the others of its own."""
     others = peers.current()
-    if others is not None:
-        others.last_words = events.left
-    events.add(Happened.JOINED, processes=jax.process_count(), devices=jax.device_count())
-    console = Console(quiet=jax.process_index() != 0)
-    if dry_run:
-        return show_overview(config, console)
-    directory = place(workdir or new_workdir(name))
-    keep_compiled(absolute(directory), config.checkpoint)
+    preemption = Preemption(others, events.left)
+    if not jax.distributed.is_initialized():
+        return preemption
 
     def last_words(code: int, why: str) -> None:
         events.left(code, why)
         if others is not None:
             others.goodbye(code, why)
 
-    # In a cluster, JAX takes SIGTERM for itself and saves; a process alone must not stop to save.
-    signals = CONTROL_C if jax.distributed.is_initialized() else ALL
-    with Interruption(console.print, signals, may_save=jax.process_count() == 1) as interruption:
-        interruption.last_words = last_words
-        train(config, directory, console, interruption, events)
-    console.print(f"everything was written to {absolute(directory)}")
+    if others is not None:
+        others.last_words = events.left
+    interruption.last_words = last_words
+    interruption.joined_cluster(may_save=jax.process_count() == 1)
+    preemption.watch()
+    return preemption
 
 
 def check_workdir(workdir: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def start(
     workdir: Path, devices: int, *more: str, folder: Path = REPOSITORY, **environment: str
 ) -> subprocess.Popen[str]:
     flags = ["--config.train.steps=4", "--config.train.batch_size=8", "--config.checkpoint.every=0"]
-    flags += [f"--workdir={workdir}", "--config.mesh.tensor=4", "--config.log.tensorboard=false"]
+    flags += [f"--workdir={workdir}", "--config.mesh.tensor=4"]
     flags += ["--config.model.vocab_size=260", "--config.model.num_kv_heads=4"]  # in four parts
     own_data = any(word.startswith("--config.data.path") for word in more)
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
@@ -116,7 +116,7 @@ def ids_by_step(workdir: Path, processes: int) -> dict[tuple[int, int], Counter[
 
 def test_processes_train_what_one_does_and_each_reads_its_own(tmp_path: Path) -> None:
     """Eight devices in one process, in two, and in four, of which two have each row in common."""
-    steps = ("--config.train.steps=9", "--config.log.examples", "--config.eval.num_examples=10")
+    steps = ("--config.train.steps=9", "--config.log.examples", "--config.log.tensorboard=false")
     layouts = {1: 8, 2: 4, 4: 2}
     for processes, devices in layouts.items():
         for process in start_pod(tmp_path / str(processes), *steps, processes=processes, devices=devices):
@@ -134,31 +134,56 @@ def test_processes_train_what_one_does_and_each_reads_its_own(tmp_path: Path) ->
     assert len(first_epoch) == 90 and set(first_epoch.values()) == {1}, "each example once"
 
 
-def test_a_preempted_pod_saves_ends_with_42_and_goes_on(tmp_path: Path) -> None:
-    """SIGTERM at one host, as a preemption sends it."""
-    steps = ("--config.train.steps=400", "--config.optimizer.schedule=constant")
-    pod = start_pod(tmp_path, *steps)
+def happened(workdir: Path, event: Happened, attempt: int) -> bool:
+    """Whether the first process has come so far in an attempt."""
+    events = read_events(workdir / "events.jsonl")
+    return any(each.name is event and each.attempt == attempt for each in events)
+
+
+def preempted(pod: list[subprocess.Popen[str]], when: Callable[[], bool]) -> list[str]:
+    """Send SIGTERM to the second host once something is so; what each process said at its end, all with 42."""
     deadline = time.monotonic() + 300
-    while not (tmp_path / "metrics.jsonl").exists() or not numbers(tmp_path):
+    while not when():
         assert time.monotonic() < deadline and pod[1].poll() is None
         time.sleep(0.05)
     pod[1].send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=300)[1] for process in pod]
     assert [process.returncode for process in pod] == [42, 42], said
-    saved = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
-    assert len(saved) == 1 and saved[0] < 400
-    assert f"preempted: step {saved[0]} is saved; the same command goes on from there" in said[0]
-    last = saved[0] + 1
-    for process in start_pod(tmp_path, f"--config.train.steps={last}", steps[1]):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    assert [row["step"] for row in numbers(tmp_path)][-2:] == [last, last]
-    assert json.loads((tmp_path / "summary.json").read_text())["resumed_from"] == saved[0]
+    return said
+
+
+def saved_step(workdir: Path) -> int:
+    return max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def test_a_preempted_pod_ends_with_42_whatever_it_is_doing_and_goes_on(tmp_path: Path) -> None:
+    """SIGTERM at one host, as a preemption sends it: while it compiles, evaluates, and trains."""
+    flags = ("--config.train.steps=400", "--config.optimizer.schedule=constant", "--config.eval.every=3")
+    flags += ("--config.data.num_generated=1600", "--config.eval.num_examples=1400")
+
+    said = preempted(start_pod(tmp_path, *flags), lambda: happened(tmp_path, Happened.COMPILE, 1))
+    assert all("preempted: stopped before the first step; nothing was lost" in each for each in said)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+    said = preempted(start_pod(tmp_path, *flags), lambda: happened(tmp_path, Happened.EVALUATION, 2))
+    assert saved_step(tmp_path) == 3, "the evaluation was not waited for"
+    assert "preempted: step 3 is saved; the same command goes on from there" in said[0]
+    assert [row["step"] for row in numbers(tmp_path)] == [1, 2, 3]
+
+    preempted(start_pod(tmp_path, *flags), lambda: len(numbers(tmp_path)) > 4)
+    reached = saved_step(tmp_path)
+    assert 3 < reached < 400
+    rows = [(row["step"], "grad_norm" in row) for row in numbers(tmp_path)]
+    assert [step for step, trained in rows if trained] == list(range(1, reached + 1))
+    measured = [step for step, trained in rows if not trained]
+    assert measured == [step for step in range(3, reached + 1, 3) if step != reached or step in measured]
+
     ledger = read_ledger(tmp_path)
-    assert [(a.ended, a.went_on_from) for a in ledger.attempts] == [("preempted", 0), ("done", saved[0])]
-    assert (ledger.steps_kept, ledger.steps_wasted) == (last, 0)
+    assert [a.ended for a in ledger.attempts] == ["preempted"] * 3
+    assert [a.went_on_from for a in ledger.attempts] == [0, 0, 3]
+    assert (ledger.steps_kept, ledger.steps_wasted) == (reached, 0)
     others = [(e.attempt, e.name) for e in read_events(tmp_path / "events" / "1.jsonl") if e.name in ENDS]
-    assert others == [(1, Happened.PREEMPTED), (2, Happened.DONE)]
+    assert others == [(attempt, Happened.PREEMPTED) for attempt in (1, 2, 3)]
 
 
 def test_mesh_covers_all_devices_or_says_how() -> None:

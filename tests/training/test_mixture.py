@@ -29,11 +29,10 @@ class AfterSteps(Interruption):
         super().__init__(print)
         self._left = steps
 
-    @property
-    def asked(self) -> bool:
+    def ask_first(self) -> None:
+        super().ask_first()
         self._left -= 1
         self._asked = signal.SIGINT if self._left < 0 else None
-        return super().asked
 
 
 def mixture(folder: pathlib.Path) -> str:
