@@ -8,7 +8,6 @@ between attempts. Goodput is the time of the steps that were kept, as a share of
 start. A killed attempt is known up to its last event.
 """
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -24,10 +23,11 @@ def main(argv: Sequence[str]) -> None:
     values = read_flags([argv[0], *(word for word in argv[1:] if word.startswith("-"))], define_flags)
     if len(named) != 1:
         raise ConfigError(f"{len(named) or 'no'} runs given; give one directory: ledger WORKDIR")
+    from im_jax.places import place
     from im_jax.pods import ledger_report  # only now: flags have been read
     from im_jax.pods.ledger import read_ledger
 
-    ledger = read_ledger(pathlib.Path(named[0]))
+    ledger = read_ledger(place(named[0], "WORKDIR"))
     if values["format"].value == "json":
         print_json(ledger_report.as_record(ledger))
         return
