@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from im_jax.sweeps.definition import ANY_NUMBER, Bounds, Labels, Scale
+from im_jax.sweeps.definition import ANY_NUMBER, Bounds, Kind, Labels, Scale
 
 _MARGIN: Final = 0.05
 """Free at each end of a y axis, as a share of what is drawn."""
@@ -81,8 +81,9 @@ class Chart:
     legend: str
     """Title of the legend."""
     series: Sequence[str]
-    """In the order of their colours."""
+    """In the order of their colours, or of their rows from below."""
     panels: Sequence[Panel]
+    kind: Kind = Kind.LINES
 
     def is_empty(self) -> bool:
         """Whether no run has any of its numbers."""
@@ -101,13 +102,19 @@ class Chart:
         return min(max(low, min(drawn) - margin), *drawn), max(min(high, max(drawn) + margin), *drawn)
 
     def caption(self) -> str:
-        """How many seeds a point is the mean of, and what the bars are."""
+        """How many seeds a point is the mean of, and what the bars, or the small numbers of a field, are."""
         points = [p for panel in self.panels for line in panel.measured.values() for p in line.points]
         counts = sorted({point.n for point in points if point.n is not None})
-        if counts[-1] == 1:
-            return "One seed, so there are no bars."
         most = f"{counts[-1]} seeds"
         seeds = most if len(counts) == 1 else f"{counts[0]} to {most}"
+        if self.kind is Kind.HEAT_MAP:
+            fields = len(self.panels) * len(self.labels) * len(self.series)
+            empty = " Fields without a number: no run." if len(points) < fields else ""
+            if counts[-1] == 1:
+                return f"One seed.{empty}"
+            return f"Mean of {seeds} ± one standard deviation over seeds (n - 1).{empty}"
+        if counts[-1] == 1:
+            return "One seed, so there are no bars."
         cut = any(point.bar(self.bounds) != point.bar(ANY_NUMBER) for point in points)
         within = f", cut to what is possible ({_ends(self.bounds)})" if cut else ""
         return f"Mean of {seeds}; bars: one standard deviation over seeds (n - 1) to each side{within}."

@@ -42,6 +42,7 @@ def of_measure(sweep: Sweep, plot: Plot, measure: Measure, groups: Sequence[Grou
         legend=plot.series,
         series=list(sweep.axes[plot.series]) if plot.series else [""],
         panels=panels,
+        kind=plot.kind,
     )
 
 

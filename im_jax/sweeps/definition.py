@@ -49,6 +49,15 @@ class Scale(enum.Enum):
     LOG = "log"
 
 
+class Kind(enum.Enum):
+    """How the measures of two axes are drawn."""
+
+    LINES = "lines"
+    """A line for each point of the series, over x."""
+    HEAT_MAP = "heat map"
+    """A field for each point of both, x to the right and series upwards, coloured by the mean over seeds."""
+
+
 class KeepCheckpoints(enum.Enum):
     """Which checkpoints stay once a run has finished. A run that has not resumes from its own."""
 
@@ -131,11 +140,14 @@ class Plot:
     x: str
     """Name of an axis. Its points are drawn at their labels if all are numbers, else side by side."""
     series: str = ""
-    """Name of the axis that has a line for each point; empty: one line. Two points are compared in pairs."""
+    """Name of the axis that has a line, or a row of fields, for each point; empty: one line. Two points are
+    compared in pairs."""
     x_scale: Scale = Scale.LINEAR
     references: Sequence[Reference] = ()
     x_measure: Measure | None = None
     """A number of the runs that points of `x` are drawn at, its mean over seeds; None: at their labels."""
+    kind: Kind = Kind.LINES
+    """Of the figures of measures. Fields of a heat map are all as wide, so `x_scale` is linear."""
 
 
 def every_cell(_: Labels) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from im_jax.errors import ConfigError
 from im_jax.sweeps.charts import file_name, profile_series
-from im_jax.sweeps.definition import Measure, Plot, Profile, Reference, Scale, Sweep, number
+from im_jax.sweeps.definition import Kind, Measure, Plot, Profile, Reference, Scale, Sweep, number
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,26 @@ def _check_plot(sweep: Sweep, plot: Plot) -> None:
     elif not isinstance(plot.x_measure, Measure):
         kind = type(plot.x_measure).__name__
         raise ConfigError(f"plot.x_measure={plot.x_measure!r} is {kind}; it must be Measure or None")
+    if not isinstance(plot.kind, Kind):
+        raise ConfigError(f"plot.kind={plot.kind!r} is {type(plot.kind).__name__}; it must be Kind")
+    if plot.kind is Kind.HEAT_MAP:
+        _check_heat_map(sweep, plot)
+
+
+def _check_heat_map(sweep: Sweep, plot: Plot) -> None:
+    """Stop at what has no place among fields of one size."""
+    if not plot.series:
+        raise ConfigError("plot.kind is a heat map, which has two axes; set plot.series to the other one")
+    if plot.x_measure is not None or plot.x_scale is not Scale.LINEAR:
+        raise ConfigError(
+            "plot.kind is a heat map, with fields side by side; leave out plot.x_measure and plot.x_scale"
+        )
+    measures = {measure.name for measure in sweep.measures}
+    for reference in (reference for reference in plot.references if reference.measure in measures):
+        raise ConfigError(
+            f"reference {reference.title!r}: a heat map has no place for it; compare a profile with it, "
+            "or draw lines"
+        )
 
 
 def _check_scale(name: str, scale: Scale, labels: Iterable[str], whose: str) -> None:

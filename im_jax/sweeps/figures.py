@@ -1,6 +1,7 @@
-"""Figures of a sweep, as they can stand in a paper: a title, panels, a legend beside them, and a caption."""
+"""Figures of a sweep, as they can stand in a paper: a title, panels, a legend or colours, and a caption."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib
@@ -8,8 +9,10 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from im_jax.files import write_whole, writing
+from im_jax.sweeps import heat_map
 from im_jax.sweeps.chart import Chart
 from im_jax.sweeps.charts import file_name
+from im_jax.sweeps.definition import Kind
 from im_jax.sweeps.panels import LETTER, LINE, Drawn, draw_panel, shown
 from im_jax.sweeps.tables import to_csv
 
@@ -21,6 +24,11 @@ _MOST_IN_A_ROW: Final = 3
 _WIDTH: Final = 5.2
 _HEIGHT: Final = 3.6
 """Of a panel, in inches."""
+_ROWS: Final = 1.2
+_BELOW: Final = 0.8
+"""Left of a heat map's fields and below them, for names and titles."""
+_BAR: Final = 1.0
+"""Width of the colours with their numbers and title."""
 _LEGEND: Final = 30
 """Letters in a line of the legend."""
 _FONTS: Final = (
@@ -74,25 +82,48 @@ def figure_of(chart: Chart) -> Figure:
         # Without pyplot, which keeps figures, and a backend that may need a display, for the whole process.
         figure = Figure(layout="constrained")
         axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-        drawn: Drawn = {}
-        for at, panel in enumerate(chart.panels):
-            drawn = draw_panel(axes[at], chart, panel.lines, _WIDTH) | drawn
-            axes[at].set(
-                title=shown(panel.title, _WIDTH),
-                xlabel=shown(chart.x, _WIDTH),
-                ylabel="" if at % columns else shown(chart.y, _HEIGHT),
-            )
         for ax in axes[len(chart.panels) :]:
             ax.remove()
-        panels = _WIDTH * columns
-        beside, least = _add_legend(figure, chart, drawn)
+        axes = axes[: len(chart.panels)]
+        draw_panels = _draw_fields if chart.kind is Kind.HEAT_MAP else _draw_lines
+        (width, height), y, (beside, least) = draw_panels(figure, axes, chart)
+        for at, (ax, panel) in enumerate(zip(axes, chart.panels, strict=True)):
+            ax.set(
+                title=shown(panel.title, width),
+                xlabel=shown(chart.x, width),
+                ylabel="" if at % columns else shown(y, height),
+            )
+        panels = width * columns
         width = panels + beside
         title, caption = shown(chart.title, panels, size="large"), shown(chart.caption(), panels)
         figure.suptitle(title, x=panels / 2 / width, fontsize="large")
         figure.supxlabel(caption, x=panels / 2 / width, fontsize="small", color="0.3")
         lines = len(title.splitlines()) + len(caption.splitlines())
-        figure.set_size_inches(width, max(_HEIGHT * rows + LINE * lines, least))
+        figure.set_size_inches(width, max(height * rows + LINE * lines, least))
     return figure
+
+
+_Size = tuple[float, float]
+"""Width and height in inches."""
+
+
+def _draw_lines(figure: Figure, axes: Sequence[Any], chart: Chart) -> tuple[_Size, str, _Size]:
+    """Lines, with a legend; returns a panel's size, the title of its y axis, and the legend's size."""
+    drawn: Drawn = {}
+    for ax, panel in zip(axes, chart.panels, strict=True):
+        drawn = draw_panel(ax, chart, panel.lines, _WIDTH) | drawn
+    return (_WIDTH, _HEIGHT), chart.y, _add_legend(figure, chart, drawn)
+
+
+def _draw_fields(figure: Figure, axes: Sequence[Any], chart: Chart) -> tuple[_Size, str, _Size]:
+    """A heat map, with its colours; returns a panel's size, the title of its y axis, and the bar's size."""
+    width, height = heat_map.size(chart)
+    width, height = max(width + _ROWS, _WIDTH), max(height + _BELOW, _HEIGHT)
+    colours = heat_map.scale(chart)
+    for ax, panel in zip(axes, chart.panels, strict=True):
+        heat_map.draw_heat_map(ax, chart, panel.lines, colours)
+    figure.colorbar(colours, ax=list(axes), label=shown(chart.y, height), pad=0.02)
+    return (width, height), chart.legend, (_BAR, 0.0)
 
 
 def _fonts(chart: Chart) -> list[str]:
