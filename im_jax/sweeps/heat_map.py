@@ -52,7 +52,7 @@ def draw_heat_map(ax: Any, chart: Chart, lines: Sequence[Line], colours: ScalarM
 
 
 def _draw_field(ax: Any, column: int, row: int, point: Point, decimals: int, colours: ScalarMappable) -> None:
-    colour = colours.to_rgba(np.asarray(point.mean)).tolist()
+    (colour,) = colours.to_rgba(np.array([point.mean])).tolist()
     ax.add_patch(_square(column, row, colour))
     ax.text(
         column,
