@@ -2,7 +2,7 @@
 
     python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=NAME]
         [--workers=N | --executor=slurm --partition=NAME --time=4:00:00 --gpus_per_node=1]
-        [--dry_run | --report_only] [--config.FIELD=VALUE ...]
+        [--local_data=DIR] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
 
 Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
 finished runs, goes on with the one that was stopped, and tries failed ones again. With --executor=slurm runs
@@ -28,10 +28,12 @@ from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.earlier import known_again
+from im_jax.sweeps.evaluated import lacking, reasons
+from im_jax.sweeps.evaluations import with_local_data
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.preparing import progress_of, put_in_order
 from im_jax.sweeps.process import start_workers
-from im_jax.sweeps.results import ResultsFile, Status
+from im_jax.sweeps.results import ResultsFile
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
 from im_jax.sweeps.slurm import Options, Queue, Slurm
 from im_jax.sweeps.submitted import Submitted
@@ -49,7 +51,7 @@ def main(arguments: command_line.CommandLine) -> None:
         console.print(message)
     known_again(cells, results, workdir)
     if arguments.flag("dry_run"):
-        return show_cells(cells, results, submitted_in(workdir), options, console)
+        return show_cells(sweep, cells, results, submitted_in(workdir), options, console)
     if not arguments.flag("report_only"):
         if options is None:
             run_cells(sweep, cells, workdir, cores, console)
@@ -63,7 +65,7 @@ def main(arguments: command_line.CommandLine) -> None:
     write_report(sweep, cells, results, workdir, command(arguments.words))
     console.print(f"{workdir / 'report.md'} is written")
     if not arguments.flag("report_only"):
-        exit_if_failed(cells, results, workdir)
+        exit_if_failed(sweep, cells, results, workdir)
 
 
 def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
@@ -72,7 +74,8 @@ def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
     sweep = load_sweep(path, arguments.flag("tier"))
     try:
         check_overrides(sweep, arguments.config)
-        sweep = dataclasses.replace(sweep, base=arguments.config)
+        evaluations = with_local_data(sweep.evaluations, arguments.flag("local_data"))
+        sweep = dataclasses.replace(sweep, base=arguments.config, evaluations=evaluations)
         cells = checked_cells(sweep)
         check_effect(arguments.fields, [cell.config for cell in cells])
         return sweep, cells
@@ -91,14 +94,15 @@ def run_cells(
                 f"first, or cancel the jobs and remove {jobs_directory(workdir)}"
             )
         results = put_in_order(sweep, cells, cells, workdir, console)
-        waiting = running.unfinished(cells, results)
+        waiting = running.unfinished(cells, results, sweep.evaluations)
         progress = progress_of(sweep, cells, len(waiting), len(cores), console)
         if waiting:
             check_no_accelerator(len(cores))
         try:
-            with start_workers(cores) as workers, progress:
+            with start_workers(cores, sweep.evaluations) as workers, progress:
                 runs = [worker.run for worker in workers]
-                running.run_cells(waiting, results, workdir, runs, progress, sweep.keep_checkpoints)
+                keep = sweep.keep_checkpoints
+                running.run_cells(waiting, results, workdir, runs, progress, keep, sweep.evaluations)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on from here")
             raise
@@ -118,16 +122,19 @@ def run_jobs(
         jobs.find_lost(submitted, queue)
         at_rest = [cell for cell in cells if cell.hash not in submitted.going]
         results = put_in_order(sweep, cells, at_rest, workdir, console)
-        waiting, before = running.unfinished(at_rest, results), len(cells) - len(at_rest)
+        waiting = running.unfinished(at_rest, results, sweep.evaluations)
+        before = len(cells) - len(at_rest)
         left = len(waiting) + before
         progress = progress_of(sweep, cells, left, min(options.parallel, left), console)
         if before:
             console.print(f"{counted(before, 'run')} submitted before")
         try:
-            jobs.submit(waiting, workdir, submitted, queue, console.print)
+            jobs.submit(waiting, workdir, submitted, queue, console.print, sweep.evaluations)
             with progress:
-                keep = sweep.keep_checkpoints
-                jobs.collect(cells, results, workdir, submitted, queue, progress, keep, console.print)
+                jobs.collect(
+                    *(cells, results, workdir, submitted, queue, progress),
+                    *(sweep.keep_checkpoints, console.print, sweep.evaluations),
+                )
         except KeyboardInterrupt:
             console.print("stopped; the jobs go on, and the same command collects them")
             raise
@@ -144,6 +151,7 @@ def submitted_in(workdir: pathlib.Path) -> Submitted:
 
 
 def show_cells(
+    sweep: Sweep,
     cells: Sequence[Cell],
     results: ResultsFile,
     submitted: Submitted,
@@ -154,8 +162,10 @@ def show_cells(
     for cell in cells:
         result = results.get(cell.hash)
         status = "to run" if result is None else result.status.value
+        if result is not None and lacking(result, sweep.evaluations):
+            status = "trained"
         console.print(f"{cell.hash}  {submitted.shown(cell.hash) or status:8}  {cell.name}")
-    left = running.unfinished(cells, results)
+    left = running.unfinished(cells, results, sweep.evaluations)
     waiting = [cell for cell in left if not submitted.shown(cell.hash)]
     sent = f", {len(left) - len(waiting)} submitted" if len(waiting) < len(left) else ""
     console.print(
@@ -165,16 +175,17 @@ def show_cells(
         console.print(shlex.join(["sbatch", *options.words(len(waiting))]))
 
 
-def exit_if_failed(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
+def exit_if_failed(sweep: Sweep, cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
     """Name the failed runs on standard error, and exit with code 1 if there are any."""
     failed = [
-        (cell, result)
+        (cell, told)
         for cell in cells
-        if (result := results.get(cell.hash)) is not None and result.status is Status.FAILED
+        if (result := results.get(cell.hash)) is not None and (told := reasons(result, sweep.evaluations))
     ]
-    for cell, result in failed:
+    for cell, told in failed:
         log = cell.directory(workdir) / "log.txt"
-        print_text(in_one_line(f"failed: {cell.name}: {result.error} (log: {log})"), sys.stderr)
+        for reason in told:
+            print_text(in_one_line(f"failed: {cell.name}: {reason} (log: {log})"), sys.stderr)
     if failed:
         print_text(f"{counted(len(failed), 'run')} failed; the same command tries again", sys.stderr)
         sys.exit(1)
@@ -203,6 +214,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Where to write; runs/FILE-TIER if not given.", flag_values=values)
     flags.DEFINE_string(
         "tier", None, "Which of the sizes in the file; its default if not given.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "local_data",
+        None,
+        "Folder of local data sets, for evaluations by benchmark tasks.",
+        flag_values=values,
     )
     executors.define_flags(values)
     flags.DEFINE_bool("dry_run", False, "List the runs and what is finished, and stop.", flag_values=values)

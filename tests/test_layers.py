@@ -23,10 +23,11 @@ LAYERS = (
     ("studies",),
     ("training",),
     ("pods",),
+    ("opening",),
+    ("analysis",),
     ("sweeps",),
     ("studies.rewrites.experiments", "studies.instruction_modelling"),
-    ("bench", "opening"),
-    ("analysis",),
+    ("bench",),
     ("data.builders", "doors"),
 )
 DOORS = (

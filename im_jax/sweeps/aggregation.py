@@ -9,6 +9,8 @@ import numpy as np
 
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Labels, Measure, Sweep
+from im_jax.sweeps.evaluated import with_figures
+from im_jax.sweeps.evaluations import NO_EVALUATIONS, Evaluations
 from im_jax.sweeps.results import Result, ResultsFile, Status
 
 
@@ -85,12 +87,15 @@ def statistic(values: Sequence[float]) -> Statistic:
     return Statistic(len(values), float(np.mean(values)), sd)
 
 
-def group(cells: Sequence[Cell], results: ResultsFile) -> list[Group]:
+def group(
+    cells: Sequence[Cell], results: ResultsFile, evaluations: Evaluations = NO_EVALUATIONS
+) -> list[Group]:
     """Cells over their seeds, in the order of the first seed."""
     found: dict[tuple[str, ...], tuple[Labels, dict[int, Result | None]]] = {}
     for cell in cells:
         _, by_seed = found.setdefault(tuple(cell.labels.values()), (cell.labels, {}))
-        by_seed[cell.seed] = results.get(cell.hash)
+        result = results.get(cell.hash)
+        by_seed[cell.seed] = None if result is None else with_figures(result, evaluations)
     return [Group(labels, by_seed) for labels, by_seed in found.values()]
 
 

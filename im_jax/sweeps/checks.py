@@ -9,6 +9,7 @@ from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell, combinations, expand
 from im_jax.sweeps.definition import KeepCheckpoints, Measure, Plot, Profile, Sweep
 from im_jax.sweeps.drawing_checks import check_drawing
+from im_jax.sweeps.evaluation_checks import check_can_be_evaluated, check_evaluations
 
 _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "title": (str,),
@@ -22,6 +23,7 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "plot": (Plot, type(None)),
     "where": (Callable,),
     "keep_checkpoints": (KeepCheckpoints,),
+    "evaluations": (Mapping,),
 }
 
 
@@ -36,6 +38,7 @@ def checked_cells(sweep: Sweep) -> list[Cell]:
     _check_axes(sweep)
     _check_measures(sweep)
     check_drawing(sweep)
+    check_evaluations(sweep.evaluations)
     if not combinations(sweep):
         raise ConfigError("where() is true for no combination of points; there is nothing to run")
     cells = expand(sweep)
@@ -119,6 +122,7 @@ def _check_cell(sweep: Sweep, cell: Cell) -> None:
         validation.check(cell.config)
         if cell.config.mesh.distributed == "require":
             raise ConfigError("mesh.distributed=require: a run of a sweep is one process; set it to off")
+        check_can_be_evaluated(sweep.evaluations, cell.config)
     except ConfigError as error:
         guilty = [
             f"axis {axis}, point {label}"

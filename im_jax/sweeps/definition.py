@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from im_jax.config import Config
+from im_jax.sweeps.evaluations import Evaluations
 
 Overrides = Mapping[str, Any]
 """Fields of a configuration and their values: `{"loss.policy": "im"}`."""
@@ -175,6 +176,8 @@ class Sweep:
     """Which combinations are run: all for which this is true."""
     keep_checkpoints: KeepCheckpoints = KeepCheckpoints.NONE
     profiles: Sequence[Profile] = ()
+    evaluations: Evaluations = field(default_factory=dict)
+    """What is asked of the model of each finished run, by name; measures of it are `NAME.FIGURE`."""
 
     def every_measure(self) -> list[Measure]:
         """All numbers of a run that the report needs, each once: measures, the x of the plot, profiles."""

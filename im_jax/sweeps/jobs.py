@@ -1,6 +1,5 @@
 """A sweep whose runs are jobs of a queue: each is submitted once, and its result collected, now or later."""
 
-import contextlib
 import math
 import pathlib
 import time
@@ -13,8 +12,10 @@ from im_jax.errors import ProcessError
 from im_jax.files import writing
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import KeepCheckpoints
+from im_jax.sweeps.evaluated import answer_of
+from im_jax.sweeps.evaluations import NO_EVALUATIONS, Evaluations, to_request
 from im_jax.sweeps.progress import Progress
-from im_jax.sweeps.results import ResultsFile, read_summary
+from im_jax.sweeps.results import ResultsFile
 from im_jax.sweeps.running import end, result_of
 from im_jax.sweeps.slurm import LARGEST_ARRAY, Queue, State
 from im_jax.sweeps.submitted import Job, Submitted
@@ -45,7 +46,12 @@ def find_lost(submitted: Submitted, queue: Queue) -> None:
 
 
 def submit(
-    cells: Sequence[Cell], workdir: pathlib.Path, submitted: Submitted, queue: Queue, tell: Tell
+    cells: Sequence[Cell],
+    workdir: pathlib.Path,
+    submitted: Submitted,
+    queue: Queue,
+    tell: Tell,
+    evaluations: Evaluations = NO_EVALUATIONS,
 ) -> None:
     """Submit a job for each cell, in arrays.
 
@@ -55,7 +61,7 @@ def submit(
     for at in range(0, len(cells), LARGEST_ARRAY):
         part = cells[at : at + LARGEST_ARRAY]
         name = f"im_jax-{uuid.uuid4().hex[:8]}"
-        requests = [_request(cell, workdir) for cell in part]
+        requests = [_request(cell, workdir, evaluations) for cell in part]
         submitted.begin(name, [cell.hash for cell in part])
         jobs = queue.submit(name, requests)
         submitted.submitted(name, jobs)
@@ -72,10 +78,11 @@ def collect(
     progress: Progress,
     keep: KeepCheckpoints,
     tell: Tell,
+    evaluations: Evaluations = NO_EVALUATIONS,
 ) -> None:
     """Wait for the jobs of some cells, and write each one's result when it has ended."""
     by_hash = {cell.hash: cell for cell in cells}
-    watch, shown = _Watch(queue, tell), set[str]()
+    watch, shown = _Watch(queue, tell, evaluations), set[str]()
     while going := {job: by_hash[key] for key, job in submitted.going.items() if key in by_hash}:
         answers = queue.answers([job.number for job in going])
         watch.look(going)
@@ -87,7 +94,7 @@ def collect(
                 progress.start(cell, directory)
             if answer:
                 result = result_of(cell, answer, answer["seconds"])
-                end(cell, result, results, workdir, keep)
+                end(cell, result, results, workdir, keep, evaluations)
                 submitted.collected(job)
                 progress.end(cell, result)
         progress.look()
@@ -95,18 +102,23 @@ def collect(
             time.sleep(_LOOK_SECONDS)
 
 
-def _request(cell: Cell, workdir: pathlib.Path) -> dict[str, Any]:
+def _request(cell: Cell, workdir: pathlib.Path, evaluations: Evaluations) -> dict[str, Any]:
     directory = cell.directory(workdir).absolute()
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    return {"config": flatten(cell.config), "workdir": str(directory), "log": str(directory / "log.txt")}
+    return {
+        "config": flatten(cell.config),
+        "workdir": str(directory),
+        "log": str(directory / "log.txt"),
+        "evaluations": to_request(evaluations),
+    }
 
 
 class _Watch:
     """How jobs are, as the queue said when it was last asked."""
 
-    def __init__(self, queue: Queue, tell: Tell) -> None:
-        self._queue, self._tell = queue, tell
+    def __init__(self, queue: Queue, tell: Tell, evaluations: Evaluations) -> None:
+        self._queue, self._tell, self._evaluations = queue, tell, evaluations
         self._states: Mapping[str, State] = {}
         self._asked = -math.inf
         self._gone: dict[Job, float] = {}
@@ -140,14 +152,12 @@ class _Watch:
         """The answer in place of a job that ended without one; None where it may still come."""
         if time.monotonic() - self._gone.get(job, math.inf) < _PATIENCE_SECONDS:
             return None
-        with contextlib.suppress(ValueError, RecursionError):
-            if (summary := read_summary(directory / "summary.json")) is not None:
-                return {"status": "finished", "summary": summary, "seconds": summary["seconds"]}
         state = self._states.get(job.number)
         how = "is not in the queue any more" if state is None else f"ended as {state.name}"
         log = self._queue.log(job.number)
         reason = f"job {job.number} {how} and gave no result; what its batch script printed is in {log}"
-        return {"status": "failed", "error": reason, "seconds": 0.0}
+        answer = answer_of(directory, self._evaluations, reason)
+        return answer | {"seconds": answer.get("summary", {}).get("seconds", 0.0)}
 
     def _tell_once(self, text: str, key: str = "") -> None:
         if (key or text) not in self._told:

@@ -19,9 +19,9 @@ def put_in_order(
     """The results, with those of cells at rest that had finished before they were written down."""
     results = ResultsFile(workdir / "results.jsonl")
     adopt(cells, results, workdir)
-    running.recover(at_rest, results, workdir, console.print)
+    running.recover(at_rest, results, workdir, console.print, sweep.evaluations)
     if sweep.keep_checkpoints is KeepCheckpoints.NONE:
-        running.clear_up(cells, results, workdir)
+        running.clear_up(cells, results, workdir, sweep.evaluations)
     return results
 
 
@@ -31,4 +31,5 @@ def progress_of(sweep: Sweep, cells: Sequence[Cell], left: int, at_a_time: int, 
     if left and sweep.keep_checkpoints is KeepCheckpoints.NONE:
         console.print("checkpoints of a run are deleted once it has finished (keep_checkpoints)")
     others = [measure for measure in sweep.every_measure() if measure not in sweep.measures]
-    return Progress(console, len(cells), len(cells) - left, sweep.measures, others, at_a_time)
+    skipped = len(cells) - left
+    return Progress(console, len(cells), skipped, sweep.measures, others, at_a_time, sweep.evaluations)

@@ -13,13 +13,21 @@ from im_jax import child_process
 from im_jax.child_process import Child, ChildError
 from im_jax.config import Config, flatten
 from im_jax.errors import ConfigError
+from im_jax.sweeps.evaluated import answer_of
+from im_jax.sweeps.evaluations import Evaluations, to_request
 
 
 class Worker:
     """Runs configurations in another process. What goes wrong there is an answer, never an exception."""
 
-    def __init__(self, environment: Mapping[str, str], cores: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        cores: Sequence[int] | None = None,
+        evaluations: Evaluations | None = None,
+    ) -> None:
         """`environment` is put over that of this process; `cores` are all it may use, None: any."""
+        self._evaluations = evaluations or {}
         self._environment = environment
         self._arguments = [] if cores is None else [",".join(map(str, cores))]
         self._child: Child | None = None
@@ -30,17 +38,22 @@ class Worker:
         What `waiting` raises ends the wait; the worker is in the middle of a run then, and is to be ended.
 
         Returns:
-            `status`, and with it `summary` or `error`; `machine`, if the worker lived to say.
+            `status`, and with it `summary` or `error`; `machine`, if the worker lived to say; `evaluations`.
         """
         log = directory / "log.txt"
-        request = {"config": flatten(config), "workdir": str(directory), "log": str(log)}
+        request = {
+            "config": flatten(config),
+            "workdir": str(directory),
+            "log": str(log),
+            "evaluations": to_request(self._evaluations),
+        }
         if self._child is None or not self._child.is_alive():
             self._child = self._start(log)
         try:
             answer = self._child.ask(request, waiting=waiting)
         except ChildError as error:
             self.end()
-            return {"status": "failed", "error": f"{error}; its last words are in {log}"}
+            return answer_of(directory, self._evaluations, f"{error}; its last words are in {log}")
         if not answer["fit"]:
             self.end()
         return answer
@@ -78,7 +91,9 @@ def platform() -> str:
 
 
 @contextlib.contextmanager
-def start_workers(shares: Sequence[Sequence[int] | None]) -> Iterator[list[Worker]]:
+def start_workers(
+    shares: Sequence[Sequence[int] | None], evaluations: Evaluations | None = None
+) -> Iterator[list[Worker]]:
     """A worker for each share of the cores, ended with the context.
 
     Each keeps what it compiles for the runs that follow, as long as the sweep lives: what is compiled for one
@@ -93,7 +108,7 @@ def start_workers(shares: Sequence[Sequence[int] | None]) -> Iterator[list[Worke
                 "JAX_COMPILATION_CACHE_DIR": cache,
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
             }
-            workers.append(Worker(environment, cores))
+            workers.append(Worker(environment, cores, evaluations))
         try:
             yield workers
         finally:

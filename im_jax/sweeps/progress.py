@@ -15,6 +15,8 @@ from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.sweeps.aggregation import measured
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import Measure
+from im_jax.sweeps.evaluated import errors, with_figures
+from im_jax.sweeps.evaluations import NO_EVALUATIONS, Evaluations
 from im_jax.sweeps.results import Result, Status
 
 _TAIL: Final = 4096
@@ -40,13 +42,14 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         measures: Sequence[Measure],
         others: Sequence[Measure] = (),
         workers: int = 1,
+        evaluations: Evaluations = NO_EVALUATIONS,
     ) -> None:
         """Of `measures` each run's are shown; `others` should be in its summary too.
 
         `workers` is the number of runs that go on at a time.
         """
         self._console, self._total, self._skipped, self._workers = console, total, skipped, workers
-        self._measures, self._others = measures, others
+        self._measures, self._others, self._evaluations = measures, others, evaluations
         self._finished = self._failed = 0
         self._seconds = 0.0
         self._going: dict[str, _Going] = {}
@@ -87,6 +90,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
 
     def end(self, cell: Cell, result: Result) -> None:
         """Show a run that has ended."""
+        result = with_figures(result, self._evaluations)
         self._bars.remove_task(self._going.pop(cell.hash).bar)
         self._seconds += result.seconds
         self._finished += result.status is Status.FINISHED
@@ -95,7 +99,10 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         if result.status is Status.FAILED:
             self._print(f"{line}: {result.error}")
             return self.look()
-        if self._finished == 1:
+        failed = errors(result, self._evaluations)
+        for name, reason in failed.items():
+            self._print(f"evaluation {name} of {cell.name} failed: {reason}")
+        if self._finished == 1 and not failed:
             self._name_missing(result)
         numbers = [
             f"{measure.title or measure.name} {value:.4g}"

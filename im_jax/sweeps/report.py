@@ -12,6 +12,7 @@ from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.chart import Chart
 from im_jax.sweeps.definition import Sweep
+from im_jax.sweeps.evaluated import errors, lacking, with_figures
 from im_jax.sweeps.results import Result, ResultsFile, Status
 from im_jax.text import as_code, as_markdown, counted
 
@@ -23,21 +24,23 @@ def write_report(
     sweep: Sweep, cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path, command: str
 ) -> None:
     """Write WORKDIR/report.md, table.csv and figures/ from the rows that there are."""
-    groups = group(cells, results)
+    groups = group(cells, results, sweep.evaluations)
     pairs = pair(sweep, groups)
-    rows = [row for cell in cells if (row := results.get(cell.hash)) is not None]
+    rows = [
+        with_figures(row, sweep.evaluations) for cell in cells if (row := results.get(cell.hash)) is not None
+    ]
     write_whole(workdir / "table.csv", tables.as_csv(sweep, groups, pairs))
     sections = [
         f"# {as_markdown(sweep.title)}",
         sweep.description.strip(),
-        _facts(cells, rows, results, command),
+        _facts(sweep, cells, rows, results, command),
         "## Results",
         tables.means_table(sweep, groups),
         _meaning(sweep, rows),
         *_paired(sweep, pairs),
         *_pictures(sweep, groups, workdir / "figures"),
         *_profiles(sweep, groups, workdir / "figures"),
-        *_failures(cells, results),
+        *_failures(sweep, cells, results),
         "## Configuration",
         settings.axes_table(sweep),
         settings.shared_table(sweep),
@@ -62,13 +65,16 @@ def _remove(names: set[str], directory: pathlib.Path) -> None:
             (directory / f"{name}{ending}").unlink(missing_ok=True)
 
 
-def _facts(cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, command: str) -> str:
+def _facts(
+    sweep: Sweep, cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, command: str
+) -> str:
     finished = sum(row.status is Status.FINISHED for row in rows)
     facts = {
         "Command": as_code(command),
         "Report written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Runs": f"{len(cells)}: {finished} finished, {len(rows) - finished} failed, "
         f"{len(cells) - len(rows)} not run yet",
+        "Evaluations": "; ".join(_evaluated(name, rows, sweep) for name in sweep.evaluations),
         "Time": f"{sum(row.seconds for row in rows) / 60:.1f} minutes over all runs",
         "Hardware": as_markdown(_distinct(rows, _hardware)),
         "Versions": as_markdown(_distinct(rows, _versions)),
@@ -78,6 +84,14 @@ def _facts(cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, 
             f"{counted(len(results) - len(rows), 'row')} of results.jsonl, of no run of this sweep"
         )
     return "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
+
+
+def _evaluated(name: str, rows: Sequence[Result], sweep: Sweep) -> str:
+    finished = [row for row in rows if row.status is Status.FINISHED]
+    left = sum(name in lacking(row, sweep.evaluations) for row in finished)
+    failed = sum(name in errors(row, sweep.evaluations) for row in finished)
+    notes = f", {failed} failed" if failed else ""
+    return f"{as_markdown(name)} of {len(finished) - left} of {counted(len(finished), 'finished run')}{notes}"
 
 
 def _distinct(rows: Sequence[Result], describe: Any) -> str:
@@ -144,12 +158,17 @@ def _picture(chart: Chart, directory: pathlib.Path) -> str:
     return f"![{path.stem}](figures/{path.name})" if path else ""
 
 
-def _failures(cells: Sequence[Cell], results: ResultsFile) -> Iterator[str]:
-    failed = [
-        [cell.name, row.error]
-        for cell in cells
-        if (row := results.get(cell.hash)) is not None and row.status is Status.FAILED
-    ]
+def _failures(sweep: Sweep, cells: Sequence[Cell], results: ResultsFile) -> Iterator[str]:
+    there = [(cell, row) for cell in cells if (row := results.get(cell.hash)) is not None]
+    failed = [[cell.name, row.error] for cell, row in there if row.status is Status.FAILED]
     if failed:
         yield "## Failed runs"
         yield tables.of_texts(["run", "error"], failed)
+    unevaluated = [
+        [cell.name, name, error]
+        for cell, row in there
+        for name, error in errors(row, sweep.evaluations).items()
+    ]
+    if unevaluated:
+        yield "## Failed evaluations"
+        yield tables.of_texts(["run", "evaluation", "error"], unevaluated)

@@ -22,6 +22,7 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "error": ((str,), "a text"),
     "machine": ((dict,), "an object"),
     "summary": ((dict,), "an object"),
+    "evaluations": ((dict,), "an object"),
 }
 """What each field of a line is in JSON."""
 
@@ -48,6 +49,8 @@ class Result:
     """What it ran on: device, number of devices, processor, versions."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     """The run's summary.json with names joined by dots."""
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What came of each evaluation of its model, by name: see `im_jax.sweeps.evaluations`."""
 
 
 class ResultsFile:
@@ -134,7 +137,7 @@ def _from_json(line: bytes) -> Result:
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{name} is {type(value).__name__}, not {wanted}")
     missing = [item.name for item in dataclasses.fields(Result) if item.name not in known]
-    if needed := [name for name in missing if name not in ("error", "machine", "summary")]:
+    if needed := [name for name in missing if name not in ("error", "machine", "summary", "evaluations")]:
         raise ValueError(f"it has no {', '.join(needed)}")
     if not all(isinstance(label, str) for label in known["labels"].values()):
         raise ValueError("labels are not all texts")

@@ -12,6 +12,8 @@ from typing import Any, Final
 from im_jax.config import Config
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.definition import KeepCheckpoints
+from im_jax.sweeps.evaluated import kept, lacking
+from im_jax.sweeps.evaluations import NO_EVALUATIONS, Evaluations
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import Result, ResultsFile, Status, flat_summary, read_summary, reason_of
 
@@ -22,17 +24,25 @@ _LOOK_SECONDS: Final = 0.5
 """How often a waiting sweep looks at how far the runs are."""
 
 
-def unfinished(cells: Sequence[Cell], results: ResultsFile) -> list[Cell]:
-    """Cells that are still to be run: new ones and failed ones."""
+def unfinished(
+    cells: Sequence[Cell], results: ResultsFile, evaluations: Evaluations = NO_EVALUATIONS
+) -> list[Cell]:
+    """Cells that are still to be run: new ones, failed ones, and those that lack an evaluation."""
     return [
         cell
         for cell in cells
-        if (result := results.get(cell.hash)) is None or result.status is not Status.FINISHED
+        if (result := results.get(cell.hash)) is None
+        or result.status is not Status.FINISHED
+        or lacking(result, evaluations)
     ]
 
 
 def recover(
-    cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path, tell: Callable[[str], None]
+    cells: Sequence[Cell],
+    results: ResultsFile,
+    workdir: pathlib.Path,
+    tell: Callable[[str], None],
+    evaluations: Evaluations = NO_EVALUATIONS,
 ) -> None:
     """Add results of runs that had finished when the sweep was killed before it wrote them down.
 
@@ -43,16 +53,22 @@ def recover(
         try:
             summary = read_summary(path)
             if summary is not None:
-                answer = {"status": "finished", "summary": summary}
+                found = kept(cell.directory(workdir), evaluations)
+                answer = {"status": "finished", "summary": summary, "evaluations": found}
                 results.put(result_of(cell, answer, summary["seconds"]))
                 tell(f"{cell.name} had finished before its result was written")
         except (ValueError, RecursionError) as error:
             tell(f"{path} is damaged, so its run goes on from its last checkpoint: {reason_of(error)}")
 
 
-def clear_up(cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path) -> None:
+def clear_up(
+    cells: Sequence[Cell],
+    results: ResultsFile,
+    workdir: pathlib.Path,
+    evaluations: Evaluations = NO_EVALUATIONS,
+) -> None:
     """Delete checkpoints of finished runs, which a sweep that was killed may have left."""
-    waiting = {cell.hash for cell in unfinished(cells, results)}
+    waiting = {cell.hash for cell in unfinished(cells, results, evaluations)}
     for cell in cells:
         if cell.hash not in waiting:
             _delete_checkpoints(cell, workdir)
@@ -65,6 +81,7 @@ def run_cells(
     runs: Sequence[RunConfig],
     progress: Progress,
     keep: KeepCheckpoints,
+    evaluations: Evaluations = NO_EVALUATIONS,
 ) -> None:
     """Run cells in order, as many at a time as there are `runs`, and write each one's result when it ends.
 
@@ -87,7 +104,7 @@ def run_cells(
                 for future in ended:
                     cell, run = going.pop(future)
                     idle.append(run)
-                    end(cell, future.result(), results, workdir, keep)
+                    end(cell, future.result(), results, workdir, keep, evaluations)
                     progress.end(cell, future.result())
                 progress.look()
         finally:
@@ -109,11 +126,17 @@ def _attempt(run: RunConfig, cell: Cell, directory: pathlib.Path, stop: threadin
 
 
 def end(
-    cell: Cell, result: Result, results: ResultsFile, workdir: pathlib.Path, keep: KeepCheckpoints
+    cell: Cell,
+    result: Result,
+    results: ResultsFile,
+    workdir: pathlib.Path,
+    keep: KeepCheckpoints,
+    evaluations: Evaluations = NO_EVALUATIONS,
 ) -> None:
-    """Write what a run that ended gave, and clear up behind it."""
+    """Write what a run that ended gave, and clear up behind it unless an evaluation is to be tried again."""
     results.put(result)
-    if result.status is Status.FINISHED and keep is KeepCheckpoints.NONE:
+    done = result.status is Status.FINISHED and not lacking(result, evaluations)
+    if done and keep is KeepCheckpoints.NONE:
         _delete_checkpoints(cell, workdir)
 
 
@@ -132,4 +155,5 @@ def result_of(cell: Cell, answer: Mapping[str, Any], seconds: float) -> Result:
         error=answer.get("error", ""),
         machine=answer.get("machine", {}),
         summary=flat_summary(answer.get("summary", {})),
+        evaluations=answer.get("evaluations", {}),
     )

@@ -1,12 +1,14 @@
 """Inside the worker: requests and their answers (`im_jax.child_process`).
 
-    {"config": {"loss.policy": "im", ...}, "workdir": "DIR", "log": "DIR/log.txt"}
-    {"status": "finished", "summary": {...}, "machine": {...}, "fit": true}
+    {"config": {"loss.policy": "im", ...}, "workdir": "DIR", "log": "DIR/log.txt", "evaluations": {...}}
+    {"status": "finished", "summary": {...}, "evaluations": {...}, "machine": {...}, "fit": true}
     {"status": "failed", "error": "...", "machine": {...}, "fit": false}
 
-Whatever a run prints, libraries in C included, goes to its log.
+A run that has finished and lacks evaluations is not trained again. Whatever a run prints, libraries in C
+included, goes to its log.
 """
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -21,6 +23,9 @@ from im_jax import child_process, hardware
 from im_jax.config import Config, with_overrides
 from im_jax.console import Console
 from im_jax.errors import Interrupted, UserError
+from im_jax.sweeps import evaluating
+from im_jax.sweeps.evaluations import from_request
+from im_jax.sweeps.results import read_summary
 
 RunConfig = Callable[[Config, pathlib.Path, Console], dict[str, Any]]
 """Runs a configuration in a directory, and returns its summary."""
@@ -55,9 +60,17 @@ def answer_to(run: RunConfig, request: Mapping[str, Any]) -> dict[str, Any]:
     """
     console = Console(file=sys.stderr, width=100)
     fit = True
+    directory, asked = pathlib.Path(request["workdir"]), from_request(request.get("evaluations", {}))
     try:
         config = with_overrides(Config(), request["config"])
-        answer = {"status": "finished", "summary": run(config, pathlib.Path(request["workdir"]), console)}
+        if asked:
+            evaluating.check(asked)
+        summary = _summary_of(directory) if asked else None
+        answer = {"status": "finished", "summary": summary or run(config, directory, console)}
+        if asked:
+            _free()
+            made = evaluating.evaluate(asked, directory, console)
+            answer["evaluations"], fit = made.found, made.fit
     except Interrupted:
         raise
     except UserError as error:
@@ -68,10 +81,21 @@ def answer_to(run: RunConfig, request: Mapping[str, Any]) -> dict[str, Any]:
         reason = (str(error).strip().splitlines() or [""])[0]
         answer = {"status": "failed", "error": f"{type(error).__name__}: {reason}"}
         fit = False
-    # What the next run compiles is in the cache on disk, and the memory of this one is free.
+    _free()
+    return answer | {"machine": _machine(), "fit": fit}
+
+
+def _free() -> None:
+    """What is compiled next is in the cache on disk, and the memory of what was done is free."""
     jax.clear_caches()
     gc.collect()
-    return answer | {"machine": _machine(), "fit": fit}
+
+
+def _summary_of(directory: pathlib.Path) -> dict[str, Any] | None:
+    """Of a run that has finished; None if it has not, or if what it wrote is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return read_summary(directory / "summary.json")
+    return None
 
 
 def _machine() -> dict[str, Any]:

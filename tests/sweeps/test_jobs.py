@@ -223,7 +223,8 @@ def test_a_list_shows_what_is_submitted_and_what_would_be(tmp_path: Path) -> Non
     submitted = Submitted(tmp_path / "jobs.jsonl")
     text = io.StringIO()
     options = Options({"partition": "a b", "exclusive": True}, parallel=2, save_seconds=60)
-    sweep.show_cells(CELLS, ResultsFile(tmp_path / "results.jsonl"), submitted, options, Console(file=text))
+    results = ResultsFile(tmp_path / "results.jsonl")
+    sweep.show_cells(SWEEP, CELLS, results, submitted, options, Console(file=text))
     lines = text.getvalue().splitlines()
     assert lines[0] == f"{CELLS[0].hash}  to run    {CELLS[0].name}"
     assert lines[1] == f"{CELLS[1].hash}  job 17    {CELLS[1].name}"

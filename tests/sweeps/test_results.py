@@ -33,6 +33,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
         "error": "",
         "machine": {"device": "cpu", "versions": {"jax": "1"}},
         "summary": {"heldout.loss": 0.30000000000000004},
+        "evaluations": {},
     }
 
 

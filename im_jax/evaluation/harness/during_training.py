@@ -1,6 +1,7 @@
 """Benchmark tasks as one of the evaluations of a run: scores in `metrics.jsonl` and a table at its end."""
 
 import pathlib
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -9,7 +10,7 @@ from im_jax.evaluation.harness.asking import answers_of
 from im_jax.evaluation.harness.loading import Wanted, check_room, ready
 from im_jax.evaluation.harness.running import run
 from im_jax.evaluation.protocol import Entry, Evaluation
-from im_jax.evaluation.results import Kind
+from im_jax.evaluation.results import Kind, Score
 from im_jax.models.loaded import Model
 
 
@@ -39,12 +40,7 @@ class TaskScores(Evaluation):
             found = run(model, loaded, answers_of(model))
         if found is None:
             return None
-        entry: Entry = {}
-        for score in found.scores:
-            if score.kind is not Kind.PART:
-                name = f"{score.name}/{score.metric.removesuffix(',none')}"
-                entry[name], entry[f"{name}_stderr"] = score.value, score.stderr
-        return entry
+        return entry_of(found.scores)
 
     def table(self, entry: Entry) -> Table:
         """A line a score."""
@@ -54,3 +50,13 @@ class TaskScores(Evaluation):
                 error = entry[f"{name}_stderr"]
                 table.add_row(name, f"{value:.4f}", "" if error is None else f"{error:.4f}")
         return table
+
+
+def entry_of(scores: Iterable[Score]) -> Entry:
+    """`TASK/METRIC` and `TASK/METRIC_stderr` of all scores but those that are only parts of others."""
+    entry: Entry = {}
+    for score in scores:
+        if score.kind is not Kind.PART:
+            name = f"{score.name}/{score.metric.removesuffix(',none')}"
+            entry[name], entry[f"{name}_stderr"] = score.value, score.stderr
+    return entry
