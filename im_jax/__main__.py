@@ -28,6 +28,7 @@ COMMANDS: Final = MappingProxyType(
         "markov": "im_jax.markov",
         "bench": "im_jax.bench.__main__",
         "instruction_jsonl": "im_jax.data.builders.instruction_jsonl",
+        "text_jsonl": "im_jax.data.builders.text_jsonl",
     }
 )
 """The module of each command. It has `run(argv)`, and a first line that says what the command does."""

@@ -41,4 +41,9 @@ def train(
 
     for name, value in settings.items():
         jax.config.update(name, value)
-    _train.run(["train", *words])
+    try:
+        _train.run(["train", *words])
+    finally:
+        # As JAX does where an interpreter ends, which that of a forked process does not: a process of a cluster
+        # that is gone without this aborts those that are a moment behind.
+        jax.distributed.shutdown()
