@@ -28,19 +28,13 @@ def join_cluster(config: Config, **more: Any) -> None:
 
     Raises:
         ConfigError: `mesh.distributed=require` and there is no cluster to join, the variables above are not
-            a whole set, or the processes differ.
+            a whole set, JAX does not say where this process stands, or the processes differ.
         ClusterError: not all came.
     """
     mesh = config.mesh
     if mesh.distributed == "off" or jax.distributed.is_initialized():
         return
-    try:
-        place = place_from_environment() or place_from_cluster(mesh.join_timeout)
-    except NotImplementedError as error:
-        raise ConfigError(
-            "this version of JAX does not say whether there is a cluster; set JAX_COORDINATOR_ADDRESS, "
-            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
-        ) from error
+    place = place_from_environment() or place_from_cluster(mesh.join_timeout)
     if place is None:
         if mesh.distributed == "require":
             raise ConfigError(

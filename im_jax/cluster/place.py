@@ -74,15 +74,17 @@ def place_from_cluster(timeout: float) -> Place | None:
         timeout: seconds that the name of the coordinator's host may take to be known.
 
     Raises:
-        ConfigError: there is a cluster, and what it says is not enough.
-        NotImplementedError: this version of JAX does not say.
+        ConfigError: there is a cluster, and what it says is not enough; or this version of JAX does not say.
     """
     try:
         from jax._src import clusters  # there is no public name
 
         detect: Any = clusters.ClusterEnv.auto_detect_unset_distributed_params
     except (ImportError, AttributeError) as error:
-        raise NotImplementedError from error
+        raise ConfigError(
+            "this version of JAX does not say whether there is a cluster; set JAX_COORDINATOR_ADDRESS, "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or mesh.distributed=off"
+        ) from error
     try:
         address, count, number, _ = detect(None, None, None, None, None, int(timeout))
     except (RuntimeError, ValueError, OSError) as error:
