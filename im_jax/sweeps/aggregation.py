@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from im_jax.evaluation.statistics.intervals import Interval, student, two_sided
 from im_jax.sweeps.cells import Cell
-from im_jax.sweeps.definition import Labels, Measure, Sweep
+from im_jax.sweeps.definition import Comparison, Labels, Measure, Sweep
 from im_jax.sweeps.evaluated import with_figures
 from im_jax.sweeps.evaluations import NO_EVALUATIONS, Evaluations
 from im_jax.sweeps.results import Result, ResultsFile, Status
@@ -43,24 +44,46 @@ class Group:
         return statistic([value for value in values if value is not None])
 
 
+class Verdict(NamedTuple):
+    """Of a difference over seeds."""
+
+    interval: Interval
+    """95 %, by Student's t with n - 1 degrees of freedom: the pairs of seeds are the units."""
+    p: float
+    """Two-sided, of no difference."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Two combinations that differ in one axis alone, compared seed by seed."""
 
+    comparison: Comparison
     labels: Labels
     """The points that both share."""
     first: Group
     second: Group
 
+    def values(self, measure: Measure) -> dict[int, tuple[float, float]]:
+        """Of both by seed, in order, for seeds that both have."""
+        first, second = self.first.finished(), self.second.finished()
+        found = {
+            seed: (measured(first[seed], measure), measured(second[seed], measure))
+            for seed in first
+            if seed in second
+        }
+        return {
+            seed: (one, other)
+            for seed, (one, other) in found.items()
+            if one is not None and other is not None
+        }
+
     def statistic(self, measure: Measure) -> Statistic:
         """Of the first minus the second, over seeds that both have."""
-        first, second = self.first.finished(), self.second.finished()
-        differences = []
-        for seed in first.keys() & second.keys():
-            values = measured(first[seed], measure), measured(second[seed], measure)
-            if values[0] is not None and values[1] is not None:
-                differences.append(values[0] - values[1])
-        return statistic(differences)
+        return statistic([one - other for one, other in self.values(measure).values()])
+
+    def verdict(self, measure: Measure) -> Verdict | None:
+        """What the difference is worth; None below two pairs."""
+        return verdict(self.statistic(measure))
 
     def same_data(self) -> bool:
         """Whether in each pair both saw the same examples."""
@@ -87,6 +110,14 @@ def statistic(values: Sequence[float]) -> Statistic:
     return Statistic(len(values), float(np.mean(values)), sd)
 
 
+def verdict(found: Statistic) -> Verdict | None:
+    """What a mean of pairs is worth; None below two of them."""
+    if found.mean is None or found.sd is None:
+        return None
+    stderr = found.sd / math.sqrt(found.n)
+    return Verdict(student(found.mean, stderr, found.n - 1), two_sided(found.mean, stderr, found.n - 1))
+
+
 def group(
     cells: Sequence[Cell], results: ResultsFile, evaluations: Evaluations = NO_EVALUATIONS
 ) -> list[Group]:
@@ -100,16 +131,14 @@ def group(
 
 
 def pair(sweep: Sweep, groups: Sequence[Group]) -> list[Pairs]:
-    """Pairs along the series axis, if that has exactly two points; else none."""
-    axis = sweep.plot.series if sweep.plot else ""
-    if not axis or len(sweep.axes[axis]) != 2:
-        return []
-    first, second = sweep.axes[axis]
+    """Pairs of each comparison of a sweep, in order."""
     by_labels = {tuple(g.labels.items()): g for g in groups}
     pairs = []
-    for one in (g for g in groups if g.labels[axis] == first):
-        other = by_labels.get(tuple({**one.labels, axis: second}.items()))
-        if other is not None:
-            shared = {name: label for name, label in one.labels.items() if name != axis}
-            pairs.append(Pairs(shared, one, other))
+    for comparison in sweep.every_comparison():
+        axis = comparison.axis
+        for one in (g for g in groups if g.labels[axis] == comparison.first):
+            other = by_labels.get(tuple({**one.labels, axis: comparison.second}.items()))
+            if other is not None:
+                shared = {name: label for name, label in one.labels.items() if name != axis}
+                pairs.append(Pairs(comparison, shared, one, other))
     return pairs

@@ -7,7 +7,8 @@ from im_jax import validation
 from im_jax.config import Config, check_field, flatten
 from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell, combinations, expand
-from im_jax.sweeps.definition import KeepCheckpoints, Measure, Plot, Profile, Sweep
+from im_jax.sweeps.comparison_checks import check_comparisons
+from im_jax.sweeps.definition import Comparison, Gain, KeepCheckpoints, Measure, Plot, Profile, Sweep
 from im_jax.sweeps.drawing_checks import check_drawing
 from im_jax.sweeps.evaluation_checks import check_can_be_evaluated, check_evaluations
 
@@ -24,6 +25,8 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "where": (Callable,),
     "keep_checkpoints": (KeepCheckpoints,),
     "evaluations": (Mapping,),
+    "comparisons": (Sequence,),
+    "gains": (Sequence,),
 }
 
 
@@ -39,6 +42,7 @@ def checked_cells(sweep: Sweep) -> list[Cell]:
     _check_measures(sweep)
     check_drawing(sweep)
     check_evaluations(sweep.evaluations)
+    check_comparisons(sweep)
     if not combinations(sweep):
         raise ConfigError("where() is true for no combination of points; there is nothing to run")
     cells = expand(sweep)
@@ -72,7 +76,11 @@ def _check_types(sweep: Sweep) -> None:
         if not isinstance(value, kinds):
             wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
             raise ConfigError(f"{name}={value!r} is {type(value).__name__}; it must be {wanted}")
-    for name, values, kind in (("measures", sweep.measures, Measure), ("profiles", sweep.profiles, Profile)):
+    lists = (
+        *(("measures", sweep.measures, Measure), ("profiles", sweep.profiles, Profile)),
+        *(("comparisons", sweep.comparisons, Comparison), ("gains", sweep.gains, Gain)),
+    )
+    for name, values, kind in lists:
         for value in values:
             if not isinstance(value, kind):
                 raise ConfigError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from im_jax.config import Config
+from im_jax.data.report.fits import Fit
 from im_jax.sweeps.evaluations import Evaluations
 
 Overrides = Mapping[str, Any]
@@ -151,6 +152,39 @@ class Plot:
     """Of the figures of measures. Fields of a heat map are all as wide, so `x_scale` is linear."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two points of an axis whose runs are compared seed by seed: the first minus the second."""
+
+    axis: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the first of two settings gains over the second, in per cent of the second, along ln(x).
+
+    The figure has the least-squares line through the means, and a published one beside it.
+    """
+
+    measure: str
+    """Name of a measure that is never negative."""
+    x: str
+    """Name of an axis. Without `x_measure` its labels are numbers above 0."""
+    x_measure: Measure | None = None
+    """A number of the runs, above 0, that points are at: its mean over the runs of both settings."""
+    comparison: Comparison | None = None
+    """None: the only one of the sweep."""
+    fit: Fit | None = None
+    """A published line, drawn over what it was fitted to."""
+
+    @property
+    def x_title(self) -> str:
+        """What the x axis is called."""
+        return self.x_measure.heading if self.x_measure else self.x
+
+
 def every_cell(_: Labels) -> bool:
     """The whole product of the axes."""
     return True
@@ -176,17 +210,39 @@ class Sweep:
     """Which combinations are run: all for which this is true."""
     keep_checkpoints: KeepCheckpoints = KeepCheckpoints.NONE
     profiles: Sequence[Profile] = ()
+    comparisons: Sequence[Comparison] = ()
+    """Empty: of the two points of the plot's series, if it has two."""
+    gains: Sequence[Gain] = ()
     evaluations: Evaluations = field(default_factory=dict)
     """What is asked of the model of each finished run, by name; measures of it are `NAME.FIGURE`."""
 
     def every_measure(self) -> list[Measure]:
         """All numbers of a run that the report needs, each once: measures, the x of the plot, profiles."""
         x = [self.plot.x_measure] if self.plot and self.plot.x_measure else []
+        x += [gain.x_measure for gain in self.gains if gain.x_measure]
         row = [measure for profile in self.profiles for measure in profile.measures()]
         by_name: dict[str, Measure] = {}
         for measure in [*self.measures, *x, *row]:
             by_name.setdefault(measure.name, measure)
         return list(by_name.values())
+
+    def every_comparison(self) -> list[Comparison]:
+        """Those that are named, or that of the series."""
+        if self.comparisons:
+            return list(self.comparisons)
+        axis = self.plot.series if self.plot else ""
+        if not axis or len(self.axes[axis]) != 2:
+            return []
+        first, second = self.axes[axis]
+        return [Comparison(axis, first, second)]
+
+    def compared_by(self, gain: Gain) -> Comparison:
+        """The comparison that a gain is of."""
+        return gain.comparison or self.every_comparison()[0]
+
+    def measure(self, name: str) -> Measure:
+        """A measure of the runs by its name."""
+        return next(measure for measure in self.measures if measure.name == name)
 
 
 def number(label: str) -> float | None:

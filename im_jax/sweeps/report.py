@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from im_jax.files import write_whole
-from im_jax.sweeps import charts, figures, settings, tables
-from im_jax.sweeps.aggregation import Group, Pairs, group, measured, pair
+from im_jax.sweeps import charts, comparisons, figures, settings, tables
+from im_jax.sweeps.aggregation import Group, group, measured, pair
 from im_jax.sweeps.cells import Cell
-from im_jax.sweeps.chart import Chart
+from im_jax.sweeps.comparisons import picture
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.evaluated import errors, lacking, with_figures
 from im_jax.sweeps.results import Result, ResultsFile, Status
@@ -37,7 +37,7 @@ def write_report(
         "## Results",
         tables.means_table(sweep, groups),
         _meaning(sweep, rows),
-        *_paired(sweep, pairs),
+        *comparisons.sections(sweep, pairs, workdir / "figures"),
         *_pictures(sweep, groups, workdir / "figures"),
         *_profiles(sweep, groups, workdir / "figures"),
         *_failures(sweep, cells, results),
@@ -126,36 +126,17 @@ def _meaning(sweep: Sweep, rows: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _paired(sweep: Sweep, pairs: Sequence[Pairs]) -> Iterator[str]:
-    if not pairs or sweep.plot is None:
-        return
-    first, second = sweep.axes[sweep.plot.series]
-    yield f"## {as_markdown(first)} minus {as_markdown(second)}, seed by seed"
-    yield tables.pairs_table(sweep, pairs)
-    different = sum(not p.same_data() for p in pairs)
-    seen = "In every pair both runs saw the same examples (their fingerprints are equal)."
-    if different:
-        seen = f"In {different} of {len(pairs)} lines the two runs of a pair saw different examples."
-    yield f"Mean ± standard deviation of the difference between the two runs that share a seed. {seen}"
-
-
 def _pictures(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> Iterator[str]:
     if sweep.plot is not None:
         for measure in sweep.measures:
-            yield _picture(charts.of_measure(sweep, sweep.plot, measure, groups), directory)
+            yield picture(charts.of_measure(sweep, sweep.plot, measure, groups), directory)
 
 
 def _profiles(sweep: Sweep, groups: Sequence[Group], directory: pathlib.Path) -> Iterator[str]:
     for profile in sweep.profiles:
         yield f"## {as_markdown(profile.heading)}"
         yield tables.profile_table(sweep, profile, groups)
-        yield _picture(charts.of_profile(sweep, profile, groups), directory)
-
-
-def _picture(chart: Chart, directory: pathlib.Path) -> str:
-    """Draws it; empty where there is nothing to draw."""
-    path = figures.draw(chart, directory)
-    return f"![{path.stem}](figures/{path.name})" if path else ""
+        yield picture(charts.of_profile(sweep, profile, groups), directory)
 
 
 def _failures(sweep: Sweep, cells: Sequence[Cell], results: ResultsFile) -> Iterator[str]:

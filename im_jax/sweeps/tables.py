@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from im_jax.sweeps.aggregation import Group, Pairs, Statistic
+from im_jax.sweeps.aggregation import Group, Pairs, Statistic, verdict
 from im_jax.sweeps.definition import Measure, Profile, Sweep
 from im_jax.text import as_code, as_markdown
 
@@ -37,9 +37,9 @@ def _means(groups: Sequence[Group], measures: Sequence[Measure]) -> list[tuple[s
 
 
 def pairs_table(sweep: Sweep, pairs: Sequence[Pairs]) -> str:
-    """Mean ± standard deviation of the differences, a row for each pair of combinations."""
+    """Mean ± standard deviation and 95 % interval of the differences, a row for each pair of combinations."""
     statistics = [[p.statistic(measure) for measure in sweep.measures] for p in pairs]
-    columns = [_column(list(column), sign="+") for column in zip(*statistics, strict=True)]
+    columns = [with_intervals(list(column)) for column in zip(*statistics, strict=True)]
     lines = [
         [*p.labels.values(), str(max(s.n for s in row)), *numbers]
         for p, row, numbers in zip(pairs, statistics, zip(*columns, strict=True), strict=True)
@@ -50,17 +50,20 @@ def pairs_table(sweep: Sweep, pairs: Sequence[Pairs]) -> str:
 
 def as_csv(sweep: Sweep, groups: Sequence[Group], pairs: Sequence[Pairs]) -> str:
     """All statistics, one a line, with full precision. Differences name both points of their axis."""
-    lines: list[list[object]] = [[*sweep.axes, "measure", "n", "mean", "sd"]]
+    lines: list[list[object]] = [[*sweep.axes, "measure", "n", "mean", "sd", "low", "high", "p"]]
     for group in groups:
         for measure in sweep.every_measure():
-            lines.append([*group.labels.values(), measure.name, *_blank(group.statistic(measure))])
+            numbers = _blank(group.statistic(measure))
+            lines.append([*group.labels.values(), measure.name, *numbers, "", "", ""])
     for p in pairs:
         for measure in sweep.every_measure():
             points = [
                 label if label == other else f"{label} - {other}"
                 for label, other in zip(p.first.labels.values(), p.second.labels.values(), strict=True)
             ]
-            lines.append([*points, measure.name, *_blank(p.statistic(measure))])
+            worth = p.verdict(measure)
+            numbers = ["", "", ""] if worth is None else [*worth.interval, worth.p]
+            lines.append([*points, measure.name, *_blank(p.statistic(measure)), *numbers])
     return to_csv(lines)
 
 
@@ -96,12 +99,27 @@ def _blank(values: Statistic) -> list[object]:
     return ["" if value is None else value for value in values]
 
 
-def _column(statistics: Sequence[Statistic], sign: str = "") -> list[str]:
-    """Means and deviations with as many decimals as the column's deviations are worth: two digits of them."""
+def with_intervals(statistics: Sequence[Statistic]) -> list[str]:
+    """A column of differences: mean ± deviation (95 % interval of the mean)."""
+    decimals = _decimals(statistics)
+    intervals = [worth and worth.interval for worth in map(verdict, statistics)]
+    return [
+        _cell(s, decimals, "+") + (f" ({i.low:+.{decimals}f} to {i.high:+.{decimals}f})" if i else "")
+        for s, i in zip(statistics, intervals, strict=True)
+    ]
+
+
+def _column(statistics: Sequence[Statistic]) -> list[str]:
+    """Means and deviations with as many decimals as the column's deviations are worth."""
+    decimals = _decimals(statistics)
+    return [_cell(s, decimals, "") for s in statistics]
+
+
+def _decimals(statistics: Sequence[Statistic]) -> int:
+    """So many that the middle one of the deviations has two digits."""
     deviations = sorted(s.sd for s in statistics if s.sd)
     scale = deviations[len(deviations) // 2] if deviations else _typical(statistics) / 100
-    decimals = min(max(1 - math.floor(math.log10(scale)), 0), 10) if scale else 0
-    return [_cell(s, decimals, sign) for s in statistics]
+    return min(max(1 - math.floor(math.log10(scale)), 0), 10) if scale else 0
 
 
 def _typical(statistics: Sequence[Statistic]) -> float:
