@@ -18,6 +18,8 @@ class Kind(enum.StrEnum):
     """Something else than the right side, of the same length, in the right place."""
     REWRITTEN = "rewritten"
     """An input without the left side, changed by putting in the right side somewhere."""
+    LETTERS = "letters"
+    """Letters of the left side that stand alone, replaced by those in their places on the right side."""
     WRONG_LENGTH = "wrong_length"
     """None of these, and longer or shorter than the right answer."""
     OTHER = "other"
@@ -47,6 +49,8 @@ def kind_of(example: Example, given: str) -> Kind:
     head, tail = example.input[:start], example.input[start + len(example.left) :]
     if start >= 0 and len(given) == len(example.answer) and given.startswith(head) and given.endswith(tail):
         return Kind.WRONG_STRING
+    if _letter_by_letter(example, given):
+        return Kind.LETTERS
     return Kind.WRONG_LENGTH if len(given) != len(example.answer) else Kind.OTHER
 
 
@@ -58,11 +62,23 @@ def _put_in(example: Example, given: str) -> bool:
     return any(given == text[:at] + new + text[at + width :] for at in range(len(text) - width + 1))
 
 
+def _letter_by_letter(example: Example, given: str) -> bool:
+    """Whether the answer is the right one but for letters that the rule, read as a cipher, changes."""
+    if not len(given) == len(example.answer) == len(example.input):
+        return False
+    cipher = set(zip(example.left, example.right, strict=False))
+    return all(
+        new == right or (old, new) in cipher
+        for old, right, new in zip(example.input, example.answer, given, strict=True)
+    )
+
+
 def score(examples: Sequence[Example], given: Sequence[str]) -> dict[str, Any]:
     """Shares of right answers, of all and by group, and of each kind of error.
 
     Returns:
         `accuracy`; `has_op` and `no_op`, accuracy on inputs with and without the left side;
+        `no_op_near` and `no_op_far`, on those without it that hold some letter of it, or none;
         `occurrences_N`, where inputs have several numbers; `family_F`, where rules are of several families;
         `errors/KIND`, shares of all answers, those of kinds that did not occur being 0; `copying`, the
         accuracy of always giving the input back; and `examples`. Groups without an example are left out.
@@ -77,6 +93,8 @@ def score(examples: Sequence[Example], given: Sequence[str]) -> dict[str, Any]:
         "accuracy": [True] * len(right),
         "has_op": [example.occurrences > 0 for example in examples],
         "no_op": [example.occurrences == 0 for example in examples],
+        "no_op_near": [e.occurrences == 0 and not set(e.left).isdisjoint(e.input) for e in examples],
+        "no_op_far": [e.occurrences == 0 and set(e.left).isdisjoint(e.input) for e in examples],
     }
     numbers = sorted({example.occurrences for example in examples if example.occurrences})
     families = sorted({example.family for example in examples})
