@@ -11,7 +11,7 @@ EXTRAS = {
     "wandb": ["wandb"],
     "tpu": ["jax[tpu]"],
     "gpu": ["jax[cuda12]"],
-    # Workdirs at gs://.
+    # Runs, data and models at gs://.
     "gs": ["gcsfs"],
     # Sweeps as jobs: `python -m im_jax.sweep --executor=slurm`.
     "slurm": ["submitit"],

@@ -22,6 +22,7 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.errors import ConfigError
 from im_jax.saved_config import config_of_model, config_of_run
+from im_jax.stores import readable
 
 if TYPE_CHECKING:
     from im_jax.models.export.comparison import Difference
@@ -153,7 +154,7 @@ def _has_template(path: str) -> bool:
     """Whether a folder has a template; where it has none the configuration's default is not the model's."""
     from im_jax.data.tokenizers.added import read_object
 
-    folder = pathlib.Path(path)
+    folder = readable(path)
     return (folder / "chat_template.jinja").is_file() or bool(
         read_object(folder / "tokenizer_config.json").get("chat_template")
     )

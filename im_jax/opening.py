@@ -32,6 +32,7 @@ from im_jax.models.quantised.maps import is_quantised
 from im_jax.models.sharding import ShardingRules
 from im_jax.places import place
 from im_jax.saved_config import config_of_model, config_of_run
+from im_jax.stores import readable
 from im_jax.training.digest import Fingerprint, digest, digest_of, fingerprints
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split
@@ -183,7 +184,7 @@ def model_to_export(config: Config, *, chat: bool) -> Iterator[Exported]:
     stored = stored_dtype(path)
     config.model.param_dtype = stored if stored == "bfloat16" else "float32"  # exact for all of them
     model = _without_params(config, chat=chat)
-    generation = read_object(pathlib.Path(path) / GENERATION)
+    generation = read_object(readable(path) / GENERATION)
     with contextlib.ExitStack() as stack:
         base, folder = stack.enter_context(open_params(model.config)), model.config.lora.path
         adapter = stack.enter_context(open_adapter(folder, model.config)) if folder else None

@@ -7,6 +7,7 @@ from typing import Any
 from im_jax.config import Config, LogConfig, MeshConfig, flatten, with_overrides
 from im_jax.errors import ConfigError
 from im_jax.places import place
+from im_jax.stores import readable
 
 _CHAT_TEMPLATES = ("tokenizer_config.json", "chat_template.jinja")
 
@@ -51,7 +52,7 @@ def config_of_model(path: str, adapter: str = "") -> Config:
     config.model.path, config.model.lora.path = path, adapter
     config.train.steps = 1  # nothing is trained, but a configuration must say how long
     for folder in filter(None, (adapter, path)):
-        if any((pathlib.Path(folder) / name).is_file() for name in _CHAT_TEMPLATES):
+        if any((readable(folder) / name).is_file() for name in _CHAT_TEMPLATES):
             config.data.template = folder
             break
     return config

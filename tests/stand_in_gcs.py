@@ -11,12 +11,15 @@ import contextlib
 import http.server
 import itertools
 import json
+import pathlib
 import re
 import threading
 import urllib.parse
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import pytest
 
 
 class Stored(NamedTuple):
@@ -42,8 +45,11 @@ class StandIn:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Stored] = {}
         self.lock = threading.RLock()
+        self.missing: set[str] = set()
+        """Buckets that there are none of."""
         self.refuse: Any = None
-        """Called with method, bucket and name; a number that it returns is the code of an error."""
+        """Called with method, bucket and name, or the prefix of a list; a number that it returns is the code of an
+        error."""
         self.generations = itertools.count(1000)
         self.uploads: dict[str, tuple[str, str, dict[str, str], dict[str, str], bytearray]] = {}
         self.url = ""
@@ -68,6 +74,14 @@ class StandIn:
         """Of the object at `bucket/name`."""
         bucket, _, name = path.partition("/")
         return self.objects[bucket, name].content
+
+    def put_folder(self, folder: pathlib.Path, to: str) -> str:
+        """Write all files of a folder below `bucket/name`; says where they are."""
+        bucket, _, name = to.partition("/")
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                self.put(bucket, f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes(), {}, {})
+        return f"gs://{to}"
 
     def put(
         self, bucket: str, name: str, content: bytes, asked: dict[str, str], more: dict[str, str]
@@ -206,6 +220,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if (parts := named(_OBJECT)) is not None:
             return self._object(method, parts[0], parts[1], path, asked, body)
         if (parts := named(_LIST)) is not None and method == "GET":
+            self._may_refuse("LIST", parts[0], asked.get("prefix", ""))
             return self._json(listed(store, parts[0], asked))
         if (parts := named(_BUCKET)) is not None and method == "GET":
             return self._json({"kind": "storage#bucket", "id": parts[0], "name": parts[0], "location": "US"})
@@ -281,6 +296,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._json(described(bucket, name, self.store.put(bucket, name, bytes(content), asked, more)))
 
     def _may_refuse(self, method: str, bucket: str, name: str) -> None:
+        if bucket in self.store.missing:
+            raise Refused(404, "The specified bucket does not exist.")
         code = self.store.refuse and self.store.refuse(method, bucket, name)
         if code:
             raise Refused(code, "refused by the test")
@@ -333,3 +350,12 @@ def stand_in() -> Iterator[StandIn]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def stand_in_asked() -> Iterator[StandIn]:
+    """The same, which libraries in this process and those that it starts ask."""
+    with stand_in() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment().items():
+            patch.setenv(name, value)
+        yield store

@@ -1,12 +1,12 @@
 """Where an answer ends: by the model's own ends, by what a request names, or by its length."""
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from im_jax.data.tokenizers.added import read_object
 from im_jax.generation.requests import Request
 from im_jax.models.loaded import Model
+from im_jax.stores import readable
 
 _GENERATION: Final = "generation_config.json"
 _AT_ONCE: Final = 16
@@ -28,7 +28,7 @@ def ends_of(model: Model) -> Ends:
     Raises:
         DataError: its generation_config.json cannot be read.
     """
-    told = read_object(pathlib.Path(model.config.path) / _GENERATION) if model.config.path else {}
+    told = read_object(readable(model.config.path) / _GENERATION) if model.config.path else {}
     more = told.get("eos_token_id")
     eos = [model.tokenizer.eos_id, *(more if isinstance(more, list) else [more])]
     single = [stop[0] for stop in model.stops if len(stop) == 1]

@@ -25,6 +25,7 @@ from im_jax.models.files.layout import Checkpoint, ParamReader, tensor_shapes
 from im_jax.models.files.reading import read_params
 from im_jax.models.files.safetensors_writing import DTYPES
 from im_jax.models.files.tensors import Tensors, check_tensors
+from im_jax.stores import readable
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -138,11 +139,12 @@ def stored_dtype(path: str) -> str:
 
 
 def _open(path: str) -> contextlib.AbstractContextManager[Checkpoint]:
-    if (Path(path) / huggingface.CONFIG).is_file():
-        return huggingface.open_checkpoint(path)
-    if path.endswith(".bin") and Path(path).is_file():
-        return _open_llama2c(Path(path))
-    if (Path(path) / ADAPTER).is_file():
+    place = readable(path)
+    if (place / huggingface.CONFIG).is_file():
+        return huggingface.open_checkpoint(place)
+    if path.endswith(".bin") and place.is_file():
+        return _open_llama2c(place)
+    if (place / ADAPTER).is_file():
         raise ConfigError(
             f"model.path is {path!r}, which is an adapter of PEFT: name its base there, and the adapter in "
             "model.lora.path"

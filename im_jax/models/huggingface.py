@@ -18,6 +18,7 @@ from im_jax.models.files import safetensors_folder, safetensors_writing
 from im_jax.models.files.json_keys import Keys
 from im_jax.models.files.layout import Checkpoint, by_path, tensor_shapes, write_params
 from im_jax.models.files.tensors import Tensor, equal
+from im_jax.stores import readable
 
 CONFIG: Final = "config.json"
 
@@ -29,7 +30,7 @@ def read_config(directory: str | Path) -> dict[str, Any]:
         CheckpointError: config.json is missing or broken, has a value that cannot be, or asks for what the
             decoder does not have.
     """
-    return _described(Path(directory))[0]
+    return _described(readable(directory))[0]
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def open_checkpoint(directory: str | Path) -> Iterator[Checkpoint]:
     Raises:
         CheckpointError: as `read_config`; weights are missing or cut; a head is missing.
     """
-    directory = Path(directory)
+    directory = readable(directory)
     fields, family, whole = _described(directory)
     with safetensors_folder.open_tensors(directory) as found:
         notes = []

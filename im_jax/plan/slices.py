@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import pathlib
 from typing import Any
 
 from absl import flags
@@ -14,6 +13,7 @@ from im_jax.config import Config, ModelConfig, records
 from im_jax.config.checks import did_you_mean
 from im_jax.console import Console, print_json
 from im_jax.errors import ConfigError
+from im_jax.stores import readable
 
 _SEARCHED = "v5e,v5p,v6e"
 """Chips whose slices are ranked where none are named: those with a known price."""
@@ -61,7 +61,7 @@ def _with_model(config: Config, name: str | None) -> Config:
         ConfigError: there is no such model, or none is named and its files are not here.
     """
     if name is None:
-        if config.model.path and not pathlib.Path(config.model.path).exists():
+        if config.model.path and not readable(config.model.path).exists():
             raise ConfigError(
                 f"model.path={config.model.path} is not here; set --model=NAME to plan without its files: "
                 f"{', '.join(_presets())}"

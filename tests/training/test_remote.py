@@ -27,7 +27,7 @@ from im_jax.places import place
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
-from tests.stand_in_gcs import StandIn, stand_in
+from tests.stand_in_gcs import StandIn, stand_in_asked
 from tests.training.test_train import QUIET
 from tests.training.tiny import tiny_config
 
@@ -39,9 +39,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[StandIn]:
-    with stand_in() as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment().items():
-            patch.setenv(name, value)
+    with stand_in_asked() as store:
         yield store
 
 

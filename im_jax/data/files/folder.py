@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 from im_jax.data.files.card import Split, splits_of_card
 from im_jax.errors import DataError
+from im_jax.stores import files_below, in_store, readable
 
 _FORMATS: Final = {
     ".jsonl": "JSON Lines",
@@ -47,12 +48,12 @@ def files_in(folder: str, field: str, splits: tuple[str, ...]) -> list[str]:
     Raises:
         DataError: it has none of them, or does not say which files are meant.
     """
-    root = Path(folder).expanduser()
+    root = readable(folder)
     try:
         names = sorted(
-            path.relative_to(root).as_posix()
-            for path in root.rglob("*")
-            if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file()
+            path.as_posix()
+            for path in files_below(root)
+            if not any(part.startswith(".") for part in path.parts)
         )
         card = splits_of_card(root, names)
     except OSError as error:
@@ -61,7 +62,12 @@ def files_in(folder: str, field: str, splits: tuple[str, ...]) -> list[str]:
         raise DataError(f"{field}: {folder!r}: {error}") from None
     data = [name for name in names if _format(name) and Path(name).name not in _NOT_DATA]
     chosen = _chosen(card or _splits_by_name(data), splits, _Place(folder, field, names))
-    return [str(Path(folder) / name) for name in chosen]
+    return [_inside(folder, name) for name in chosen]
+
+
+def _inside(folder: str, name: str) -> str:
+    """A file below a folder as the user wrote that: `~` stays."""
+    return str((readable(folder) if in_store(folder) else Path(folder)) / name)
 
 
 class _Place:
@@ -74,7 +80,7 @@ class _Place:
         raise DataError(f"{self.field}: the folder {self.folder!r} {problem}; {advice}")
 
     def example(self, name: str) -> str:
-        return f"--config.{self.field}={Path(self.folder) / name}"
+        return f"--config.{self.field}={_inside(self.folder, name)}"
 
 
 def _chosen(found: list[Split], wanted: tuple[str, ...], place: _Place) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from im_jax.data.files.folder import files_in
 from im_jax.data.files.opening import flag_of
 from im_jax.errors import DataError
+from im_jax.stores import in_store, readable
 
 _GLOB: Final = "*?["
 
@@ -39,7 +40,7 @@ def located(joined: str, field: str, splits: tuple[str, ...] = ("train",)) -> li
     seen: dict[str, str] = {}
     for path in paths:
         for found in _files_of(path, field, splits):
-            real = os.path.realpath(Path(found).expanduser())
+            real = str(readable(found)) if in_store(found) else os.path.realpath(readable(found))
             if real in seen:
                 again = f"{found!r} again" if seen[real] == found else f"{seen[real]!r} again, as {found!r}"
                 raise DataError(f"{field}: {path!r} names {again}; name each file once")
@@ -49,32 +50,41 @@ def located(joined: str, field: str, splits: tuple[str, ...] = ("train",)) -> li
 
 
 def _files_of(path: str, field: str, splits: tuple[str, ...]) -> list[str]:
-    place = Path(path).expanduser()
+    place = readable(path)
     if place.is_dir():
         return files_in(path, field, splits)
     if place.exists() or not set(path) & set(_GLOB):
         return [path]
-    found = sorted(glob.glob(os.path.expanduser(path), recursive=True))
-    files = [name for name in found if not os.path.isdir(name)]
+    found, files = _matching(path)
     if not files:
         only = "only folders match" if found else "no file matches"
         raise DataError(f"{field}: {only} {path!r}; correct it, or name the files")
     return files
 
 
+def _matching(pattern: str) -> tuple[list[str], list[str]]:
+    """What a glob means, and the files of that, by name."""
+    if in_store(pattern):
+        bucket, _, rest = pattern.partition("://")[2].partition("/")
+        files = [str(file) for file in readable(f"{pattern.partition('://')[0]}://{bucket}").glob(rest)]
+        return files, files
+    found = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+    return found, [name for name in found if not os.path.isdir(name)]
+
+
 def has_folder(joined: str) -> bool:
     """Whether any part is a folder, of which a split can be chosen."""
-    return any(Path(path).expanduser().is_dir() for path in split_paths(joined))
+    return any(readable(path).is_dir() for path in split_paths(joined))
 
 
 def split_paths(joined: str) -> list[str]:
-    """The parts of a text that joins them by commas; the name of a file that is there may have commas too."""
+    """The parts of a text that joins them by commas; the name of a local file may have some too."""
     parts = joined.split(",")
     paths = []
     while parts:
         names = [",".join(parts[:count]).strip() for count in range(1, len(parts) + 1)]
         there = (name for name in [names[-1], *names] if name and Path(name).expanduser().exists())
-        chosen = next(there, names[0])
+        chosen = names[0] if in_store(names[0]) else next(there, names[0])
         paths.append(chosen)
         parts = parts[names.index(chosen) + 1 :]
     return [path for path in paths if path]

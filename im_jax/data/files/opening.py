@@ -3,14 +3,13 @@
 import contextlib
 import gzip
 import io
-import os
 import stat
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from im_jax.errors import DataError
+from im_jax.stores import readable
 
 MAX_LINE: Final = 1 << 25
 """Bytes of a record, 32 MiB: a book of ten thousand pages."""
@@ -30,11 +29,11 @@ _BUFFER: Final = 1 << 18
 class Opened:
     """A file that is read once, from its start."""
 
-    def __init__(self, path: str, file: io.BufferedIOBase) -> None:
+    def __init__(self, path: str, file: io.BufferedReader, size: int) -> None:
         self.path = path
         """As the user wrote it."""
-        self.size = os.fstat(file.fileno()).st_size
-        """Bytes on disk."""
+        self.size = size
+        """Bytes, packed as it is."""
         head = file.read(4)  # by content: names lie
         self.packing = next((name for magic, name in _PACKINGS.items() if head.startswith(magic)), "")
         """`gzip`, `zstd` or empty."""
@@ -47,7 +46,7 @@ class Opened:
     @property
     def position(self) -> int:
         """Bytes of it, packed as it is, that were read so far, some of them ahead."""
-        return os.lseek(self._raw.fileno(), 0, os.SEEK_CUR)
+        return self._raw.raw.tell()
 
     def head(self, size: int) -> bytes:
         """The first bytes; reading starts with them all the same."""
@@ -111,28 +110,42 @@ def opened(path: str, field: str) -> Iterator[Opened]:
     Raises:
         DataError: it is none, or cannot be read.
     """
-    place = Path(path).expanduser()
+    place = readable(path)
     try:
-        _refuse_special(place.stat().st_mode, path, field)
+        told = place.stat()
+        _refuse_special(told.st_mode, path, field)
         with place.open("rb") as file:
-            yield Opened(path, file)
+            yield Opened(path, file, told.st_size)
     except FileNotFoundError:
         raise DataError(f"{field}: there is no file {path!r}; correct {flag_of(field)}") from None
     except OSError as error:
         raise DataError(f"{field}: {path!r} cannot be read: {error.strerror or error}") from None
 
 
-def _unpacked(file: io.BufferedIOBase, packing: str) -> io.BufferedIOBase:
+def _unpacked(file: io.BufferedReader, packing: str) -> io.BufferedIOBase:
     if packing == "gzip":
         return gzip.GzipFile(fileobj=file)
     if packing == "zstd":
         import pyarrow  # here, since few files need it; it brings the reference implementation
 
-        own = os.fdopen(os.dup(file.fileno()), "rb")  # which it closes when it is done
-        own.seek(0)
-        raw: Any = pyarrow.CompressedInputStream(pyarrow.PythonFile(own, "r"), "zstd")
+        raw: Any = pyarrow.CompressedInputStream(pyarrow.PythonFile(_Lent(file), "r"), "zstd")
         return io.BufferedReader(raw, _BUFFER)
     return file
+
+
+class _Lent:
+    """A file for somebody who closes it."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self.closed = False
+
+    def close(self) -> None:
+        """Leaves the file open."""
+        self.closed = True
+
+    def readable(self) -> bool:
+        return True
 
 
 def _refuse_special(mode: int, path: str, field: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from im_jax.data.recipes.recipe import Recipe, RemoteFile
 from im_jax.errors import DataError
+from im_jax.stores import files_below, in_store, readable
 
 _DEPTH: Final = 4
 PACKED: Final = ("", ".gz", ".zst")
@@ -31,7 +32,7 @@ def paths_of(recipe: Recipe, path: str, field: str = "data.path") -> str:
         raise DataError(
             f"{field} is empty, and the recipe {recipe.name} needs its files. {how_to_fetch(recipe)}"
         )
-    folder = pathlib.Path(path).expanduser()
+    folder = readable(path)
     if not folder.is_dir():
         return path
     inside = sorted(_files_below(folder))
@@ -45,6 +46,9 @@ def paths_of(recipe: Recipe, path: str, field: str = "data.path") -> str:
 
 def _files_below(folder: pathlib.Path) -> Iterator[str]:
     """Files in a folder and its folders, down to a depth at which somebody may have meant them."""
+    if in_store(folder):
+        yield from (file.as_posix() for file in files_below(folder) if len(file.parts) <= _DEPTH + 1)
+        return
     for parent, folders, names in os.walk(folder):
         place = pathlib.Path(parent).relative_to(folder)
         if len(place.parts) >= _DEPTH:

@@ -1,7 +1,6 @@
 """Chunks of the files of a recipe, whose records are converted where they are decoded."""
 
 import io
-import pathlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from im_jax.data.files import AnyRecord, BadRecord, Chunk, File, LeftOutRecord, 
 from im_jax.data.files.parquet import MAGIC
 from im_jax.data.recipes.first_come import first_come
 from im_jax.data.recipes.recipe import Conversion, LeftOut, Recipe
+from im_jax.stores import readable
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,13 @@ def _first_come(recipe: Recipe, files: Sequence[File], field: str) -> np.ndarray
 
 def _sources(file: File, name: str, field: str) -> Iterator[str]:
     """The source of each record of a file; of a Parquet file, nothing else is read."""
-    path = pathlib.Path(file.path).expanduser()
+    path = readable(file.path)
     with path.open("rb") if path.is_file() else io.BytesIO() as content:
-        if content.read(len(MAGIC)) == MAGIC and name in pyarrow.parquet.read_schema(path).names:
-            column = pyarrow.parquet.ParquetFile(path).read(columns=[name]).column(name)
+        if (
+            content.read(len(MAGIC)) == MAGIC
+            and name in (whole := pyarrow.parquet.ParquetFile(content)).schema_arrow.names
+        ):
+            column = whole.read(columns=[name]).column(name)
             return iter(["" if source is None else str(source) for source in column.to_pylist()])
     records = (record for chunk in chunks([file], field) for record in chunk.records())
     return (_source_of(record, name) for record in records)

@@ -23,7 +23,8 @@ from im_jax.data.dataset import EncodedDataset
 from im_jax.data.store.contents import NOT_WRITABLE
 from im_jax.data.store.folder import MANIFEST, FolderWriter, open_folder, sync_folder
 from im_jax.data.store.turns import Held, Waiting
-from im_jax.errors import DataError, StorageError
+from im_jax.errors import ConfigError, DataError, StorageError
+from im_jax.stores import in_store
 
 Facts = dict[str, Any]
 """What is known of a set beside its arrays, as JSON holds it."""
@@ -52,10 +53,16 @@ class NotWritable(Exception):
 
 
 def cache_folder(setting: str) -> pathlib.Path | None:
-    """The folder that `data.cache` means; None: nothing is kept."""
+    """The folder that `data.cache` means; None: nothing is kept. Raises ConfigError if it is no local one."""
     chosen = setting or os.environ.get("IM_JAX_CACHE", "")
     if chosen == "none":
         return None
+    if in_store(chosen):
+        name = "data.cache" if setting else "IM_JAX_CACHE"
+        raise ConfigError(
+            f"{name}={chosen} is not on this machine's disks, from which examples are mapped; set a folder"
+            " that is"
+        )
     if chosen:
         return pathlib.Path(chosen).expanduser()
     users = os.environ.get("XDG_CACHE_HOME", "")

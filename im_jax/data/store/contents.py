@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from im_jax.errors import DataError
+from im_jax.stores import in_store, readable
 
 _BLOCK: Final = 1 << 20
 _FRESH_SECONDS: Final = 5.0
@@ -49,7 +50,7 @@ def contents_of(path: str, cache: pathlib.Path | None) -> Contents | None:
     Raises:
         DataError: it changes meanwhile.
     """
-    place = pathlib.Path(path).expanduser()
+    place = readable(path)
     try:
         before, mode = _signature(place)
         if not stat.S_ISREG(mode):
@@ -75,7 +76,7 @@ def refuse_changed(files: Iterable[Contents]) -> None:
         DataError: naming the file.
     """
     for file in files:
-        place = pathlib.Path(file.path).expanduser()
+        place = readable(file.path)
         try:
             same = _signature(place)[0] == file.signature
             if same and file.is_fresh:
@@ -104,8 +105,12 @@ def _read(place: pathlib.Path) -> str:
 
 
 def _note(cache: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
-    name = hashlib.sha256(os.fsencode(os.path.realpath(place))).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(_real(place))).hexdigest()[:32]
     return cache / "digests" / f"{name}.json"
+
+
+def _real(place: pathlib.Path) -> str:
+    return str(place) if in_store(place) else os.path.realpath(place)
 
 
 def _remembered(note: pathlib.Path, signature: Signature) -> str | None:
@@ -119,7 +124,7 @@ def _remembered(note: pathlib.Path, signature: Signature) -> str | None:
 
 
 def _remember(note: pathlib.Path, place: pathlib.Path, signature: Signature, digest: str) -> None:
-    told = {"file": os.path.realpath(place), "signature": signature, "sha256": digest}
+    told = {"file": _real(place), "signature": signature, "sha256": digest}
     temporary = note.with_name(f"{note.name}.{os.getpid()}")
     with contextlib.suppress(OSError, UnicodeEncodeError):  # it saves time, no more
         note.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from im_jax.config import TEMPLATES, Config, DataConfig, flatten, records
 from im_jax.config.record import Decides
 from im_jax.data.store.chunk import CODE
 from im_jax.data.store.contents import Contents, contents_of
+from im_jax.stores import readable
 from im_jax.token_classes import TokenClass
 
 _ASIDE: Final = (
@@ -75,7 +76,7 @@ def _date(data: DataConfig) -> str:
     """The day that a template writes, if it writes one."""
     if data.template in TEMPLATES:
         return ""
-    place = pathlib.Path(data.template).expanduser()
+    place = readable(data.template)
     folder = place if place.is_dir() else place.parent
     for file in {place, *(folder / name for name in _BESIDE if "template" in name or "config" in name)}:
         if file.is_file() and _WRITES_DATE in file.read_bytes():
@@ -95,7 +96,7 @@ def _fields(data: DataConfig) -> dict[str, Any]:
 
 def _digests(path: str, cache: pathlib.Path | None) -> dict[str, str] | None:
     """Of each file that a path stands for, by name; None where one cannot be read."""
-    place = pathlib.Path(path).expanduser()
+    place = readable(path)
     folder = place if place.is_dir() else place.parent
     found: dict[str, str] = {}
     for file in [*(folder / name for name in _BESIDE), *([] if place.is_dir() else [place])]:

@@ -9,6 +9,7 @@ from im_jax.data.templates.jinja import load_jinja_template, template_source
 from im_jax.data.templates.rendering import Template
 from im_jax.data.tokenizers import Tokenizer
 from im_jax.errors import ConfigError, DataError
+from im_jax.stores import readable
 
 
 def make_template(name_or_path: str, tokenizer: Tokenizer, date: str = "") -> Template:
@@ -54,7 +55,7 @@ def _time(date: str) -> datetime.datetime:
 
 
 def _template_file(path: str) -> pathlib.Path:
-    file = pathlib.Path(path)
+    file = readable(path)
     if not (file.is_dir() or (file.is_file() and file.suffix in (".json", ".jinja"))):
         similar = difflib.get_close_matches(path, BUILT_INS, n=1)
         hint = f"; did you mean {similar[0]}?" if similar else ""

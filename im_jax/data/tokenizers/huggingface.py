@@ -27,7 +27,7 @@ def load_huggingface(file: pathlib.Path) -> "HuggingFaceTokenizer":
         DataError: it is not a tokenizer, or the files contradict each other.
     """
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        tokenizer = tokenizers.Tokenizer.from_buffer(file.read_bytes())
     except Exception as error:  # the library raises nothing narrower
         raise DataError(
             f"tokenizer.path: {file} is no tokenizer of the tokenizers library ({error}); "

@@ -5,6 +5,7 @@ import pathlib
 from im_jax.config import Config
 from im_jax.data.tokenizers.interface import Tokenizer
 from im_jax.errors import ConfigError, DataError
+from im_jax.stores import readable
 
 _FILES = ("tokenizer.json", "tokenizer.model")
 
@@ -21,7 +22,7 @@ def tokenizer_path(config: Config) -> str:
         return config.tokenizer.path
     if not config.model.path:
         return "bytes"
-    folder = pathlib.Path(config.model.path)
+    folder = readable(config.model.path)
     if not any((folder / name).is_file() for name in _FILES):
         raise ConfigError(
             f"there is no tokenizer beside model.path={config.model.path} ({' or '.join(_FILES)}); set "
@@ -62,7 +63,7 @@ def make_tokenizer(path: str) -> Tokenizer:
 
 def tokenizer_file(path: str) -> pathlib.Path:
     """The file that `tokenizer.path` means where it is not `bytes`. Raises `DataError` if there is none."""
-    given = pathlib.Path(path)
+    given = readable(path)
     candidates = [given / name for name in _FILES] if given.is_dir() else [given]
     for file in candidates:
         if file.is_file():

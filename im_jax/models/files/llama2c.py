@@ -21,6 +21,7 @@ import numpy as np
 from im_jax.errors import CheckpointError
 from im_jax.models.files.safetensors_folder import torch_advice
 from im_jax.models.files.tensors import Index, Tensor
+from im_jax.stores import in_store
 
 _HEADER: Final = np.dtype("<i4")
 _VALUE: Final = np.dtype("<f4")
@@ -83,7 +84,10 @@ def map_tensors(path: Path, header: Header) -> dict[str, Tensor]:
     Rows of `wq` and `wk` are given in halves: run.c turns neighbours as a pair, where others turn the first
     half of a head with the second.
     """
-    values = np.memmap(path, _VALUE, mode="r", offset=_HEADER_BYTES)
+    if in_store(path):  # these models are small
+        values = np.frombuffer(path.read_bytes(), _VALUE, offset=_HEADER_BYTES)
+    else:
+        values = np.memmap(path, _VALUE, mode="r", offset=_HEADER_BYTES)
     tensors, start = {}, 0
     for name, shape in _contents(header):
         stop = start + math.prod(shape)

@@ -9,7 +9,9 @@ import safetensors
 
 from im_jax.errors import CheckpointError
 from im_jax.models.files.json_keys import Keys, shown
+from im_jax.models.files.safetensors_ranges import Ranges, tensors_in
 from im_jax.models.files.tensors import Tensor
+from im_jax.stores import StorePath
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -25,12 +27,12 @@ def open_tensors(directory: Path) -> Iterator[dict[str, Tensor]]:
     """
     with contextlib.ExitStack() as stack:
         tensors: dict[str, Tensor] = {}
+        ranges = Ranges()
         for path in _files(directory):
-            handle = stack.enter_context(_open(path))
-            for name in handle.keys():  # noqa: SIM118 (a handle cannot be iterated over)
+            for name, tensor in stack.enter_context(_open(path, ranges)).items():
                 if name in tensors:
                     raise CheckpointError(f"{path}: {name} stands in {tensors[name].file.name} too; keep one")
-                tensors[name] = _tensor(handle, name, path)
+                tensors[name] = tensor
         yield tensors
 
 
@@ -43,8 +45,8 @@ def open_file(path: Path) -> Iterator[dict[str, Tensor]]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: missing")
-    with _open(path) as handle:
-        yield {name: _tensor(handle, name, path) for name in handle.keys()}  # noqa: SIM118 (as above)
+    with _open(path, Ranges()) as tensors:
+        yield tensors
 
 
 def torch_advice(path: str | Path) -> str:
@@ -82,15 +84,23 @@ def _files(directory: Path) -> list[Path]:
     return [directory / name for name in sorted(set(weights.values.values()))]
 
 
-def _open(path: Path) -> Any:
-    try:
-        return safetensors.safe_open(path, framework="numpy")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; {INDEX} lists it") from None
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+@contextlib.contextmanager
+def _open(path: Path, ranges: Ranges) -> Iterator[dict[str, Tensor]]:
+    """The tensors of a file, which are read while it is open; `ranges`: of a store, what was read."""
+    with contextlib.ExitStack() as stack:
+        try:
+            if isinstance(path, StorePath):
+                tensors = tensors_in(path, ranges)
+            else:
+                handle: Any = stack.enter_context(safetensors.safe_open(path, framework="numpy"))
+                tensors = {name: _tensor(handle, name, path) for name in handle.keys()}  # noqa: SIM118 (no mapping)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: missing; {INDEX} lists it") from None
+        except safetensors.SafetensorError as error:
+            raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+        yield tensors
 
 
 def _tensor(handle: Any, name: str, path: Path) -> Tensor:

@@ -25,6 +25,7 @@ from im_jax.models.decoder import Params
 from im_jax.models.files.layout import dotted
 from im_jax.models.files.safetensors_folder import open_file
 from im_jax.models.files.tensors import Tensors, check_tensors, read_finite
+from im_jax.stores import readable
 
 WEIGHTS: Final = "adapter_model.safetensors"
 _TORCH: Final = "adapter_model.bin"
@@ -84,7 +85,7 @@ def open_adapter(directory: str | Path, model: ModelConfig) -> Iterator[Adapter]
         CheckpointError: files are missing or broken, the adapter is more than LoRA of our maps, or it does
             not fit the model.
     """
-    directory = Path(directory)
+    directory = readable(directory)
     told, note = config.read(directory)
     modules = modules_of(model)
     changed = [
