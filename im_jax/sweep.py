@@ -5,9 +5,10 @@
         [--local_data=DIR] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
 
 Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
-finished runs, goes on with the one that was stopped, and tries failed ones again. With --executor=slurm runs
-are jobs, which go on without this command; started again, it collects what they gave. In WORKDIR:
-results.jsonl, table.csv, report.md, figures/, runs/. The exit code is 1 if a run failed.
+finished runs, goes on with the one that was stopped, and tries failed ones again. Runs whose comparisons are
+settled are left out where the file says so (Sweep.stop). With --executor=slurm runs are jobs, which go on
+without this command; started again, it collects what they gave. In WORKDIR: results.jsonl, table.csv,
+report.md, figures/, runs/. The exit code is 1 if a run failed.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from im_jax.command_line.arguments import check_effect
 from im_jax.config import Config
 from im_jax.console import Console, print_text
 from im_jax.errors import ConfigError
-from im_jax.sweeps import executors, jobs, running
+from im_jax.sweeps import executors, jobs, running, stopping
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import Sweep
@@ -102,7 +103,8 @@ def run_cells(
             with start_workers(cores, sweep.evaluations) as workers, progress:
                 runs = [worker.run for worker in workers]
                 keep = sweep.keep_checkpoints
-                running.run_cells(waiting, results, workdir, runs, progress, keep, sweep.evaluations)
+                reason = stopping.reason_to_leave(sweep, cells, results)
+                running.run_cells(waiting, results, workdir, runs, progress, keep, sweep.evaluations, reason)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on from here")
             raise
@@ -129,12 +131,17 @@ def run_jobs(
         if before:
             console.print(f"{counted(before, 'run')} submitted before")
         try:
-            jobs.submit(waiting, workdir, submitted, queue, console.print, sweep.evaluations)
             with progress:
-                jobs.collect(
-                    *(cells, results, workdir, submitted, queue, progress),
-                    *(sweep.keep_checkpoints, console.print, sweep.evaluations),
-                )
+                for part in stopping.in_rounds(sweep, waiting) or [[]]:
+                    unneeded = stopping.left_out(sweep, cells, results)
+                    for cell in (each for each in part if each.hash in unneeded):
+                        progress.leave_out(cell, stopping.why(unneeded[cell.hash]))
+                    wanted = [cell for cell in part if cell.hash not in unneeded]
+                    jobs.submit(wanted, workdir, submitted, queue, console.print, sweep.evaluations)
+                    jobs.collect(
+                        *(cells, results, workdir, submitted, queue, progress),
+                        *(sweep.keep_checkpoints, console.print, sweep.evaluations),
+                    )
         except KeyboardInterrupt:
             console.print("stopped; the jobs go on, and the same command collects them")
             raise
@@ -159,18 +166,22 @@ def show_cells(
     console: Console,
 ) -> None:
     """List all cells with their hashes and what is known of them, and what would be submitted."""
+    unneeded = stopping.left_out(sweep, cells, results)
     for cell in cells:
         result = results.get(cell.hash)
         status = "to run" if result is None else result.status.value
         if result is not None and lacking(result, sweep.evaluations):
             status = "trained"
+        elif cell.hash in unneeded:
+            status = "left out"
         console.print(f"{cell.hash}  {submitted.shown(cell.hash) or status:8}  {cell.name}")
-    left = running.unfinished(cells, results, sweep.evaluations)
+    unfinished = running.unfinished(cells, results, sweep.evaluations)
+    left = [cell for cell in unfinished if cell.hash not in unneeded]
     waiting = [cell for cell in left if not submitted.shown(cell.hash)]
     sent = f", {len(left) - len(waiting)} submitted" if len(waiting) < len(left) else ""
-    console.print(
-        f"{counted(len(cells), 'run')}, {len(cells) - len(left)} finished{sent}, {len(waiting)} to run"
-    )
+    out = f", {len(unneeded)} left out" if unneeded else ""
+    finished = len(cells) - len(unfinished)
+    console.print(f"{counted(len(cells), 'run')}, {finished} finished{sent}{out}, {len(waiting)} to run")
     if options is not None and waiting:
         console.print(shlex.join(["sbatch", *options.words(len(waiting))]))
 

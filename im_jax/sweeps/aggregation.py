@@ -1,5 +1,6 @@
 """Mean and standard deviation over seeds, and differences between pairs that share a seed."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,13 @@ class Pairs:
             for seed, (one, other) in found.items()
             if one is not None and other is not None
         }
+
+    def ended(self) -> list[int]:
+        """Seeds up to the first of which a run has not ended, in order."""
+        both = ((seed, row, self.second.results.get(seed)) for seed, row in self.first.results.items())
+        return [
+            seed for seed, *_ in itertools.takewhile(lambda found: None not in (found[1], found[2]), both)
+        ]
 
     def statistic(self, measure: Measure) -> Statistic:
         """Of the first minus the second, over seeds that both have."""

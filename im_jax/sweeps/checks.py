@@ -8,7 +8,16 @@ from im_jax.config import Config, check_field, flatten
 from im_jax.errors import ConfigError
 from im_jax.sweeps.cells import Cell, combinations, expand
 from im_jax.sweeps.comparison_checks import check_comparisons
-from im_jax.sweeps.definition import Comparison, Gain, KeepCheckpoints, Measure, Plot, Profile, Sweep
+from im_jax.sweeps.definition import (
+    Comparison,
+    Gain,
+    KeepCheckpoints,
+    Measure,
+    Plot,
+    Profile,
+    StopEarly,
+    Sweep,
+)
 from im_jax.sweeps.drawing_checks import check_drawing
 from im_jax.sweeps.evaluation_checks import check_can_be_evaluated, check_evaluations
 
@@ -27,6 +36,7 @@ _KINDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "evaluations": (Mapping,),
     "comparisons": (Sequence,),
     "gains": (Sequence,),
+    "stop": (StopEarly, type(None)),
 }
 
 

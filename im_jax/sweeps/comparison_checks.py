@@ -3,7 +3,7 @@
 from im_jax.config.checks import did_you_mean
 from im_jax.errors import ConfigError
 from im_jax.sweeps.charts import file_name
-from im_jax.sweeps.definition import Comparison, Gain, Sweep, number
+from im_jax.sweeps.definition import Comparison, Gain, StopEarly, Sweep, number
 from im_jax.sweeps.gains import chart_name
 
 
@@ -26,6 +26,22 @@ def check_comparisons(sweep: Sweep) -> None:
         if file in taken:
             raise ConfigError(f"{where}: its figure would be {file}, as that of another; leave one out")
         taken.add(file)
+    if sweep.stop is not None:
+        _check_stop(sweep, sweep.stop)
+
+
+def _check_stop(sweep: Sweep, stop: StopEarly) -> None:
+    names = [measure.name for measure in sweep.measures]
+    if stop.measure not in names:
+        raise ConfigError(f"stop: {stop.measure} is no measure{did_you_mean(stop.measure, names)}")
+    if not sweep.every_comparison():
+        raise ConfigError("stop: the sweep compares nothing; name settings in comparisons")
+    if not 0 < stop.level < 1:
+        raise ConfigError(f"stop: level={stop.level}: give a probability, such as 0.05")
+    if type(stop.first) is not int or not 2 <= stop.first <= len(sweep.seeds):
+        raise ConfigError(f"stop: first={stop.first}: give 2 to {len(sweep.seeds)} pairs, as many as seeds")
+    if stop.margin is not None and not stop.margin > 0:
+        raise ConfigError(f"stop: margin={stop.margin}: give a difference above 0, or None")
 
 
 def _check(sweep: Sweep, comparison: Comparison) -> None:

@@ -39,6 +39,11 @@ def _differences(sweep: Sweep, comparison: Comparison, pairs: Sequence[Pairs]) -
         "Mean ± standard deviation of the difference between the two runs that share a seed; in brackets the "
         f"95 % interval of the mean over seeds, by Student's t with n - 1 degrees of freedom. {seen}"
     )
+    if sweep.stop is not None:
+        yield (
+            "Whether more seeds were run was decided by what was seen. These intervals do not know that; "
+            "those of *When comparisons were settled*, below, do."
+        )
 
 
 def _gain(sweep: Sweep, gain: Gain, pairs: Sequence[Pairs], directory: pathlib.Path) -> Iterator[str]:

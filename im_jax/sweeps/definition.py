@@ -185,6 +185,21 @@ class Gain:
         return self.x_measure.heading if self.x_measure else self.x
 
 
+@dataclass(frozen=True)
+class StopEarly:
+    """When a comparison needs no more seeds: `im_jax.evaluation.statistics.sequential` has the rule."""
+
+    measure: str
+    """Name of the measure that settles it."""
+    level: float = 0.05
+    """The probability that a comparison of two settings is settled wrongly, over all looks at it."""
+    first: int = 3
+    """Pairs of runs before the first look."""
+    margin: float | None = None
+    """A difference of less is of no interest, and settled when it is known to be smaller; None: only its
+    sign settles it."""
+
+
 def every_cell(_: Labels) -> bool:
     """The whole product of the axes."""
     return True
@@ -213,6 +228,8 @@ class Sweep:
     comparisons: Sequence[Comparison] = ()
     """Empty: of the two points of the plot's series, if it has two."""
     gains: Sequence[Gain] = ()
+    stop: StopEarly | None = None
+    """Runs are left out whose comparisons are all settled; None: all are run."""
     evaluations: Evaluations = field(default_factory=dict)
     """What is asked of the model of each finished run, by name; measures of it are `NAME.FIGURE`."""
 

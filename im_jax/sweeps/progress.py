@@ -88,6 +88,12 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         text = "  ".join(filter(None, [*failed, self._time_left()]))
         self._bars.update(self._grid, completed=self._done(), text=text)
 
+    def leave_out(self, cell: Cell, reason: str) -> None:
+        """Show that a run is not needed any more."""
+        self._total -= 1
+        self._bars.update(self._grid, total=self._total)
+        self._print(f"left out: {cell.name}: {reason}")
+
     def end(self, cell: Cell, result: Result) -> None:
         """Show a run that has ended."""
         result = with_figures(result, self._evaluations)

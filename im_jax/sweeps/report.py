@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from im_jax.files import write_whole
-from im_jax.sweeps import charts, comparisons, figures, settings, tables
+from im_jax.sweeps import charts, comparisons, figures, settings, stopping, stopping_report, tables
 from im_jax.sweeps.aggregation import Group, group, measured, pair
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.comparisons import picture
@@ -38,6 +38,7 @@ def write_report(
         tables.means_table(sweep, groups),
         _meaning(sweep, rows),
         *comparisons.sections(sweep, pairs, workdir / "figures"),
+        *stopping_report.sections(sweep, cells, results),
         *_pictures(sweep, groups, workdir / "figures"),
         *_profiles(sweep, groups, workdir / "figures"),
         *_failures(sweep, cells, results),
@@ -69,11 +70,13 @@ def _facts(
     sweep: Sweep, cells: Sequence[Cell], rows: Sequence[Result], results: ResultsFile, command: str
 ) -> str:
     finished = sum(row.status is Status.FINISHED for row in rows)
+    unneeded = len(stopping.left_out(sweep, cells, results))
+    out = f"{unneeded} left out as their comparisons are settled, " if unneeded else ""
     facts = {
         "Command": as_code(command),
         "Report written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Runs": f"{len(cells)}: {finished} finished, {len(rows) - finished} failed, "
-        f"{len(cells) - len(rows)} not run yet",
+        f"{out}{len(cells) - len(rows) - unneeded} not run yet",
         "Evaluations": "; ".join(_evaluated(name, rows, sweep) for name in sweep.evaluations),
         "Time": f"{sum(row.seconds for row in rows) / 60:.1f} minutes over all runs",
         "Hardware": as_markdown(_distinct(rows, _hardware)),

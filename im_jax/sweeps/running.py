@@ -82,8 +82,11 @@ def run_cells(
     progress: Progress,
     keep: KeepCheckpoints,
     evaluations: Evaluations = NO_EVALUATIONS,
+    reason_to_leave: Callable[[Cell], str] = lambda _: "",
 ) -> None:
     """Run cells in order, as many at a time as there are `runs`, and write each one's result when it ends.
+
+    `reason_to_leave` says of a cell that is about to begin why it need not any more.
 
     A thread waits for each run; all else is done by the thread that calls. If that one is interrupted, no run
     is waited for any more, and those that were going on have no result.
@@ -95,11 +98,17 @@ def run_cells(
         try:
             while left or going:
                 while left and idle:
-                    cell, run = left.popleft(), idle.pop(0)
+                    cell = left.popleft()
+                    if reason := reason_to_leave(cell):
+                        progress.leave_out(cell, reason)
+                        continue
+                    run = idle.pop(0)
                     directory = cell.directory(workdir)
                     directory.mkdir(parents=True, exist_ok=True)
                     progress.start(cell, directory)
                     going[threads.submit(_attempt, run, cell, directory, stop)] = cell, run
+                if not going:
+                    break
                 ended, _ = wait(going, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in ended:
                     cell, run = going.pop(future)
