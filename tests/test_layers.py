@@ -26,7 +26,7 @@ LAYERS = (
     ("opening",),
     ("analysis",),
     ("sweeps",),
-    ("studies.rewrites.experiments", "studies.instruction_modelling"),
+    ("studies.rewrites.experiments", "studies.instruction_modelling", "studies.small_models"),
     ("bench",),
     ("data.builders", "doors"),
 )

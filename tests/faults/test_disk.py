@@ -33,9 +33,17 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_run_ends_as_undisturbed
     sizes = [path.stat().st_size for path in (whole_run / "checkpoints" / "10").rglob("*") if path.is_file()]
     checkpoint = sum(-(-size // 4096) * 4096 for size in sizes)
     workdir, filler = small_disk / "run", small_disk / "filler"
-    for room in (0, 4096, checkpoint // 2, int(1.5 * checkpoint)):
+
+    def leave(room: int) -> None:
+        """Fill the disk up to so many bytes, once what a failed save may have left is gone."""
         filler.unlink(missing_ok=True)
+        for path in workdir.glob("checkpoints/*"):
+            if not path.name.isdecimal():
+                shutil.rmtree(path)
         filler.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - room))
+
+    for room in (0, 4096, checkpoint // 2, int(1.5 * checkpoint)):
+        leave(room)
         with ended(Run(workdir, log=tmp_path / "log", flags={"config.checkpoint.retries": 0})) as run:
             assert run.code() == 1, run.said
         assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
@@ -46,6 +54,7 @@ def test_a_full_disk_is_one_line_and_with_room_again_the_run_ends_as_undisturbed
         assert bool(safe) == any(path.name.isdecimal() for path in workdir.glob("checkpoints/*"))
     assert safe is not None, "the last time there was room for one"
     assert read_history(workdir / "metrics.jsonl").last_step < int(safe[1]) + 6, "before the save after it"
+    leave(checkpoint // 2)
     with ended(Run(workdir, log=tmp_path / "log")) as run:
         assert run.wait_for(lambda: "trying again in 1 s" in run.said), run.said
         filler.unlink()
