@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.runs import Outcome, Run, outcome, start_server
+from tests.faults.runs import Outcome, Run, outcome, pair, start_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,3 +35,12 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(whole_run: Path) -> Outcome:
     return outcome(whole_run)
+
+
+@pytest.fixture(scope="session")
+def whole_pair(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Of two processes to which nothing happens."""
+    workdir = tmp_path_factory.mktemp("pair") / "run"
+    with pair(workdir) as runs:
+        assert [run.code() for run in runs] == [0, 0], runs[0].said + runs[1].said
+    return outcome(workdir)

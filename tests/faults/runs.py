@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.forkserver as forkserver
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -211,3 +212,43 @@ def ended(run: Run) -> Iterator[Run]:
         yield run
     finally:
         run.send(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def pair(
+    workdir: Path,
+    numbers: tuple[int, ...] = (0, 1),
+    flags: Mapping[str, object] | None = None,
+    variables: Mapping[str, str] | None = None,
+    logs: Path | None = None,
+) -> Iterator[list[Run]]:
+    """The processes of a run of two, or some of them.
+
+    Args:
+        workdir, flags, variables: see `Run`.
+        numbers: of the processes that are started.
+        logs: folder of their logs; that of the workdir if not given.
+    """
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (one, other)]
+    cluster = {
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{ports[0]}",
+        "IM_JAX_ROLL_CALL_PORT": str(ports[1]),
+        "JAX_NUM_PROCESSES": "2",
+    }
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                ended(
+                    Run(
+                        workdir,
+                        {**(variables or {}), **cluster, "JAX_PROCESS_ID": str(number)},
+                        log=(logs or workdir.parent) / f"{number}.log",
+                        flags=flags,
+                    )
+                )
+            )
+            for number in numbers
+        ]

@@ -2,57 +2,13 @@
 
 import re
 import signal
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import pytest
 
 from im_jax.cluster.peers import LOST
 from im_jax.events import Happened
-from tests.faults.runs import Outcome, Run, assert_undisturbed, ended, outcome
+from tests.faults.runs import Outcome, assert_undisturbed, pair
 
 HOST = r"host {} \([^)]*\)"
-
-
-@contextmanager
-def pair(
-    workdir: Path, numbers: tuple[int, ...] = (0, 1), flags: Mapping[str, object] | None = None
-) -> Iterator[list[Run]]:
-    """The processes of a run of two, or some of them."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in (one, other)]
-    cluster = {
-        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{ports[0]}",
-        "IM_JAX_ROLL_CALL_PORT": str(ports[1]),
-        "JAX_NUM_PROCESSES": "2",
-    }
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                ended(
-                    Run(
-                        workdir,
-                        cluster | {"JAX_PROCESS_ID": str(number)},
-                        log=workdir.with_name(f"{number}.log"),
-                        flags=flags,
-                    )
-                )
-            )
-            for number in numbers
-        ]
-
-
-@pytest.fixture(scope="module")
-def whole_pair(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Of two processes to which nothing happens."""
-    workdir = tmp_path_factory.mktemp("pair") / "run"
-    with pair(workdir) as runs:
-        assert [run.code() for run in runs] == [0, 0], runs[0].said + runs[1].said
-    return outcome(workdir)
 
 
 def test_a_pair_that_loses_one_again_and_again_ends_as_an_undisturbed_one(
