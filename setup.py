@@ -56,6 +56,7 @@ setuptools.setup(
         "jax>=0.10",
         "jaxtyping",
         "jinja2",
+        "markdown-it-py",
         "matplotlib",
         "ml-collections>=1.1",
         "numpy",

@@ -11,7 +11,7 @@ TIERS = ("smoke", "cpu")
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:
-    counts = (30, 60) if tier == "smoke" else (75, 300, 1200)
+    counts = (30, 60) if tier == "smoke" else (75, 300, 600)
     axes = {
         "examples": {str(count): subset(examples=count) for count in counts},
         "method": methods("it", "im"),

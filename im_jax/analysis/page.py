@@ -7,7 +7,7 @@ from typing import Any, Final
 from im_jax.analysis.figures import Drawn
 from im_jax.analysis.markdown import sections
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d2127; --paper: #fff; --line: #dfe3e8; --quiet: #626a75; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e7eb; --paper: #14171b; --line: #333a43; --quiet: #9aa3af; } }
@@ -17,8 +17,9 @@ h2 { font-size: 1.1rem; margin-top: 2.4rem; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; } th, figcaption { color: var(--quiet); font-weight: 500; }
-figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; background: #fff; }
+figure { margin: 1.5rem 0; } svg, img { max-width: 100%; height: auto; background: #fff; }
 """
+"""Of pages with tables and figures."""
 
 
 def to_html(record: Mapping[str, Any], figures: Sequence[Drawn]) -> str:
@@ -34,7 +35,7 @@ def to_html(record: Mapping[str, Any], figures: Sequence[Drawn]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>What the runs learned by heart</title><style>{_STYLE}</style></head><body>"
+        f"<title>What the runs learned by heart</title><style>{STYLE}</style></head><body>"
         f"<h1>What the runs learned by heart</h1>{''.join(parts)}</body></html>\n"
     )
 

@@ -1,4 +1,4 @@
-"""report.md: what was run, on what, and what came out, so that it can be read and repeated on its own."""
+"""report.md and report.html: what was run, on what, and what came out, so that it can be repeated."""
 
 import datetime
 import pathlib
@@ -13,6 +13,7 @@ from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.comparisons import picture
 from im_jax.sweeps.definition import Sweep
 from im_jax.sweeps.evaluated import errors, lacking, with_figures
+from im_jax.sweeps.page import to_html
 from im_jax.sweeps.results import Result, ResultsFile, Status
 from im_jax.text import as_code, as_markdown, counted
 
@@ -23,7 +24,7 @@ _PICTURE: Final = re.compile(r"^!\[([\w.+-]+)\]\(figures/\1\.png\)$", re.MULTILI
 def write_report(
     sweep: Sweep, cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path, command: str
 ) -> None:
-    """Write WORKDIR/report.md, table.csv and figures/ from the rows that there are."""
+    """Write WORKDIR/report.md, report.html, table.csv and figures/ from the rows that there are."""
     groups = group(cells, results, sweep.evaluations)
     pairs = pair(sweep, groups)
     rows = [
@@ -49,6 +50,7 @@ def write_report(
     report = "\n\n".join(filter(None, sections)) + "\n"
     before = _shown(workdir / "report.md")
     write_whole(workdir / "report.md", report)
+    write_whole(workdir / "report.html", to_html(report, sweep.title, workdir))
     _remove(before - set(_PICTURE.findall(report)), workdir / "figures")
 
 

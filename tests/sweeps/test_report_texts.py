@@ -1,5 +1,6 @@
 """What the report shows of others stays text, what it says of settings is true, and its figures are its own."""
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,56 @@ def test_report_shows_labels_titles_and_errors_as_they_are(text: str, tmp_path: 
     assert profile[0] == [seen(text), "n", seen(f"step {text}")]
     assert failed[1] == [first.name, seen(text)]
     assert points[1] == [seen(text), seen(text), seen(f"data.path={text}")]
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.tags <= set(
+        [
+            "html",
+            "head",
+            "meta",
+            "title",
+            "style",
+            "body",
+            "h1",
+            "h2",
+            "h3",
+            "p",
+            "ul",
+            "li",
+            "code",
+            "pre",
+            "div",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "img",
+            "a",
+        ]
+    )
+    assert len(page.images) == len(pictures(tmp_path))
+    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+    assert seen(text) in seen(page.text)
+
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.images: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag == "img":
+            self.images.append(dict(attributes)["src"] or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
 def pictures(workdir: Path) -> set[str]:
