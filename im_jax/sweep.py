@@ -2,7 +2,7 @@
 
     python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=NAME]
         [--workers=N | --executor=slurm --partition=NAME --time=4:00:00 --gpus_per_node=1]
-        [--local_data=DIR] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
+        [--local_data=DIR] [--noevaluate] [--dry_run | --report_only] [--config.FIELD=VALUE ...]
 
 Flags --config.FIELD=VALUE change what all runs share. Started again in the same workdir, a sweep skips
 finished runs, goes on with the one that was stopped, and tries failed ones again. Runs whose comparisons are
@@ -27,7 +27,7 @@ from im_jax.errors import ConfigError
 from im_jax.sweeps import executors, jobs, running, stopping
 from im_jax.sweeps.cells import Cell
 from im_jax.sweeps.checks import check_overrides, checked_cells
-from im_jax.sweeps.definition import Sweep
+from im_jax.sweeps.definition import KeepCheckpoints, Sweep
 from im_jax.sweeps.earlier import known_again
 from im_jax.sweeps.evaluated import lacking, reasons
 from im_jax.sweeps.evaluations import with_local_data
@@ -75,6 +75,8 @@ def read_sweep(arguments: command_line.CommandLine) -> tuple[Sweep, list[Cell]]:
     sweep = load_sweep(path, arguments.flag("tier"))
     try:
         check_overrides(sweep, arguments.config)
+        if sweep.evaluations and not arguments.flag("evaluate"):
+            sweep = dataclasses.replace(sweep, evaluations={}, keep_checkpoints=KeepCheckpoints.ALL)
         evaluations = with_local_data(sweep.evaluations, arguments.flag("local_data"))
         sweep = dataclasses.replace(sweep, base=arguments.config, evaluations=evaluations)
         cells = checked_cells(sweep)
@@ -231,6 +233,9 @@ def define_flags(values: flags.FlagValues) -> None:
         None,
         "Folder of local data sets, for evaluations by benchmark tasks.",
         flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "evaluate", True, "Make the sweep's evaluations; --noevaluate: later.", flag_values=values
     )
     executors.define_flags(values)
     flags.DEFINE_bool("dry_run", False, "List the runs and what is finished, and stop.", flag_values=values)

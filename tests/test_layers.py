@@ -26,7 +26,10 @@ LAYERS = (
     ("opening",),
     ("analysis",),
     ("sweeps",),
-    ("studies.rewrites.experiments", "studies.instruction_modelling", "studies.small_models"),
+    (
+        *("studies.rewrites.experiments", "studies.instruction_modelling"),
+        *("studies.instruction_modelling_tiers", "studies.small_models"),
+    ),
     ("bench",),
     ("data.builders", "doors"),
 )

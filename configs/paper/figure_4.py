@@ -7,16 +7,21 @@ epoch of one run, and the paper does not say which of the two its figure shows.
         --config.model.path=Llama-2-7b-hf --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import methods, sweep
+from im_jax.studies.instruction_modelling import NLP, NLP_MEASURES, methods, sweep
+from im_jax.studies.instruction_modelling_tiers import SIZES, in_tier
 from im_jax.sweeps.definition import Plot, Sweep, over
+
+TIERS = SIZES
 
 SETS = ("lima", "alpagasus_dolly_9k", "alpagasus_dolly_3k", "less_mmlu_chat", "less_tydiqa")
 
 
-def get_sweep() -> Sweep:
+def get_sweep(tier: str = "full") -> Sweep:
     axes = {
         "data": over("data.recipe", *SETS),
         "epochs": {str(epochs): {"train.epochs": float(epochs)} for epochs in (2, 4, 6, 8, 10)},
         "method": methods("it", "im"),
     }
-    return sweep("Figure 4", axes, plot=Plot(x="epochs", series="method"))
+    plot = Plot(x="epochs", series="method")
+    whole = sweep("Figure 4", axes, measures=NLP_MEASURES, evaluations=NLP, plot=plot)
+    return in_tier(whole, tier, sets=1)

@@ -4,9 +4,17 @@
         --config.model.path=Llama-2-13b-hf --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import LLAMA_2_13B, SEVEN, data, methods, sweep
-from im_jax.sweeps.definition import Sweep
+from im_jax.studies.instruction_modelling import LLAMA_2_13B, NLP, NLP_MEASURES, SEVEN, data, methods, sweep
+from im_jax.studies.instruction_modelling_tiers import SIZES, in_tier
+from im_jax.sweeps.definition import Comparison, Sweep
+
+TIERS = SIZES
 
 
-def get_sweep() -> Sweep:
-    return sweep("Figure 5, below,", {"data": data(*SEVEN), "method": methods("it", "im")}, LLAMA_2_13B)
+def get_sweep(tier: str = "full") -> Sweep:
+    axes = {"data": data(*SEVEN), "method": methods("it", "im")}
+    comparisons = (Comparison("method", "im", "it"),)
+    whole = sweep(
+        "Figure 5, below,", axes, LLAMA_2_13B, NLP_MEASURES, evaluations=NLP, comparisons=comparisons
+    )
+    return in_tier(whole, tier)

@@ -4,9 +4,15 @@
         --config.model.path=opt-6.7b --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import OPT_6_7B, SEVEN, data, methods, sweep
-from im_jax.sweeps.definition import Sweep
+from im_jax.studies.instruction_modelling import NLP, NLP_MEASURES, OPT_6_7B, SEVEN, data, methods, sweep
+from im_jax.studies.instruction_modelling_tiers import SIZES, in_tier
+from im_jax.sweeps.definition import Comparison, Sweep
+
+TIERS = SIZES
 
 
-def get_sweep() -> Sweep:
-    return sweep("Figure 5, above,", {"data": data(*SEVEN), "method": methods("it", "im")}, OPT_6_7B)
+def get_sweep(tier: str = "full") -> Sweep:
+    axes = {"data": data(*SEVEN), "method": methods("it", "im")}
+    comparisons = (Comparison("method", "im", "it"),)
+    whole = sweep("Figure 5, above,", axes, OPT_6_7B, NLP_MEASURES, evaluations=NLP, comparisons=comparisons)
+    return in_tier(whole, tier)

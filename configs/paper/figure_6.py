@@ -5,9 +5,12 @@
 """
 
 from im_jax.studies.instruction_modelling import data, methods, sweep
+from im_jax.studies.instruction_modelling_tiers import SIZES, in_tier
 from im_jax.sweeps.definition import Sweep
 
+TIERS = SIZES
 
-def get_sweep() -> Sweep:
+
+def get_sweep(tier: str = "full") -> Sweep:
     shares = data("tulu_v2_10", "tulu_v2_20", "tulu_v2_50", "tulu_v2")
-    return sweep("Figure 6", {"data": shares, "method": methods("it", "im")})
+    return in_tier(sweep("Figure 6", {"data": shares, "method": methods("it", "im")}), tier)

@@ -4,10 +4,10 @@
         --config.model.path=Llama-2-7b-hf --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import SEVEN, data, methods, on_one_gpu, sweep
+from im_jax.studies.instruction_modelling import NLP, NLP_MEASURES, SEVEN, data, methods, on_one_gpu, sweep
 from im_jax.sweeps.definition import Sweep
 
 
 def get_sweep() -> Sweep:
     axes = {"data": data(*SEVEN), "method": methods("it", "neftune", "im")}
-    return on_one_gpu(sweep("Table 1", axes))
+    return on_one_gpu(sweep("Table 1", axes, measures=NLP_MEASURES, evaluations=NLP))

@@ -4,7 +4,7 @@
         --config.model.path=Llama-2-7b-hf --config.data.path=FILES
 """
 
-from im_jax.studies.instruction_modelling import data, methods, sweep
+from im_jax.studies.instruction_modelling import NLP, NLP_MEASURES, data, methods, sweep
 from im_jax.sweeps.definition import Labels, Sweep
 
 
@@ -18,4 +18,4 @@ def get_sweep() -> Sweep:
         "data": data("lima", "alpagasus_dolly_9k"),
         "method": methods("it", "kl_0.01", "kl_0.1", "kl_1"),
     }
-    return sweep("Tables 3 and 7", axes, where=in_a_table)
+    return sweep("Tables 3 and 7", axes, measures=NLP_MEASURES, evaluations=NLP, where=in_a_table)

@@ -7,7 +7,7 @@ which of them is taken.
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from im_jax.config import (
@@ -23,6 +23,7 @@ from im_jax.config import (
     TrainConfig,
 )
 from im_jax.sweeps.definition import NOT_NEGATIVE, Axis, Better, KeepCheckpoints, Measure, Overrides, Sweep
+from im_jax.sweeps.evaluations import Evaluations, Overfitting, Tasks
 
 LLAMA_2_7B: Final = "Llama-2-7b-hf"
 LLAMA_2_13B: Final = "Llama-2-13b-hf"
@@ -41,9 +42,46 @@ SEVEN: Final = (
 """Recipes of the training sets of Table 1, in its order."""
 
 RATIO: Final = Measure(
-    "data.instruction_output_ratio_words", "words of instruction to words of output", bounds=NOT_NEGATIVE
+    "data.trained.instruction_output_ratio_words",
+    "words of instruction to words of output",
+    bounds=NOT_NEGATIVE,
 )
-"""As Table 5 counts them."""
+"""As Table 5 counts them, of the examples that are trained on: a subset has a ratio of its own."""
+
+EXAMPLES: Final = Measure("data.trained.examples", "training examples", bounds=NOT_NEGATIVE)
+HELD_OUT: Final = Measure(
+    "heldout.nll/assistant", "held-out loss of outputs", "nats", Better.LOWER, NOT_NEGATIVE
+)
+
+NLP: Final[Evaluations] = {"nlp": Tasks(("im_paper", "humaneval"), add_bos="no")}
+"""The list of section 4.2 with its shots, as its harness asked Llama: without BOS."""
+
+NLP_MEASURES: Final = tuple(
+    Measure(f"nlp.im_paper: {name}/mean", name, better=Better.HIGHER)
+    for name in (
+        "mean, as the paper",
+        *("understanding & knowledge", "multilinguality", "commonsense", "math & code", "bbh"),
+        "safety & helpfulness",
+    )
+)
+"""Means over the list and over its categories, in shares."""
+
+LEARNED: Final[Evaluations] = {
+    "overfitting": Overfitting(limit=500, answers=500, max_new_tokens=512, gradient_examples=0)
+}
+BLEU: Final = Measure(
+    "overfitting.bleu/train", "BLEU on training instructions", "%", Better.LOWER, (0.0, 100.0)
+)
+LEARNED_MEASURES: Final = (
+    BLEU,
+    Measure("overfitting.bleu/heldout", "BLEU on held-out instructions", "%", bounds=(0.0, 100.0)),
+    Measure("overfitting.output_loss/train", "loss on training outputs", "nats", bounds=NOT_NEGATIVE),
+    Measure(
+        "overfitting.output_loss/heldout", "loss on held-out outputs", "nats", Better.LOWER, NOT_NEGATIVE
+    ),
+    Measure("overfitting.output_gap", "held-out minus training loss on outputs", "nats", Better.LOWER),
+)
+"""What Table 2 and Figure 3 tell."""
 
 _EPOCHS: Final = {"lima": 10.0}
 """Table 1 has `10 epoch` beside LIMA; all others: 2 (appendix C: typically 2; Table 6: 2, 3 or 10)."""
@@ -108,13 +146,20 @@ def base(model: str) -> Config:
     )
 
 
-def sweep(title: str, axes: Mapping[str, Axis], model: str = LLAMA_2_7B, **changes: Any) -> Sweep:
+def sweep(
+    title: str,
+    axes: Mapping[str, Axis],
+    model: str = LLAMA_2_7B,
+    measures: Sequence[Measure] = (),
+    **changes: Any,
+) -> Sweep:
     """A table or figure of the paper.
 
     Args:
         title: which one it is.
         axes: what its runs differ in.
         model: folder of the model that they start from.
+        measures: more than the data and the held-out loss.
         changes: other fields of `Sweep`.
     """
     return Sweep(
@@ -122,11 +167,7 @@ def sweep(title: str, axes: Mapping[str, Axis], model: str = LLAMA_2_7B, **chang
         description=_DESCRIPTION,
         base=base(model),
         axes=axes,
-        measures=(
-            Measure("data.examples", "training examples", bounds=NOT_NEGATIVE),
-            RATIO,
-            Measure("heldout.nll/assistant", "held-out loss of outputs", "nats", Better.LOWER, NOT_NEGATIVE),
-        ),
+        measures=(EXAMPLES, RATIO, HELD_OUT, *measures),
         keep_checkpoints=KeepCheckpoints.ALL,  # the models are what is evaluated
         **changes,
     )

@@ -23,7 +23,6 @@ from im_jax import child_process, hardware
 from im_jax.config import Config, with_overrides
 from im_jax.console import Console
 from im_jax.errors import Interrupted, UserError
-from im_jax.sweeps import evaluating
 from im_jax.sweeps.evaluations import from_request
 from im_jax.sweeps.results import read_summary
 
@@ -64,10 +63,15 @@ def answer_to(run: RunConfig, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         config = with_overrides(Config(), request["config"])
         if asked:
+            # Only where it is needed: what evaluates takes a while to import.
+            from im_jax.sweeps import evaluating
+
             evaluating.check(asked)
         summary = _summary_of(directory) if asked else None
         answer = {"status": "finished", "summary": summary or run(config, directory, console)}
         if asked:
+            from im_jax.sweeps import evaluating
+
             _free()
             made = evaluating.evaluate(asked, directory, console)
             answer["evaluations"], fit = made.found, made.fit

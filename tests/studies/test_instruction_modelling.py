@@ -1,25 +1,33 @@
 """The sweeps of the paper have its rows, and one row alone is what the sweep would run."""
 
+import numpy as np
 import pytest
 
-from im_jax.config import LossConfig, difference
+from im_jax.config import Config, LossConfig, difference, with_overrides
 from im_jax.data.recipes.registry import find
 from im_jax.data.tokenizers.byte import ByteTokenizer
 from im_jax.errors import ConfigError
+from im_jax.evaluation.harness.paper import CATEGORIES, MEANS
 from im_jax.losses.policy import make_policy
-from im_jax.studies.instruction_modelling import SEVEN
+from im_jax.studies.instruction_modelling import NLP_MEASURES, SEVEN
+from im_jax.studies.instruction_modelling_tiers import SIZES
 from im_jax.studies.registry import prepare
 from im_jax.sweeps.cells import expand
+from im_jax.sweeps.checks import checked_cells
 from im_jax.sweeps.loading import load_sweep
+from im_jax.token_classes import TokenClass
 from im_jax.train import run as train_command
 from tests.conftest import REPOSITORY
 from tests.training.tiny import tiny_config
 
 PAPER = REPOSITORY / "configs" / "paper"
 ROWS = {
+    "prompt_weights": 3 * 6,
     "table_1": 7 * 3,  # sets x IT, NEFTune, IM; of the base and the chat model nothing is trained
     "table_1_one_gpu": 7 * 3,
     "table_4_one_gpu": 7 * 2,
+    "table_2": 7 * 2,
+    "table_7": 4,
     "table_3": 2 * 2 + 2,  # sets x with and without; and two other weights in Table 7
     "table_4": 7 * 2,
     "figure_2_left": (13 + 3) * 2,
@@ -45,9 +53,50 @@ def test_training_sets_have_the_sizes_of_table_1() -> None:
 
 def test_what_is_measured_of_the_data_is_in_the_summary_of_a_run() -> None:
     data = prepare(tiny_config(), ByteTokenizer(), make_policy(LossConfig()).largest()).as_dict()
-    names = [measure.name for measure in load_sweep(PAPER / "table_1.py", None).every_measure()]
-    assert names == ["data.examples", "data.instruction_output_ratio_words", "heldout.nll/assistant"]
-    assert all(name.removeprefix("data.") in data for name in names[:2])
+    names = [measure.name for measure in load_sweep(PAPER / "figure_6.py", None).every_measure()]
+    trained = ["examples", "instruction_output_ratio_words"]
+    assert names == [*(f"data.trained.{name}" for name in trained), "heldout.nll/assistant"]
+    assert [*data["trained"]] == trained
+
+
+def test_a_subset_has_the_ratio_of_its_own_examples() -> None:
+    config, found = tiny_config(), {}
+    config.data.num_generated, config.data.max_length = 400, 256
+    for ratio in (1.0, 3.0, 8.0):
+        config.data.subset.examples, config.data.subset.ratio = 60, ratio
+        data = prepare(config, ByteTokenizer(), make_policy(LossConfig()).largest()).as_dict()
+        assert data["trained"]["examples"] == 60 - config.eval.num_examples
+        found[ratio] = data["trained"]["instruction_output_ratio_words"]
+    assert found[1.0] < 2 < found[3.0] < 4 < found[8.0]
+
+
+def test_categories_are_those_of_the_paper_s_list() -> None:
+    names = [measure.name for measure in NLP_MEASURES]
+    assert names[1:] == [f"nlp.im_paper: {category}/mean" for category in CATEGORIES]
+    assert names[0].removeprefix("nlp.im_paper: ").removesuffix("/mean") in MEANS
+
+
+@pytest.mark.parametrize("tier", SIZES[:2])
+def test_small_sizes_are_valid_and_keep_the_methods(tier: str) -> None:
+    for path in (path for path in PAPER.glob("*.py") if "TIERS" in path.read_text(encoding="utf-8")):
+        full, small = load_sweep(path, "full"), load_sweep(path, tier)
+        cells = checked_cells(small)
+        assert len(cells) <= (12 if tier == "smoke" else 60), path.name
+        assert {cell.config.data.source for cell in cells} == {"generated"}
+        kept = full.axes.keys() - {"data", "examples", "epochs"}
+        assert all(small.axes[name] == full.axes[name] for name in kept)
+        assert small.every_comparison() == full.every_comparison() and len(small.seeds) > 1
+
+
+def test_weights_of_instructions_go_from_those_of_it_to_those_of_im() -> None:
+    axis = load_sweep(PAPER / "prompt_weights.py", None).axes["weight"]
+    found = {
+        label: make_policy(with_overrides(Config(), overrides).loss).largest()
+        for label, overrides in axis.items()
+    }
+    for label, policy in (("0", "it"), ("1", "im")):
+        np.testing.assert_array_equal(found[label], make_policy(LossConfig(policy=policy)).largest())
+    assert found["0.24"][TokenClass.USER] == np.float32(0.24)
 
 
 def test_a_row_alone_is_that_of_the_sweep_with_what_flags_say() -> None:

@@ -17,7 +17,7 @@ from im_jax.errors import ConfigError
 from im_jax.evaluation.results import read_scores
 from im_jax.sweeps.cells import expand
 from im_jax.sweeps.checks import checked_cells
-from im_jax.sweeps.definition import Measure, Sweep
+from im_jax.sweeps.definition import KeepCheckpoints, Measure, Sweep
 from im_jax.sweeps.evaluated import answer_of, failed, keep, kept, lacking
 from im_jax.sweeps.evaluations import (
     Evaluation,
@@ -34,6 +34,7 @@ from im_jax.sweeps.results import ResultsFile
 from im_jax.sweeps.running import clear_up, run_cells, unfinished
 from im_jax.sweeps.worker import answer_to
 from im_jax.training.start import train
+from tests.conftest import REPOSITORY
 from tests.evaluation.harness.local_data import write_local_data
 from tests.sweeps.small import CountingRunner, small_sweep
 from tests.training.tiny import tiny_config
@@ -239,3 +240,13 @@ def test_runs_that_hold_nothing_out_have_no_overfitting() -> None:
         checked_cells(swept)
     with pytest.raises(ConfigError, match="--local_data has no effect"):
         with_local_data({"suite": Overfitting()}, "DIR")
+
+
+def test_evaluations_may_come_later_and_keep_checkpoints_for_that(tmp_path: Path) -> None:
+    words = ["sweep", f"--config={REPOSITORY / 'configs/paper/table_2.py'}", "--tier=smoke"]
+    now, _ = sweep.read_sweep(sweep.run.parse(words))
+    later, _ = sweep.read_sweep(sweep.run.parse([*words, "--noevaluate"]))
+    assert now.evaluations and now.keep_checkpoints is KeepCheckpoints.NONE
+    assert not later.evaluations and later.keep_checkpoints is KeepCheckpoints.ALL
+    with pytest.raises(ConfigError, match="--local_data has no effect"):
+        sweep.read_sweep(sweep.run.parse([*words, f"--local_data={tmp_path}"]))
