@@ -104,5 +104,7 @@ def with_figures(result: Result, evaluations: Evaluations) -> Result:
 
 def _of(result: Result, name: str, evaluation: Evaluation) -> Found | None:
     """What came of an evaluation, unless something else was asked for then."""
-    found: Found | None = result.evaluations.get(name)
-    return found if found is not None and found.get("hash") == hash_of(evaluation) else None
+    found: Any = result.evaluations.get(name)
+    if not isinstance(found, Mapping) or not isinstance(found.get("figures"), Mapping):
+        return None
+    return found if found.get("hash") == hash_of(evaluation) else None
