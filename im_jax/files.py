@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from im_jax.errors import ConfigError, StorageError
-from im_jax.places import check_local, is_remote
+from im_jax.places import check_local, is_remote, local
 from im_jax.remote import held, writing_remote
 
 _LOCK: Final = ".lock"
@@ -58,7 +58,7 @@ def output_file(path: str | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    place = pathlib.Path(path)
+    place = local(path)
     is_new, is_stream = not place.exists(), place.is_fifo() or place.is_char_device()
     try:
         if not is_stream:

@@ -25,7 +25,9 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.errors import ConfigError
 from im_jax.generation.parameters import SamplingParams
+from im_jax.places import local
 from im_jax.saved_config import config_of_model, config_of_run
+from im_jax.stores import readable
 
 _MAX_TOKENS: Final = 128
 """Of an answer to a prompt on the command line; answers to a file need a number that was set."""
@@ -56,6 +58,7 @@ def main(arguments: command_line.CommandLine) -> None:
     """Answer each prompt."""
     given, file = _parameters(arguments), arguments.flag("prompts")
     _check_flags(arguments)
+    output = local(arguments.flag("output") or "")
     if not file:
         given = {"max_tokens": _MAX_TOKENS} | given
         SamplingParams.from_record(given)
@@ -77,8 +80,8 @@ def main(arguments: command_line.CommandLine) -> None:
         answer_file(
             model,
             digest(model.params),
-            pathlib.Path(file),
-            pathlib.Path(arguments.flag("output")),
+            readable(file),
+            output,
             given,
             slots=arguments.flag("slots"),
         )

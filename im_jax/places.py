@@ -75,6 +75,13 @@ def check_local(path: pathlib.Path, name: str) -> None:
         )
 
 
+def local(path: str | os.PathLike[str], name: str = "--output") -> pathlib.Path:
+    """The path of what is written to this machine's disks. Raises as `check_local`."""
+    found = pathlib.Path(path)
+    check_local(found, name)
+    return found
+
+
 def absolute(path: pathlib.Path) -> pathlib.Path:
     """The same place, whatever the directory of the process is."""
     return path if is_remote(path) else path.resolve()

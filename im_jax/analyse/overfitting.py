@@ -10,7 +10,6 @@ Every other run is compared with the first, example by example. --output gets re
 report.html, results.json, examples.csv, and figures as PNG and SVG.
 """
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from absl import flags
 
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.errors import ConfigError
+from im_jax.places import local
 
 
 def main(argv: Sequence[str]) -> None:
@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> None:
     output: str | None = values["output"]
     if not output:
         raise ConfigError("no folder to write; set --output=DIR")
+    folder = local(output)
     # Only now: flags have been read, and JAX is slow to import.
     from im_jax.activity import on_console
     from im_jax.analysis.forgetting import read_paragraphs
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     )
     results = [analyse(run, options, doing) for run in opened]
     about = {"seed": options.seed, "limit": values["limit"], "text": text}
-    console.print(write_report(pathlib.Path(output), results, about))
+    console.print(write_report(folder, results, about))
     console.print(f"written to {output}")
 
 

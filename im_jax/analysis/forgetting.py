@@ -1,6 +1,5 @@
 """How likely plain text is to a model, paragraph by paragraph."""
 
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 from im_jax.errors import ConfigError, DataError
 from im_jax.evaluation.likelihood import Likelihoods
 from im_jax.models.loaded import Model
+from im_jax.stores import readable
 
 
 def read_paragraphs(path: str, limit: int) -> list[str]:
@@ -20,7 +20,7 @@ def read_paragraphs(path: str, limit: int) -> list[str]:
         DataError: there is nothing in it.
     """
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
+        text = readable(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--text={path} cannot be read: {error}; give a text file in UTF-8") from None
     found = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -17,6 +17,8 @@ from absl import flags
 from im_jax import command_line
 from im_jax.errors import ConfigError
 from im_jax.generate import define_adapter, read
+from im_jax.places import local
+from im_jax.stores import readable
 
 if TYPE_CHECKING:
     from im_jax.evaluation.answering.answer import Report
@@ -55,7 +57,7 @@ def main(arguments: command_line.CommandLine) -> None:
     first = jax.process_index() == 0
     console = Console(stderr=True, quiet=not first)
     known = identity(model, digest(model.params), generator, chat=chat)
-    place = pathlib.Path(workdir or config.model.path).resolve()
+    place = readable(workdir or config.model.path).resolve()
     partial = output.with_name(output.name + ".partial.jsonl")
     if output.exists() and not partial.exists():  # on all processes, so that none waits for the others
         raise ConfigError(f"--output={output} is there, and was not begun by this command; name another file")
@@ -89,7 +91,7 @@ def _checked(arguments: command_line.CommandLine) -> tuple[str, pathlib.Path]:
         raise ConfigError(f"--samples is not for {name}, which asks each prompt once; leave it out")
     from im_jax.evaluation.records import check_place
 
-    output = pathlib.Path(arguments.flag("output"))
+    output = local(arguments.flag("output"))
     check_place(output)
     return name, output
 

@@ -12,7 +12,6 @@ clustered where items come in groups. p (Holm) is corrected for the number of sc
 smallest true difference that would have been found in 80 % of such comparisons.
 """
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import flags
@@ -20,6 +19,7 @@ from absl import flags
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.console import Console, print_json
 from im_jax.errors import ConfigError
+from im_jax.places import local
 
 
 def main(argv: Sequence[str]) -> None:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     from im_jax.evaluation.statistics.report import as_record, as_table, compare_all
 
     methods = {
-        name: [folder for path in name.split(",") for folder in result_folders(pathlib.Path(path))]
+        name: [folder for path in name.split(",") for folder in result_folders(local(path, "compare"))]
         for name in named
     }
     comparisons = compare_all(methods)

@@ -23,6 +23,7 @@ from absl import flags
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.console import Console
 from im_jax.errors import ConfigError
+from im_jax.places import local
 
 if TYPE_CHECKING:
     from im_jax.evaluation.judged.judging import Work
@@ -60,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
     if prices.count(None) == 1:
         raise ConfigError("one price is given; set both --price_prompt and --price_completion")
     purse = Purse(None if None in prices else Prices(*prices), given("max_cost"))
-    output = pathlib.Path(given("output"))
-    cache = pathlib.Path(given("cache") or f"{output}.cache.jsonl")
+    output = local(given("output"))
+    cache = local(given("cache") or f"{output}.cache.jsonl", "--cache")
     console = Console(stderr=True)
     report = judge(
         _work(given), endpoint, output, cache, manner, purse,

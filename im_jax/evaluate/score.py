@@ -20,6 +20,7 @@ from absl import flags
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.console import Console, print_json
 from im_jax.errors import ConfigError
+from im_jax.places import local
 
 if TYPE_CHECKING:
     from im_jax.evaluation.scored.scored import Scored
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         if name in NEEDS[benchmark] and not values[name].value:
             raise ConfigError(f"{benchmark} is scored from --{name}=FILE, which is not given")
     output = values["output"].value
-    if output and list(pathlib.Path(output).glob("**/results.json")):
+    if output and list(local(output).glob("**/results.json")):
         raise ConfigError(f"--output={output} has results; choose another folder, or remove them")
     scored = _scored(benchmark, lambda name: values[name].value)
     if output:

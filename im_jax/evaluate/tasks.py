@@ -8,6 +8,7 @@ from absl import flags
 from im_jax import command_line, evaluate
 from im_jax.errors import ConfigError
 from im_jax.generate import define_adapter, read
+from im_jax.places import local
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -17,7 +18,7 @@ def main(arguments: command_line.CommandLine) -> None:
         raise ConfigError("no tasks; set --tasks=im_paper, or --tasks=NAME,NAME")
     if not output:
         raise ConfigError("no folder to write; set --output=DIR")
-    folder = _new(pathlib.Path(output))
+    folder = _new(local(output))
     # Only now: flags have been read, and JAX is slow to import.
     import jax
 
@@ -32,10 +33,10 @@ def main(arguments: command_line.CommandLine) -> None:
 
     config, workdir, chat = arguments.config, arguments.flag("workdir"), arguments.flag("apply_chat_template")
     join_cluster(config)
-    local = arguments.flag("local_data")
+    data_sets = arguments.flag("local_data")
     wanted = Wanted(
         tasks=tuple(tasks),
-        local_data=pathlib.Path(local) if local else None,
+        local_data=local(data_sets, "--local_data") if data_sets else None,
         apply_chat_template=chat,
         **{name: arguments.flag(name) for name in ("num_fewshot", "limit", "add_bos", "max_new_tokens")},
     )

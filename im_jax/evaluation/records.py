@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from im_jax.data.files import BadRecord, File, Record, chunks
 from im_jax.errors import ConfigError, DataError
 from im_jax.files import write_whole
+from im_jax.stores import readable
 from im_jax.text import as_json
 
 Kind = type | tuple[type, ...]
@@ -35,7 +36,7 @@ def read_records(path: str | os.PathLike[str], fields: Mapping[str, Kind], flag:
         ConfigError: there is no such file.
         DataError: a record is no object, or lacks a field, or has another type in it.
     """
-    if not pathlib.Path(path).is_file():
+    if not readable(path).is_file():
         raise ConfigError(f"--{flag}={os.fspath(path)}: there is no such file")
     items = []
     for chunk in chunks([File(os.fspath(path))], flag):

@@ -11,19 +11,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from im_jax import export, generate
+from im_jax.analyse import overfitting
 from im_jax.config import CheckpointConfig, Config
 from im_jax.console import Console
 from im_jax.errors import CheckpointError, ConfigError
+from im_jax.evaluate import answers, tasks
 from im_jax.files import alone
 from im_jax.models.export.folder import check_new
 from im_jax.models.files.layout import by_path
 from im_jax.opening import open_model, open_run
 from im_jax.places import place
+from im_jax.plan import ledger
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
@@ -81,7 +85,7 @@ def workdir(store: StandIn) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    reached = begun.wait(120)
+    reached = begun.wait(300)
     process.kill()
     told, _ = process.communicate()
     hold.set()
@@ -250,4 +254,57 @@ def test_without_the_package_it_is_named_and_no_folder_is_made(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs the package gcsfs, .* pip install 'im_jax\[gs\]'"):
         train(six_steps(), "gs://bucket/run", QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_in_a_store_is_evaluated_analysed_and_accounted_for_as_one_on_a_disk(
+    store: StandIn,
+    workdir: str,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(six_steps(), workdir, QUIET)
+    asked = {"key": 1, "prompt": "Hi", "instruction_id_list": ["detectable_format:title"], "kwargs": [{}]}
+    store.put("bucket", "ifeval.jsonl", json.dumps(asked).encode(), {}, {})
+    store.put("bucket", "prompts.jsonl", b'{"prompt": "Hi"}', {}, {})
+    monkeypatch.chdir(tmp_path)
+    for name, run in (("remote", workdir), ("local", str(undisturbed))):
+        words = ["--benchmark=ifeval", "--data=gs://bucket/ifeval.jsonl", "--max_tokens=3", "--model_name=x"]
+        answers.main(answers.run.parse(["answers", f"--workdir={run}", f"--output={name}.jsonl", *words]))
+        words = ["--prompts=gs://bucket/prompts.jsonl", "--max_tokens=3", f"--output={name}.answers"]
+        generate.main(generate.run.parse(["generate", f"--workdir={run}", *words]))
+        words = ["--limit=4", "--answers=0", "--gradient_examples=0", f"--output={name}"]
+        overfitting.main(["analyse", f"--runs={run}", *words])
+        ledger.main(["ledger", run])
+    assert (tmp_path / "remote.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
+    told = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("remote", "local")]
+    assert told[0]["runs"][0]["measures"] == told[1]["runs"][0]["measures"]
+    said = [json.loads((tmp_path / f"{name}.answers").read_text()) for name in ("remote", "local")]
+    assert said[0]["text"] == said[1]["text"]
+    assert f"{workdir}: goodput" in capsys.readouterr().out
+    assert {path.suffix for path in tmp_path.iterdir()} <= {"", ".jsonl", ".answers"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda run: generate.main(
+            generate.run.parse(
+                ["generate", f"--workdir={run}", "--prompts=p", "--max_tokens=1", "--output=gs://b/o"]
+            )
+        ),
+        lambda run: tasks.main(
+            tasks.run.parse(["evaluate", f"--workdir={run}", "--tasks=a", "--output=gs://b/o"])
+        ),
+        lambda run: overfitting.main(["analyse", f"--runs={run}", "--output=gs://b/o"]),
+    ],
+)
+def test_outputs_that_are_no_run_are_on_disks(
+    command: Any, workdir: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^--output=gs:/b/o is not on this machine's disks; name a local"):
+        command(workdir)
     assert not list(tmp_path.iterdir())
