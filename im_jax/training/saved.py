@@ -172,7 +172,7 @@ class SavedModel:
 
 def saved_steps(directory: pathlib.Path) -> list[int]:
     """Steps of the complete checkpoints of a run, in order."""
-    return sorted(found.step for found in ocp.training.Checkpointer(directory.resolve()).checkpoints)
+    return sorted(found.step for found in ocp.training.Checkpointer(absolute(directory)).checkpoints)
 
 
 def newest_config(directory: pathlib.Path) -> dict[str, Any]:
