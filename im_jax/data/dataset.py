@@ -10,6 +10,7 @@ import numpy as np
 
 from im_jax.data.encoding import EncodedExample
 from im_jax.data.ids import Ids
+from im_jax.data.mapped import refuse_cut
 from im_jax.token_classes import NUM_CLASSES
 
 UNWEIGHTED: Final = -1
@@ -119,6 +120,8 @@ class EncodedDataset:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> ExampleView:
+        """Raises StorageError where a file that it is mapped from was cut, as all that reads values does."""
+        refuse_cut(self.tokens, self.classes, self.weights, self.lengths, self.ids.numbers, self.ids.prefixes)
         start, length = int(self.starts[index]), int(self.lengths[index])
         at = slice(start, start + length)
         return ExampleView(self.ids[index], self.tokens[at], self.classes[at], self._weights(index))
@@ -129,10 +132,12 @@ class EncodedDataset:
 
     def targets(self, numbers: jt.Int[np.ndarray, " N"]) -> jt.UInt[np.ndarray, "N C"]:
         """See `Dataset.targets`."""
+        refuse_cut(self.histograms)
         return self.histograms[numbers]
 
     def flat(self, numbers: jt.Int[np.ndarray, " N"]) -> Flat:
         """See `Dataset.flat`."""
+        refuse_cut(self.tokens, self.classes, self.lengths)
         lengths = self.lengths[numbers].astype(np.int64)
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         at = np.repeat(self.starts[numbers] - bounds[:-1], lengths) + np.arange(bounds[-1])
@@ -141,6 +146,7 @@ class EncodedDataset:
     def measured(self, name: str, numbers: jt.Int[np.ndarray, " N"]) -> jt.Integer[np.ndarray, " N"]:
         """See `Dataset.measured`."""
         column: np.ndarray = getattr(self, name)
+        refuse_cut(column)
         return column[numbers]
 
     def fingerprint(self) -> str:

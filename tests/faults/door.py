@@ -3,6 +3,7 @@
 Python and its imports take longer than a tiny run. Nothing here may start JAX before the fork.
 """
 
+import ctypes
 import importlib
 import os
 import resource
@@ -20,6 +21,7 @@ def train(
     variables: Mapping[str, str],
     settings: Mapping[str, object],
     limit: int | None,
+    bound: bool = False,
 ) -> None:
     """Run the command with its words, both outputs to a file.
 
@@ -29,6 +31,7 @@ def train(
         variables: set in the environment.
         settings: of JAX, which has read its variables long ago.
         limit: bytes that a file may have; None: any number.
+        bound: whether rights of files hold for it, as they do not for root.
     """
     os.setsid()  # a group of its own, as that of a terminal's command
     with open(log, "ab") as file:
@@ -36,6 +39,8 @@ def train(
         os.dup2(file.fileno(), 2)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if bound and os.geteuid() == 0:
+        _drop_rights()
     os.environ.update(variables)
     import jax
 
@@ -47,3 +52,19 @@ def train(
         # As JAX does where an interpreter ends, which that of a forked process does not: a process of a cluster
         # that is gone without this aborts those that are a moment behind.
         jax.distributed.shutdown()
+
+
+_VERSION, _OVERRIDE, _SEARCH = 0x20080522, 1, 2
+"""Of capget(2): its newest structure, CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+
+
+def _drop_rights() -> None:
+    """Give up what lets root write where nobody may; it cannot be had back."""
+    library = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(_VERSION, 0), (ctypes.c_uint32 * 6)()
+    if library.capget(header, sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for at in range(3):  # effective, permitted, inheritable; the other three are of numbers above 31
+        sets[at] &= ~(1 << _OVERRIDE | 1 << _SEARCH) & 0xFFFFFFFF
+    if library.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset")

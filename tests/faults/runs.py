@@ -47,8 +47,9 @@ _processes.set_forkserver_preload([door.__name__])
 
 
 def words_of(workdir: Path, flags: Mapping[str, object] | None = None) -> list[str]:
-    """The command line of a run, without the program's name."""
-    return [f"--{name}={value}" for name, value in {**FLAGS, "workdir": workdir, **(flags or {})}.items()]
+    """The command line of a run, without the program's name, nor flags of None."""
+    named = {**FLAGS, "workdir": workdir, **(flags or {})}
+    return [f"--{name}={value}" for name, value in named.items() if value is not None]
 
 
 def start_server() -> None:
@@ -67,12 +68,13 @@ class Run:
         limit: int | None = None,
         log: Path | None = None,
         flags: Mapping[str, object] | None = None,
+        bound: bool = False,
     ) -> None:
         """Start it.
 
         Args:
             workdir: of the run.
-            variables, settings, limit: see `tests.faults.door`.
+            variables, settings, limit, bound: see `tests.faults.door`.
             log: where its outputs go; beside the workdir if not given.
             flags: those that are not as in all runs: `{"config.seed": 1}`.
         """
@@ -84,6 +86,7 @@ class Run:
             dict(variables or {}),
             dict(settings or {}),
             limit,
+            bound,
         )
         self._process = _processes.Process(target=door.train, args=arguments, daemon=True)
         self.began = time.monotonic()
@@ -221,11 +224,12 @@ def pair(
     flags: Mapping[str, object] | None = None,
     variables: Mapping[str, str] | None = None,
     logs: Path | None = None,
+    bound: bool = False,
 ) -> Iterator[list[Run]]:
     """The processes of a run of two, or some of them.
 
     Args:
-        workdir, flags, variables: see `Run`.
+        workdir, flags, variables, bound: see `Run`.
         numbers: of the processes that are started.
         logs: folder of their logs; that of the workdir if not given.
     """
@@ -247,6 +251,7 @@ def pair(
                         {**(variables or {}), **cluster, "JAX_PROCESS_ID": str(number)},
                         log=(logs or workdir.parent) / f"{number}.log",
                         flags=flags,
+                        bound=bound,
                     )
                 )
             )
