@@ -41,6 +41,10 @@ NOTHING_SAVED: Final = "there is no checkpoint to go on from"
 _PAUSES: Final = (1, 5, 25)
 """Seconds before a save that failed is tried again, the last of them from then on."""
 
+_LOOK_SECONDS: Final = 5.0
+"""How often processes that save together look whether they can write at all. One that cannot fails in a
+thread of Orbax, and then each waits for the others for twenty minutes."""
+
 _policies = ocp.training.save_decision_policies
 
 
@@ -82,6 +86,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._checkpointer = self._open()
         self._saving: tuple[_Save, ocp.AsyncResponse[bool]] | None = None
         self._failures, self._again_at = 0, 0.0
+        self._looked_at, self._is_stuck = time.monotonic(), False
         self._read: tuple[int, Told] | None = None
         self._undo_quiet = quiet_threads()
 
@@ -108,8 +113,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 raise StorageError(f"{failed}; {self.safe()}") from failed
             self._undo_quiet()
         finally:
-            with contextlib.suppress(Exception):  # of a save that failed, told above
-                self._checkpointer.close()
+            if not self._is_stuck:  # else it would wait for the other processes, which wait as well
+                with contextlib.suppress(Exception):  # of a save that failed, told above
+                    self._checkpointer.close()
 
     @property
     def latest_step(self) -> int | None:
@@ -184,7 +190,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         (save, response), self._saving = self._saving, None
         try:
             with told_in_one_line(self._directory / str(save.step)):
-                response.result(timeout)
+                self._result(response, timeout)
         except TimeoutError:
             self._saving = save, response
             raise
@@ -193,6 +199,33 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             return error, save
         self._failures = 0
         return None
+
+    def _result(self, response: ocp.AsyncResponse[bool], timeout: float | None) -> None:
+        """Wait for a save, of several processes only as long as this one can write."""
+        if jax.process_count() == 1 or is_remote(self._directory):
+            response.result(timeout)
+            return
+        while True:
+            try:
+                response.result(_LOOK_SECONDS if timeout is None else timeout)
+                return
+            except TimeoutError:
+                self._check_writable()
+                if timeout is not None:
+                    raise
+
+    def _check_writable(self) -> None:
+        """Raises OSError if nothing can be written beside the checkpoints any more; looks now and then."""
+        if time.monotonic() < self._looked_at + _LOOK_SECONDS:
+            return
+        probe = self._directory / f".written-by-{jax.process_index()}"
+        try:
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError:
+            self._is_stuck = True
+            raise
+        self._looked_at = time.monotonic()
 
     def _failed(self, error: StorageError) -> None:
         """Count a failure, and clear the way for the next try.

@@ -25,6 +25,8 @@ def told_in_one_line(path: pathlib.Path) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         system = re.search(r"[^:]+(?= \[os_error_code)", reason)  # TensorStore quotes the system's words
         told = system[0].strip() if system else f"{type(error).__name__}: {reason[:200]}"
+        if isinstance(error, OSError) and error.strerror:
+            told = error.strerror
         raise StorageError(f"{path} could not be saved: {told}") from error
 
 

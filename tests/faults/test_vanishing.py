@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,33 @@ from im_jax.cluster.peers import LOST
 from im_jax.events import Happened
 from tests.data.synthetic import chats
 from tests.faults.runs import Run, ended, pair
+
+
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """A folder, and all below it, in which nothing can be made."""
+    folders = [path for path in (folder, *folder.rglob("*")) if path.is_dir()]
+    for path in folders:
+        with suppress(FileNotFoundError):  # a name that a checkpoint had until it was complete
+            path.chmod(0o555)
+    try:
+        yield
+    finally:
+        for path in folders:
+            with suppress(FileNotFoundError):
+                path.chmod(0o755)
+
+
+def test_a_directory_that_becomes_unwritable_ends_both_processes_soon(tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    with pair(workdir, bound=True) as runs:
+        assert runs[0].wait_for(lambda: runs[0].happened(Happened.SAVE, "end")), runs[0].said
+        with unwritable(workdir):
+            codes = [run.code() for run in runs]
+    assert sorted(codes) in ([1, 1], [1, LOST]), runs[0].said + runs[1].said
+    for code, run in zip(codes, runs, strict=True):
+        assert "Traceback" not in run.said
+        assert ("Permission denied" in run.said) if code == 1 else (" ended with 1" in run.said), run.said
 
 
 @pytest.fixture
