@@ -40,7 +40,9 @@ def test_a_directory_that_becomes_unwritable_ends_both_processes_soon(tmp_path: 
     assert sorted(codes) in ([1, 1], [1, LOST]), runs[0].said + runs[1].said
     for code, run in zip(codes, runs, strict=True):
         assert "Traceback" not in run.said
-        assert ("Permission denied" in run.said) if code == 1 else (" ended with 1" in run.said), run.said
+        assert (
+            ("Permission denied" in run.said) if code == 1 else (" ended with exit code 1: " in run.said)
+        ), run.said
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_encoded_examples_that_are_cut_are_one_line_on_all_processes(
     for code, run in zip(codes, runs, strict=True):
         assert "Traceback" not in run.said
         message = r"\.bin was cut while it was read, .*; the same command encodes the examples again"
-        assert re.search(message if code == 1 else " ended with 1: ", run.said), run.said
+        assert re.search(message if code == 1 else " ended with exit code 1: ", run.said), run.said
 
 
 @contextmanager
