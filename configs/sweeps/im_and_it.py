@@ -1,6 +1,6 @@
 """Instruction Modelling against instruction tuning on generated instructions, by number of training examples.
 
-python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=smoke]
+python -m im_jax.sweep --config=configs/sweeps/im_and_it.py --workdir=DIR [--tier=smoke|tutorial]
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from im_jax.config import (
 from im_jax.models import presets
 from im_jax.sweeps.definition import NOT_NEGATIVE, Better, Measure, Plot, Scale, Sweep, over
 
-TIERS = ("smoke", "cpu")
+TIERS = ("smoke", "tutorial", "cpu")
 
 DESCRIPTION = """\
 A model from scratch reads bytes, and is trained for the same number of steps on few or many examples: the
@@ -27,13 +27,22 @@ models."""
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:
-    """`smoke`: a minute, to see that everything works; `cpu`: 24 runs of a minute or two on two cores."""
-    smoke = tier == "smoke"
+    """`smoke`: a minute, to see that everything works; `tutorial`: 8 short runs, for docs/tutorial.md.
+
+    `cpu`: 24 runs of a minute or two on two cores.
+    """
     base = base_config()
-    if smoke:
+    counts, seeds = {
+        "smoke": ((40, 160), (0, 1)),
+        "tutorial": ((40, 640), (0, 1)),
+        "cpu": ((100, 300, 1000, 3000), (0, 1, 2)),
+    }[tier]
+    if tier == "smoke":
         base.model = dataclasses.replace(base.model, num_layers=2, embed_dim=32, mlp_dim=64)
         base.train.steps, base.train.batch_size, base.eval.num_examples = 20, 4, 16
-    counts = (40, 160) if smoke else (100, 300, 1000, 3000)
+    elif tier == "tutorial":
+        base.model = dataclasses.replace(base.model, num_layers=2, embed_dim=64, mlp_dim=176)
+        base.train.steps, base.train.batch_size, base.eval.num_examples = 120, 8, 100
     held_out = base.eval.num_examples
     return Sweep(
         title="IM against IT on generated instructions",
@@ -43,7 +52,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
             "policy": over("loss.policy", "im", "it"),
             "examples": {str(count): {"data.num_generated": count + held_out} for count in counts},
         },
-        seeds=(0, 1) if smoke else (0, 1, 2),
+        seeds=seeds,
         seed_fields=("seed", "data.seed"),
         measures=(
             Measure("heldout.nll/assistant", "held-out loss of answers", "nats", Better.LOWER, NOT_NEGATIVE),
