@@ -281,7 +281,10 @@ def test_a_run_in_a_store_is_evaluated_analysed_and_accounted_for_as_one_on_a_di
     assert (tmp_path / "remote.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
     told = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("remote", "local")]
     assert told[0]["runs"][0]["measures"] == told[1]["runs"][0]["measures"]
-    said = [json.loads((tmp_path / f"{name}.answers").read_text()) for name in ("remote", "local")]
+    said = [
+        json.loads((tmp_path / f"{name}.answers").read_text().splitlines()[-1])
+        for name in ("remote", "local")
+    ]
     assert said[0]["text"] == said[1]["text"]
     assert f"{workdir}: goodput" in capsys.readouterr().out
     assert {path.suffix for path in tmp_path.iterdir()} <= {"", ".jsonl", ".answers"}
