@@ -43,6 +43,10 @@ class StorageError(UserError):
     exit_code: ClassVar[int] = 1
 
 
+class AbandonedError(StorageError):
+    """A save could not be written, and threads of it are left that the end of Python would wait for."""
+
+
 class ProcessError(UserError):
     """A process that works for this one ended before its work did, as when memory runs out."""
 

@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 
 from im_jax.cluster import peers
 from im_jax.console import print_text
-from im_jax.errors import Interrupted, UserError
+from im_jax.errors import AbandonedError, Interrupted, UserError
 from im_jax.interruption import leave
 from im_jax.text import in_one_line
 
@@ -37,22 +37,28 @@ def run(work: Callable[[], int | None]) -> NoReturn:
     The work includes its slow imports, so that Ctrl-C is quiet there too. Of several processes, one that ends
     by an error leaves at once, and tells the others: JAX's own end would wait for them.
     """
-    why: list[str] = []
+    told: list[UserError] = []
     try:
-        code = exit_code(work, why.append)
+        code = exit_code(work, told.append)
+        why = "".join(map(str, told))
     except Exception as error:
         if peers.current() is None:
             raise
         traceback.print_exc()
-        why.append(f"{type(error).__name__}: {error}")
-        code = FAILED
-    peers.end_with(code, "".join(why))
-    if code == INTERRUPTED:
-        leave("", code)  # XLA may be compiling in a thread, which the end of the interpreter would crash
+        code, why = FAILED, f"{type(error).__name__}: {error}"
+    peers.end_with(code, why)
+    if code == INTERRUPTED or any(isinstance(error, AbandonedError) for error in told):
+        # XLA may be compiling in a thread, which the end of the interpreter would crash; threads of a save
+        # that failed wait for each other for twenty minutes.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        leave("", code)
     sys.exit(code)
 
 
-def exit_code(work: Callable[[], int | None], told: Callable[[str], object] = lambda text: None) -> int:
+def exit_code(
+    work: Callable[[], int | None], told: Callable[[UserError], object] = lambda error: None
+) -> int:
     """The exit code of some work, with errors that are the user's to mend on standard error, and `told`."""
     try:
         code = work() or 0
@@ -60,7 +66,7 @@ def exit_code(work: Callable[[], int | None], told: Callable[[str], object] = la
         return code
     except UserError as error:
         show(error)
-        told(str(error))
+        told(error)
         return error.exit_code
     except Interrupted as end:
         print_text(str(end), sys.stderr)

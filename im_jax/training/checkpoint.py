@@ -14,7 +14,7 @@ from orbax.checkpoint._src.path.atomicity_types import COMMIT_SUCCESS_FILE
 from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.config import CheckpointConfig
-from im_jax.errors import CheckpointError, StorageError
+from im_jax.errors import AbandonedError, CheckpointError, StorageError
 from im_jax.files import writing
 from im_jax.places import absolute, is_remote
 from im_jax.training.health import not_finite
@@ -106,11 +106,11 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if isinstance(error, StorageError):
-                raise StorageError(f"{error}; {self.safe()}") from error
+                raise AbandonedError(f"{error}; {self.safe()}") from error
             try:
                 self.wait()
             except StorageError as failed:
-                raise StorageError(f"{failed}; {self.safe()}") from failed
+                raise AbandonedError(f"{failed}; {self.safe()}") from failed
             self._undo_quiet()
         finally:
             if not self._is_stuck:  # else it would wait for the other processes, which wait as well

@@ -13,7 +13,7 @@ import pytest
 from im_jax.cluster.peers import LOST
 from im_jax.events import Happened
 from tests.data.synthetic import chats
-from tests.faults.runs import Run, ended, pair
+from tests.faults.runs import Outcome, Run, assert_undisturbed, ended, pair
 
 
 @contextmanager
@@ -31,10 +31,32 @@ def unwritable(folder: Path) -> Iterator[None]:
                 path.chmod(0o755)
 
 
-def test_a_directory_that_becomes_unwritable_ends_both_processes_soon(tmp_path: Path) -> None:
-    workdir = tmp_path / "run"
+def assert_one_line(run: Run, message: str) -> None:
+    assert "Traceback" not in run.said and run.said.count("error: ") == 1, run.said
+    assert re.search(message, run.last_line), run.said
+
+
+def test_a_directory_that_becomes_unwritable_is_one_line_on_all_processes_and_then_it_goes_on(
+    whole: Outcome, whole_pair: Outcome, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "alone" / "run"
+    log, once = tmp_path / "log", {"config.checkpoint.retries": 0}
+    workdir.parent.mkdir()
+    with ended(Run(workdir, log=log, flags=once, bound=True)) as run:
+        assert run.wait_for((workdir / "checkpoints" / "3").is_dir), run.said
+        with unwritable(workdir):
+            assert run.code() == 1, run.said
+    assert_one_line(
+        run, r"Permission denied; checkpoint \d+ is whole, and the same command goes on from there$"
+    )
+    with ended(Run(workdir, log=log, bound=True)) as run:
+        assert run.code() == 0, run.said
+    assert_undisturbed(workdir, whole)
+
+    workdir = tmp_path / "pair" / "run"
+    workdir.parent.mkdir()
     with pair(workdir, bound=True) as runs:
-        assert runs[0].wait_for(lambda: runs[0].happened(Happened.SAVE, "end")), runs[0].said
+        assert runs[0].wait_for((workdir / "checkpoints" / "3").is_dir), runs[0].said
         with unwritable(workdir):
             codes = [run.code() for run in runs]
     assert sorted(codes) in ([1, 1], [1, LOST]), runs[0].said + runs[1].said
@@ -43,6 +65,9 @@ def test_a_directory_that_becomes_unwritable_ends_both_processes_soon(tmp_path: 
         assert (
             ("Permission denied" in run.said) if code == 1 else (" ended with exit code 1: " in run.said)
         ), run.said
+    with pair(workdir, bound=True) as runs:
+        assert [run.code() for run in runs] == [0, 0], runs[0].said + runs[1].said
+    assert_undisturbed(workdir, whole_pair)
 
 
 @pytest.fixture
