@@ -27,6 +27,7 @@ from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import DataError
 from im_jax.losses.policy import policy_weights
 from im_jax.token_classes import NUM_CLASSES
+from tests.alone import alone
 from tests.data.encoded_examples import (
     COUNT,
     assert_holds,
@@ -206,37 +207,42 @@ def _short_examples(count: int) -> Iterator[EncodedExample]:
         )
 
 
+def _joined(count: int) -> tuple[int, int, int]:
+    """Examples, and bytes that joining them holds in the end and at most."""
+    tracemalloc.start()
+    joined = InMemory()
+    made = _short_examples(count)
+    while part := list(itertools.islice(made, 500)):
+        joined.add(EncodedDataset.from_examples(part))
+    dataset = joined.finish()
+    del joined, part
+    held, peak = tracemalloc.get_traced_memory()
+    return len(dataset), held, peak
+
+
 def test_short_examples_take_seven_bytes_a_token() -> None:
     count = 20_000
-    tracemalloc.start()
-    try:
-        joined = InMemory()
-        made = _short_examples(count)
-        while part := list(itertools.islice(made, 500)):
-            joined.add(EncodedDataset.from_examples(part))
-        dataset = joined.finish()
-        del joined, part
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(dataset) == count
+    joined, held, peak = alone(_joined, count)
+    assert joined == count
     assert held < 7 * 60 * count
     assert peak < 9 * 60 * count  # no list of examples beside it, nor a second copy
 
 
-def test_encoding_a_source_keeps_nothing_but_its_arrays() -> None:
+def _encoded(count: int) -> tuple[int, int, int]:
+    """Tokens of a source, and bytes that encoding it holds in the end and at most."""
     tokenizer = make_tokenizer("bytes")
     config = DataConfig(max_length=1024)
     encoder = Encoder(config, make_template("tulu", tokenizer), tokenizer, policy_weights("it"))
     encoder.encode(GeneratedSource(10, 0))  # whatever is made once
     tracemalloc.start()
-    try:
-        dataset, _ = encoder.encode(GeneratedSource(3000, 0))
-        gc.collect()
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    tokens = int(dataset.lengths.sum())
+    dataset, _ = encoder.encode(GeneratedSource(count, 0))
+    gc.collect()
+    held, peak = tracemalloc.get_traced_memory()
+    return int(dataset.lengths.sum()), held, peak
+
+
+def test_encoding_a_source_keeps_nothing_but_its_arrays() -> None:
+    tokens, held, peak = alone(_encoded, 3000)
     assert held < 6.5 * tokens
     assert peak < held + 20e6  # a chunk of a thousand as text and tokens
 

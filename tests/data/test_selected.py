@@ -19,6 +19,7 @@ from im_jax.data.selection import Pool, select
 from im_jax.data.statistics import DataReport
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.losses.policy import policy_weights
+from tests.alone import alone
 from tests.data.encoded_examples import (
     COUNT,
     assert_holds,
@@ -111,20 +112,25 @@ def listed(dataset: Dataset) -> list[EncodedExample]:
     return [EncodedExample(*view, len(view.tokens), 0) for view in views]
 
 
-def test_what_is_held_beside_a_mapped_set_is_six_bytes_an_example(tmp_path: Path) -> None:
-    count = 20_000
+def _selected(count: int, folder: Path) -> tuple[int, int, int]:
+    """Examples of training and held-out ones of a mapped set, and bytes that choosing them holds."""
     one = EncodedExample(
         "a", np.arange(2, dtype=np.int32), np.ones(2, np.uint8), np.ones(2, np.float32), 2, 0
     )
     different = {name: np.arange(count, dtype=np.uint64) for name in DIGESTS}
     whole = dataclasses.replace(EncodedDataset.from_examples([one] * count), **different)
-    pool, tokenizer = Pool("", stored(whole, tmp_path), DataReport()), make_tokenizer("bytes")
+    pool, tokenizer = Pool("", stored(whole, folder), DataReport()), make_tokenizer("bytes")
     assert isinstance(pool.dataset.lengths, np.memmap)
+    config = Config(eval=EvalConfig(num_examples=100))
+    select([pool], None, config, tokenizer)  # whatever is made once
     tracemalloc.start()
-    try:
-        selection = select([pool], None, Config(eval=EvalConfig(num_examples=100)), tokenizer)
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert (len(selection.train), len(selection.heldout)) == (count - 100, 100)
+    selection = select([pool], None, config, tokenizer)
+    held, _ = tracemalloc.get_traced_memory()
+    return len(selection.train), len(selection.heldout), held
+
+
+def test_what_is_held_beside_a_mapped_set_is_six_bytes_an_example(tmp_path: Path) -> None:
+    count = 20_000
+    train, heldout, held = alone(_selected, count, tmp_path)
+    assert (train, heldout) == (count - 100, 100)
     assert 6 * count < held < 7 * count
