@@ -24,7 +24,7 @@ from im_jax.data.records import NameCheck
 from im_jax.data.selected import SelectedDataset
 from im_jax.data.selection import Pool, Share, select
 from im_jax.data.sources import Source, heldout_files, jsonl_files, make_source, tfds_split
-from im_jax.data.statistics import DataReport, words_ratio
+from im_jax.data.statistics import DataReport, length_ratio
 from im_jax.data.stops import stop_tokens
 from im_jax.data.store.cache import cache_folder
 from im_jax.data.store.chunk import ChunkEncoder, Job, chunks_of
@@ -88,7 +88,7 @@ class Prepared:
         counts = self.report.as_dict()
         if isinstance(self.train, SelectedDataset):
             words = (int(self.train.column(name).sum()) for name in ("instruction_words", "output_words"))
-            ratio = words_ratio(*words)
+            ratio = length_ratio(*words)
             counts["trained"] = {"examples": len(self.train), "instruction_output_ratio_words": ratio}
         if self.shares:
             counts["sources"] = {name: share.as_dict() for name, share in self.shares.items()}

@@ -170,8 +170,8 @@ class DataReport:
             "left_out_by_recipe": dict(self.left_out_by_recipe),
             "tokens": by_class,
             "share": {label: round(count / total, 4) for label, count in by_class.items()},
-            "instruction_output_ratio_words": words_ratio(self.instruction_words, self.output_words),
-            "instruction_output_ratio_tokens": words_ratio(instruction_tokens, output_tokens),
+            "instruction_output_ratio_words": length_ratio(self.instruction_words, self.output_words),
+            "instruction_output_ratio_tokens": length_ratio(instruction_tokens, output_tokens),
         }
 
     def unread_text(self) -> str:
@@ -214,6 +214,6 @@ def measures(conversation: Conversation, full_length: int) -> dict[str, int]:
     return dict(words)
 
 
-def words_ratio(numerator: float, denominator: float) -> float | None:
+def length_ratio(numerator: float, denominator: float) -> float | None:
     """A ratio of lengths, to four decimals; None where there is nothing to divide by."""
     return round(numerator / denominator, 4) if denominator else None
