@@ -11,11 +11,12 @@ from rich.table import Table
 
 from im_jax.activity import Activity, silent
 from im_jax.evaluation.harness import human_eval, library
+from im_jax.evaluation.harness.answer_bits import answer_bits
 from im_jax.evaluation.harness.definitions import Definitions
 from im_jax.evaluation.harness.lm import Asked, add_bos, make_lm
 from im_jax.evaluation.harness.loading import Loaded, Wanted, check_room
 from im_jax.evaluation.harness.paper import HUMAN_EVAL
-from im_jax.evaluation.harness.scoring import items_of, scores_of
+from im_jax.evaluation.harness.scoring import items_of, scores_of, with_answer_bits
 from im_jax.evaluation.harness.serving import Answer, Service
 from im_jax.evaluation.harness.summary import summarised
 from im_jax.evaluation.harness.tables import paper_table, scores_table
@@ -105,7 +106,10 @@ def _run(model: Model, loaded: Loaded, service: Service, bos: bool, doing: Activ
     lm = make_lm(model, score, generate, bos=bos)
     with doing(f"asking {len(loaded.tasks)} tasks"):
         results = _evaluated(lm, loaded)
-    items = {task: items_of(task, samples) for task, samples in results["samples"].items()}
+    items = {
+        task: with_answer_bits(items_of(task, samples), answer_bits(loaded.tasks[task], samples))
+        for task, samples in results["samples"].items()
+    }
     leaves = {
         task: scores_of(task, results["results"][task], results["higher_is_better"][task], items[task])
         for task in items

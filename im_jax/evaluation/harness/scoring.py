@@ -5,6 +5,7 @@ wherever that gives its value; then it has a standard error, and can be compared
 like cannot.
 """
 
+import dataclasses
 import importlib
 import math
 import numbers
@@ -14,12 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from im_jax.evaluation.harness import answer_bits
 from im_jax.evaluation.harness.clusters import clusters
 from im_jax.evaluation.items import Item
 from im_jax.evaluation.results import Part, Score
 from im_jax.evaluation.statistics.estimates import Sample, estimate
 
 _CLOSE: Final = 1e-9
+_ANSWER_BITS: Final = f"{answer_bits.METRIC},none"
 _NO_METRICS: Final = frozenset({"name", "alias", "sample_len", "sample_count"})
 
 
@@ -55,6 +58,14 @@ def _item(doc_id: int, cluster: str, samples: Sequence[Mapping[str, Any]]) -> It
     return Item(doc_id, first["prompt_hash"], cluster, metrics, ratios, more)
 
 
+def with_answer_bits(items: Sequence[Item], bits: Mapping[int, float]) -> list[Item]:
+    """The items with a metric more, if there is one: see `answer_bits`."""
+    return [
+        dataclasses.replace(item, metrics={**item.metrics, _ANSWER_BITS: bits[item.doc_id]}) if bits else item
+        for item in items
+    ]
+
+
 def _ter(value: Any) -> tuple[float, float] | None:
     """Edits in percent, and words, of (reference, hypothesis): TER of a corpus is the ratio of their sums."""
     reference, hypothesis = value
@@ -86,6 +97,12 @@ def scores_of(
         error = _stderr(key, float(value), items)
         parts = (Part(task, key, 1.0),)
         found.append(Score(task, key, float(value), error, len(items), parts, higher.get(metric, True)))
+    sample = sample_of(items, _ANSWER_BITS)
+    if sample is not None:
+        mean = estimate([sample])
+        error = mean.stderr if math.isfinite(mean.stderr) else None
+        parts = (Part(task, _ANSWER_BITS, 1.0),)
+        found.append(Score(task, _ANSWER_BITS, mean.value, error, len(items), parts, higher_is_better=False))
     return found
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from im_jax.evaluation.harness import paper
+from im_jax.evaluation.harness import answer_bits, paper
 from im_jax.evaluation.harness.definitions import Definitions
 from im_jax.evaluation.harness.loading import Wanted
 from im_jax.evaluation.harness.scoring import by_size, combined
@@ -66,8 +66,10 @@ def _group(name: str, definitions: Definitions, leaves: Leaves, items: Items) ->
     rules = definition.get("aggregate_metric_list")
     if rules is None:
         rules = [{"metric": metric} for metric in {s.metric.partition(",")[0]: None for s in own[0]}]
+    else:  # no definition knows of what is ours
+        rules = [*(rules if isinstance(rules, list) else [rules]), {"metric": answer_bits.METRIC}]
     found = []
-    for rule in rules if isinstance(rules, list) else [rules]:
+    for rule in rules:
         filters = rule.get("filter_list") or []
         keys = [
             f"{rule['metric']},{each}" for each in ([filters] if isinstance(filters, str) else filters)

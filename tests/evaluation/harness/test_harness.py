@@ -116,6 +116,32 @@ def same(ours: Any, theirs: Any) -> None:
             same(a, b)
 
 
+def test_bits_of_right_answers_are_over_the_bytes_of_their_texts(found: Found) -> None:
+    # As tests/evaluation/harness/local_data.py makes them: the right choice, and the text that stands for it.
+    right = {
+        "arc_easy": [(0, " red test"), (1, " blue test")],
+        "openbookqa": [(0, " red test"), (1, " blue test")],
+        "piqa": [(0, " use a brush "), (1, " use 1 brushes and water")],
+        "mmlu_anatomy": [(0, " A"), (1, " B")],
+        "winogrande": [(0, " ran 0."), (1, " ran 1.")],
+    }
+    metric = "answer_bits_per_byte,none"
+    for task, answers in right.items():
+        for item, (choice, text) in zip(found.items[task], answers, strict=True):
+            log_likelihood = item.more["responses"][choice][0][0]
+            expected = -log_likelihood / len(text) / math.log(2)
+            assert item.metrics[metric] == pytest.approx(expected), (task, item.doc_id)
+        mean = sum(item.metrics[metric] for item in found.items[task]) / len(answers)
+        assert value(found, task, metric) == pytest.approx(mean)
+    (score,) = (s for s in found.scores if (s.name, s.metric) == ("ai2_arc", metric))
+    assert not score.higher_is_better and score.stderr is not None
+    assert score.value == pytest.approx(
+        (value(found, "arc_easy", metric) + value(found, "arc_challenge", metric)) / 2
+    )
+    for task in ("truthfulqa_mc2", "gsm8k_cot", "bbh_cot_fewshot_snarks"):  # no one right choice
+        assert not any(metric in item.metrics for item in found.items[task])
+
+
 def test_standard_errors_of_independent_items_are_those_of_the_harness(found: Found) -> None:
     for score in found.scores:
         if len(score.parts) == 1 and score.name != "wsc273" and "," in score.metric:
