@@ -1,7 +1,8 @@
 """IM, IT, weights between them, noise and divergence, on a small pretrained model (docs/study.md).
 
 python -m im_jax.sweep --config=configs/study/methods.py --workdir=DIR [--tier=smoke] \\
-    --config.model.path=MODEL --config.tokenizer.path=TOKENIZER --config.data.path=FILES
+    --config.model.path=MODEL --config.tokenizer.path=TOKENIZER --config.data.path=FILES \\
+    --local_data=DATA
 """
 
 from im_jax.studies.small_models import METHODS, methods, subset, sweep

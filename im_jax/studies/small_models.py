@@ -4,7 +4,8 @@ All sweeps of `configs/study/` start from a model that was pretrained, and tune 
 users. The files are not part of this project:
 
     python -m im_jax.sweep --config=configs/study/ratio.py --workdir=DIR \\
-        --config.model.path=MODEL --config.tokenizer.path=TOKENIZER --config.data.path=FILES
+        --config.model.path=MODEL --config.tokenizer.path=TOKENIZER --config.data.path=FILES \\
+        --local_data=DATA
 """
 
 from typing import Any, Final
@@ -23,13 +24,19 @@ from im_jax.config import (
     TurnsConfig,
 )
 from im_jax.sweeps.definition import NOT_NEGATIVE, Axis, Better, Measure, Overrides, Sweep
-from im_jax.sweeps.evaluations import Overfitting
+from im_jax.sweeps.evaluations import Overfitting, Tasks
 
 HELD_OUT: Final = 200
 EXAMPLES: Final = 300
 """Of training, where their number is not what varies."""
 RATIO: Final = 5.0
 """Words of instruction to words of output, where it is not what varies."""
+
+_EVALUATED_EVERY: Final = 38
+"""Steps: about an epoch of `EXAMPLES`, to see where a run should have stopped."""
+_BENCHMARKS: Final = ("arc_easy", "openbookqa", "piqa", "winogrande")
+"""Those of which `--local_data` has the files. Their accuracy is chance for models of this size; how many bits the
+right answer takes is not."""
 
 METHODS: Final[dict[str, Overrides]] = {
     "it": {"loss.policy": "it"},
@@ -71,7 +78,7 @@ def base(tier: str) -> Config:
             learning_rate=1e-3, schedule="linear", warmup_fraction=0.03, weight_decay=0.0, clip_norm=1.0
         ),
         train=TrainConfig(epochs=2.0 if tier == "smoke" else 5.0, batch_size=8),
-        eval=EvalConfig(num_examples=HELD_OUT),
+        eval=EvalConfig(num_examples=HELD_OUT, every=_EVALUATED_EVERY),
         checkpoint=CheckpointConfig(every=1000, keep=1),
         log=LogConfig(every=20, tensorboard=False),
     )
@@ -98,6 +105,7 @@ def sweep(title: str, tier: str, axes: dict[str, Axis], **changes: Any) -> Sweep
             "overfitting": Overfitting(
                 limit=10 if few else 100, answers=4 if few else 20, max_new_tokens=48, gradient_examples=0
             ),
+            "benchmarks": Tasks(_BENCHMARKS, num_fewshot=0, limit=10 if few else 200),
         },
         measures=MEASURES,
         **changes,
@@ -115,6 +123,16 @@ MEASURES: Final = (
     Measure("overfitting.bleu/train", "BLEU on training instructions", bounds=(0.0, 100.0)),
     Measure(
         "overfitting.bleu/heldout", "BLEU on held-out instructions", better=Better.HIGHER, bounds=(0.0, 100.0)
+    ),
+    *(
+        Measure(
+            f"benchmarks.{task}/answer_bits_per_byte",
+            f"right answers of {task}",
+            "bits a byte",
+            Better.LOWER,
+            NOT_NEGATIVE,
+        )
+        for task in _BENCHMARKS
     ),
 )
 

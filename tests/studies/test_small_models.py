@@ -13,6 +13,7 @@ from im_jax.sweeps.cells import expand
 from im_jax.sweeps.checks import checked_cells
 from im_jax.sweeps.definition import Overrides
 from im_jax.sweeps.evaluated import with_figures
+from im_jax.sweeps.evaluations import with_local_data
 from im_jax.sweeps.loading import load_sweep
 from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
@@ -46,6 +47,7 @@ def test_sweeps_share_the_runs_that_are_the_same() -> None:
 
 @pytest.mark.timeout(600)
 def test_a_pair_on_real_data_measures_all_it_says(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval", reason="needs the extra `eval`")
     sweep = load_sweep(STUDY / "ratio.py", "smoke")
     stories = shared_data / "tinyllamas_stories260k"
     sweep.base.model.path, sweep.base.tokenizer.path = (
@@ -55,7 +57,11 @@ def test_a_pair_on_real_data_measures_all_it_says(shared_data: Path, tmp_path: P
     sweep.base.data.path = str(shared_data / "instruction_modelling" / "*.jsonl.gz")
     sweep.base.data.max_length = 128
     few: Overrides = {**subset(), "eval.num_examples": 20, "data.subset.examples": 60}
-    sweep = dataclasses.replace(sweep, axes={"ratio": {"5": few}, "method": sweep.axes["method"]})
+    sweep = dataclasses.replace(
+        sweep,
+        axes={"ratio": {"5": few}, "method": sweep.axes["method"]},
+        evaluations=with_local_data(sweep.evaluations, str(shared_data)),
+    )
     cells, results = checked_cells(sweep), ResultsFile(tmp_path / "results.jsonl")
     with (
         start_workers([None], sweep.evaluations) as workers,
