@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from im_jax.errors import ConfigError, StorageError, UserError
 from im_jax.places import bucket_and_name
+from im_jax.stores import patiently
 
 _LOCK: Final = ".lock"
 _BEAT_SECONDS: Final = 10.0
@@ -94,7 +95,7 @@ def held(directory: pathlib.Path) -> Iterator[None]:
     files: Any = fsspec.filesystem(os.fspath(directory).partition("://")[0], use_listings_cache=False)
     path, ended = os.fspath(directory / _LOCK), threading.Event()
     me = f"process {os.getpid()} on {socket.gethostname()}"
-    with writing_remote(directory / _LOCK):
+    with writing_remote(directory / _LOCK), patiently(directory / _LOCK):
         _take(files, directory, path, me)
 
     def beat() -> None:

@@ -15,9 +15,13 @@ import os
 import pathlib
 import re
 import stat
+import sys
+import threading
+import time
 from collections.abc import Generator, Iterator
 from typing import IO, Any, Final
 
+from im_jax.console import print_text
 from im_jax.errors import ConfigError, StorageError, UserError
 
 _PACKAGES: Final = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}
@@ -27,6 +31,8 @@ _BUFFER: Final = 1 << 23
 """Bytes that are asked for at a time: few requests, and little that is not needed."""
 _PIECE: Final = 1 << 25
 """Bytes of a request, of several at once, where much is wanted."""
+_SILENT_SECONDS: Final = 8.0
+_TOLD_AGAIN_SECONDS: Final = 60.0
 _REASON_SHOWN: Final = 200
 _CHANGED: Final = ("mtime", "LastModified", "last_modified")
 """What libraries call the time at which an object was written."""
@@ -78,6 +84,43 @@ def files_below(folder: pathlib.Path) -> Iterator[pathlib.PurePosixPath]:
     else:
         found = (path for path in folder.rglob("*") if path.is_file())
     return (pathlib.PurePosixPath(path.relative_to(folder)) for path in found)
+
+
+@contextlib.contextmanager
+def patiently(path: pathlib.PurePath) -> Iterator[None]:
+    """Tell on standard error that a store has not answered for long: its library tries again, silently.
+
+    Without a network that is about a minute for Google Cloud Storage. Told once a minute at most.
+    """
+    timer = threading.Timer(_SILENT_SECONDS, _waiting.tell, [path])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class _Waiting:
+    """What was told, and when."""
+
+    def __init__(self) -> None:
+        self._lock, self._told = threading.Lock(), -_TOLD_AGAIN_SECONDS
+
+    def tell(self, path: pathlib.PurePath) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._told < _TOLD_AGAIN_SECONDS:
+                return
+            self._told = now
+        print_text(
+            f"{path}: no answer for {_SILENT_SECONDS:g} s; it is asked again for a minute or so (is the "
+            "network there, and are these the right credentials?)",
+            sys.stderr,
+        )
+
+
+_waiting: Final = _Waiting()
 
 
 class StorePath(pathlib.PosixPath):
@@ -228,7 +271,8 @@ class StorePath(pathlib.PosixPath):
     def _asking(self) -> Iterator[None]:
         """Say in one line why a store refuses. What is not there is for the caller to tell."""
         try:
-            yield
+            with patiently(self):
+                yield
         except (FileNotFoundError, NotADirectoryError, UserError):
             raise
         except Exception as error:

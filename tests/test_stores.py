@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,21 @@ def test_a_store_that_refuses_says_what_to_do(
         raise error
     assert error.exit_code == exit_code and isinstance(error, ConfigError | StorageError)
     assert not capfd.readouterr().err, "no traceback of a library's log"
+
+
+def test_that_a_store_does_not_answer_is_told_once(
+    put: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stores, "_SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(stores, "_waiting", stores._Waiting())
+    for name in ("a", "b"):
+        with stores.patiently(readable(f"gs://bucket/{name}")):
+            time.sleep(0.3)
+    told = capsys.readouterr().err
+    assert told.startswith("gs://bucket/a: no answer for 0.05 s;") and told.count("\n") == 1
+    assert stores.readable(f"{put(a=b'1')}/a").read_bytes() == b"1"
+    time.sleep(0.1)
+    assert not capsys.readouterr().err, "what answers is not told"
 
 
 def test_a_range_that_came_short_is_told(put: Any) -> None:

@@ -35,8 +35,7 @@ RATIO: Final = 5.0
 _EVALUATED_EVERY: Final = 38
 """Steps: about an epoch of `EXAMPLES`, to see where a run should have stopped."""
 _BENCHMARKS: Final = ("arc_easy", "openbookqa", "piqa", "winogrande")
-"""Those of which `--local_data` has the files. Their accuracy is chance for models of this size; how many bits the
-right answer takes is not."""
+"""Accuracy is chance for models of this size; how many bits the right answer takes is not."""
 
 METHODS: Final[dict[str, Overrides]] = {
     "it": {"loss.policy": "it"},
