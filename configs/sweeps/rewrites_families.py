@@ -7,7 +7,7 @@ from typing import Any
 
 from im_jax.config import with_overrides
 from im_jax.studies.rewrites import experiments
-from im_jax.sweeps.definition import Axis, Better, Labels, Plot, Scale, Sweep, over
+from im_jax.sweeps.definition import Axis, Better, Labels, Plot, Scale, Sweep, every_cell, over
 
 TIERS = experiments.TIERS
 
@@ -18,8 +18,8 @@ The paper trains on k of 3 and more and tests on 1 and 2; so does `full`. The sm
 letters, train on all of 2, 3, 4 and 6, and test on 1. All runs are tested on the same rules.
 
 Every family and k is a pattern of its own, by which a right side can be written without being read letter by
-letter. Sides of 12 have four a family, so that three families have twelve: too many to tell apart, and one way
-to copy serves them all. Sides of 4 have one a family, and three families carried over to nothing.
+letter. Sides of 12 have four a family, so that three families have twelve: too many to tell apart, and one
+way to copy serves them all. Sides of 4 have one a family, and three families carried over to nothing.
 
 """
 
@@ -39,7 +39,7 @@ STEPS: dict[str, dict[str, Any]] = {"smoke": {}, "cpu": {"train.steps": 8000}, "
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:
-    """`smoke`: half a minute; `cpu`: 8 runs, of 300 rules only those of three families; `full`: the paper's sizes."""
+    """`smoke`: half a minute; `cpu`: 8 runs; `full`: the paper's sizes."""
     return Sweep(
         title="Rules of one, two and three families, tested on less restricted ones",
         description=DESCRIPTION + experiments.OPEN_CHOICES,
@@ -57,13 +57,8 @@ def get_sweep(tier: str = "cpu") -> Sweep:
             experiments.share("rewrites.unseen/errors/wrong_string", "another string in the right place"),
         ),
         plot=Plot(x="rules", series="families", x_scale=Scale.LOG),
-        where=_few_only_of_three if tier == "cpu" else _all,
+        where=_few_only_of_three if tier == "cpu" else every_cell,
     )
-
-
-def _all(labels: Labels) -> bool:
-    del labels
-    return True
 
 
 def _few_only_of_three(labels: Labels) -> bool:
