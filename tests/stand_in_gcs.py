@@ -59,6 +59,7 @@ class StandIn:
         return {
             "STORAGE_EMULATOR_HOST": self.url,
             "TENSORSTORE_GCS_HTTP_URL": self.url,
+            "CLOUD_STORAGE_EMULATOR_ENDPOINT": self.url,
             "GCE_METADATA_ROOT": self.url.removeprefix("http://"),
             "NO_GCE_CHECK": "true",
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # asks by gRPC, which this does not speak
@@ -161,6 +162,7 @@ _MOVE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/moveTo/o/([^/]+)")
 _COMPOSE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/compose")
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o/?")
 _BUCKET = re.compile(r"/storage/v1/b/([^/]+)/?")
+_TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"
 _UPLOAD = re.compile(r"/(?:resumable/)?upload/storage/v1/b/([^/]+)/o/?")
 
 
@@ -198,6 +200,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             found = pattern.fullmatch(path)
             return None if found is None else [urllib.parse.unquote(part) for part in found.groups()]
 
+        if path == _TOKEN:
+            return self._json({"access_token": "anybody", "expires_in": 3600, "token_type": "Bearer"})
         if (parts := named(_UPLOAD)) is not None:
             return self._upload(method, parts[0], asked, body)
         if (parts := named(_COPY)) is not None:

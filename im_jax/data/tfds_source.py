@@ -1,7 +1,7 @@
 """Any data set prepared by TensorFlow Datasets, its records in chunks, without TensorFlow.
 
 It is read from its files alone: the code that prepared it need not be installed. Records are read and
-decoded where their chunk is used, in any process.
+decoded where their chunk is used, in any process; those of a bucket in ranges, by array_record's own client.
 """
 
 import functools
@@ -15,9 +15,16 @@ import tensorflow_datasets as tfds
 
 from im_jax.data.files import CHUNK, BadRecord, Record
 from im_jax.errors import DataError
+from im_jax.stores import in_store, readable
 
 _CHUNK_BYTES: Final = 1 << 23
 """Bytes of records after which a chunk ends, if they are as long as the mean."""
+_TODO: Final = "copy the data set again, or prepare it anew"
+_TODO_IN_STORE: Final = (
+    "log in (gcloud auth application-default login), start again once the store can be reached, or copy "
+    "the data set again"
+)
+_REASON_SHOWN: Final = 200
 _METADATA: Final = ("dataset_info.json", "features.json")
 
 
@@ -33,8 +40,11 @@ class TfdsSplit:
             split: a split or a part of one, such as `train[:80%]`.
 
         Raises:
+            ConfigError, StorageError: `data_dir` is in a bucket that cannot be read.
             DataError: the data set is not prepared there for random access, or has no such split.
         """
+        if in_store(data_dir):
+            readable(data_dir).exists()  # what a bucket refuses TFDS does not tell in a line
         builder = _find_builder(name, data_dir)
         _open_split(builder, split)
         self._count: int = builder.info.splits[split].num_examples
@@ -89,9 +99,8 @@ class TfdsChunk:
                 continue
             except RuntimeError as error:
                 reason = str(error).partition("\n")[0]
-                raise DataError(
-                    f"{origin}: cannot be read ({reason}); copy the data set again, or prepare it anew"
-                ) from None
+                todo = _TODO_IN_STORE if in_store(self.directory) else _TODO
+                raise DataError(f"{origin}: cannot be read ({reason[:_REASON_SHOWN]}); {todo}") from None
             yield Record(origin, {k: _rows(v) if k in sequences else v for k, v in record.items()})
 
 

@@ -19,8 +19,9 @@ from im_jax.data.records import DEFAULT_FIELDS
 from im_jax.data.records.conversation import Conversation, Message
 from im_jax.data.sources import Source, make_source
 from im_jax.data.tfds_source import TfdsSplit
-from im_jax.errors import DataError
+from im_jax.errors import DataError, UserError
 from tests.data import synthetic
+from tests.stand_in_gcs import StandIn, stand_in_asked
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDS: list[dict[str, Any]] = [
@@ -141,6 +142,30 @@ def test_chats_made_here_survive_the_round_trip(tmp_path: Path) -> None:
 def test_a_part_of_a_split_can_be_read(data_dir: Path) -> None:
     source = tfds_source("instruction_jsonl:1.1.0", str(data_dir), "train[10:20]")
     assert [c.messages[1].content for c in source] == [str(i) for i in range(6, 16)]
+
+
+@pytest.fixture
+def bucket() -> Iterator[StandIn]:
+    pytest.importorskip("gcsfs", reason="needs the extra `gs`")
+    with stand_in_asked() as store:
+        yield store
+
+
+def test_a_set_in_a_bucket_is_that_on_the_disk(bucket: StandIn, data_dir: Path) -> None:
+    there = tfds_source("instruction_jsonl", bucket.put_folder(data_dir, "bucket/open"))
+    assert contents(there) == contents(tfds_source("instruction_jsonl", str(data_dir)))
+
+
+def test_a_bucket_that_may_not_be_read_says_so_in_a_line(bucket: StandIn, data_dir: Path) -> None:
+    at = bucket.put_folder(data_dir, "bucket/closed")
+    bucket.refuse = lambda method, bucket, name: 403
+    with pytest.raises(UserError, match=r"gs://bucket/closed.*roles/storage\.objectViewer") as caught:
+        tfds_source("instruction_jsonl", at)
+    assert "\n" not in str(caught.value)
+    bucket.refuse = lambda method, bucket, name: 403 if "array_record" in name and method == "GET" else 0
+    with pytest.raises(UserError, match=r"cannot be read \(.*\); log in \(gcloud") as caught:
+        tfds_source("instruction_jsonl", at)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_not_there_is_named_with_what_to_do(data_dir: Path) -> None:
