@@ -9,6 +9,7 @@ from im_jax import command_line, evaluate
 from im_jax.errors import ConfigError
 from im_jax.generate import define_adapter, read
 from im_jax.places import local
+from im_jax.stores import readable
 
 
 def main(arguments: command_line.CommandLine) -> None:
@@ -36,7 +37,7 @@ def main(arguments: command_line.CommandLine) -> None:
     data_sets = arguments.flag("local_data")
     wanted = Wanted(
         tasks=tuple(tasks),
-        local_data=local(data_sets, "--local_data") if data_sets else None,
+        local_data=readable(data_sets) if data_sets else None,
         apply_chat_template=chat,
         **{name: arguments.flag(name) for name in ("num_fewshot", "limit", "add_bos", "max_new_tokens")},
     )

@@ -23,6 +23,7 @@ from im_jax.evaluation.harness.loading import Wanted, ready
 from im_jax.evaluation.harness.running import LOG, run
 from im_jax.files import write_whole, writing
 from im_jax.opening import open_run
+from im_jax.stores import readable
 from im_jax.sweeps.evaluated import Found, failed, folder_of, keep, kept
 from im_jax.sweeps.evaluations import Evaluation, Evaluations, Overfitting, Tasks, hash_of
 
@@ -119,7 +120,7 @@ def _tasks(
 def _wanted(asked: Tasks) -> Wanted:
     return Wanted(
         tasks=tuple(asked.names),
-        local_data=pathlib.Path(asked.local_data) if asked.local_data else None,
+        local_data=readable(asked.local_data) if asked.local_data else None,
         num_fewshot=asked.num_fewshot,
         limit=asked.limit,
         apply_chat_template=asked.apply_chat_template,

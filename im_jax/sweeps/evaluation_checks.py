@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from im_jax.config import Config
 from im_jax.errors import ConfigError
+from im_jax.stores import readable
 from im_jax.sweeps.evaluations import Evaluations, Overfitting, Tasks
 
 _TAKEN: Final = ("data", "heldout", "memory", "rewrites", "tasks")
@@ -59,7 +60,7 @@ def _check_tasks(where: str, asked: Tasks) -> None:
     names = asked.names
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise ConfigError(f"{where}: names={names!r}: give names of tasks, such as ('piqa', 'arc_easy')")
-    if asked.local_data and not pathlib.Path(asked.local_data).is_dir():
+    if asked.local_data and not readable(asked.local_data).is_dir():
         raise ConfigError(f"{where}: local_data={asked.local_data} is no folder of data sets")
     if asked.add_bos not in ("auto", "yes", "no"):
         raise ConfigError(f"{where}: add_bos={asked.add_bos!r} is not one of auto, yes, no")

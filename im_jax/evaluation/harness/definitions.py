@@ -18,6 +18,7 @@ from im_jax.evaluation.harness import library
 from im_jax.evaluation.harness.local import registry
 from im_jax.evaluation.harness.local.registry import LocalTask
 from im_jax.evaluation.instructions_followed import sentences
+from im_jax.stores import readable
 
 _FOLDERS: Final = (
     *("mmlu/default", "piqa", "openbookqa", "hellaswag", "lambada", "lambada_multilingual", "translation"),
@@ -154,6 +155,6 @@ def local_rows(*, local_data: str, local_task: str, **_: Any) -> Mapping[str, An
     """Data of a task as `datasets` has it, by split; lm-evaluation-harness calls it by the definition."""
     task = registry.local_task(local_task)
     assert task is not None
-    splits = task.load(pathlib.Path(local_data), local_task)
+    splits = task.load(readable(local_data), local_task)
     datasets = importlib.import_module("datasets")
     return {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}

@@ -1,6 +1,5 @@
 """Benchmark tasks as one of the evaluations of a run: scores in `metrics.jsonl` and a table at its end."""
 
-import pathlib
 from collections.abc import Iterable
 
 from rich.table import Table
@@ -12,6 +11,7 @@ from im_jax.evaluation.harness.running import run
 from im_jax.evaluation.protocol import Entry, Evaluation
 from im_jax.evaluation.results import Kind, Score
 from im_jax.models.loaded import Model
+from im_jax.stores import readable
 
 
 class TaskScores(Evaluation):
@@ -24,7 +24,7 @@ class TaskScores(Evaluation):
         self.every, self._max_positions = config.eval.tasks_every, config.model.max_positions
         self._wanted = Wanted(
             tasks=tuple(name.strip() for name in config.eval.tasks.split(",") if name.strip()),
-            local_data=pathlib.Path(config.eval.local_data) if config.eval.local_data else None,
+            local_data=readable(config.eval.local_data) if config.eval.local_data else None,
             limit=config.eval.tasks_limit,
         )
 

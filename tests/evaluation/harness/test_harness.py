@@ -1,5 +1,6 @@
 """lm-evaluation-harness through our adapter: what it asks, what it finds, and what its own `hf` model finds."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -17,9 +18,11 @@ from im_jax.evaluation.harness.running import Found
 from im_jax.evaluation.items import read_items
 from im_jax.evaluation.results import Kind, read_scores
 from im_jax.models.loaded import Model
+from im_jax.stores import readable
 from tests.evaluation.harness.local_data import write_local_data
 from tests.evaluation.harness.made_model import opened, write_model
 from tests.evaluation.harness.plain import plain_answers
+from tests.stand_in_gcs import stand_in_asked
 
 pytest.importorskip("lm_eval", reason="needs the extra `eval`")
 
@@ -222,6 +225,21 @@ def test_what_cannot_be_asked_is_said_before_anything_is(
     monkeypatch.setattr(Definitions, "_manage", lambda self, folders: manage(self, few))
     with pytest.raises(ConfigError, match=message):
         run(model, Wanted(tasks, wanted.local_data), {})
+
+
+def test_local_data_may_be_in_a_bucket(
+    model: Model, answers: dict[str, Any], wanted: Wanted, found: Found
+) -> None:
+    pytest.importorskip("gcsfs", reason="needs the extra `gs`")
+    assert wanted.local_data is not None
+    tasks = ("piqa", "mmlu_anatomy", "arc_easy")  # a JSON, a table, a packed JSON
+    with stand_in_asked() as store:
+        there = readable(store.put_folder(wanted.local_data, "bucket/data"))
+        same = run(model, dataclasses.replace(wanted, tasks=tasks, local_data=there), answers)
+        with pytest.raises(ConfigError, match="gs://bucket/nothing is no folder of data sets"):
+            dataclasses.replace(wanted, local_data=readable("gs://bucket/nothing"))
+    assert {task: same.items[task] for task in tasks} == {task: found.items[task] for task in tasks}
+    assert same.about["settings"]["local_data"] == "gs://bucket/data"
 
 
 def test_answers_that_leave_no_room_for_a_prompt_are_refused(model: Model, wanted: Wanted) -> None:

@@ -34,10 +34,8 @@ def read(folder: pathlib.Path, name: str, encoding: str = "utf-8-sig") -> str:
     if path is None:
         raise DataError(f"{folder / name} is missing, with or without .gz")
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding=encoding, newline="") as file:
-                return file.read()
-        return path.read_text(encoding=encoding)
+        stored = path.read_bytes()
+        return (gzip.decompress(stored) if path.suffix == ".gz" else stored).decode(encoding)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 
