@@ -32,7 +32,7 @@ from im_jax.sweeps.earlier import known_again
 from im_jax.sweeps.evaluated import lacking, reasons
 from im_jax.sweeps.evaluations import with_local_data
 from im_jax.sweeps.loading import load_sweep
-from im_jax.sweeps.preparing import progress_of, put_in_order
+from im_jax.sweeps.preparing import check_inputs, progress_of, put_in_order
 from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.results import ResultsFile
 from im_jax.sweeps.shares import Cores, check_no_accelerator, shares
@@ -98,6 +98,7 @@ def run_cells(
             )
         results = put_in_order(sweep, cells, cells, workdir, console)
         waiting = running.unfinished(cells, results, sweep.evaluations)
+        check_inputs(waiting)
         progress = progress_of(sweep, cells, len(waiting), len(cores), console)
         if waiting:
             check_no_accelerator(len(cores))
@@ -127,6 +128,7 @@ def run_jobs(
         at_rest = [cell for cell in cells if cell.hash not in submitted.going]
         results = put_in_order(sweep, cells, at_rest, workdir, console)
         waiting = running.unfinished(at_rest, results, sweep.evaluations)
+        check_inputs(waiting)
         before = len(cells) - len(at_rest)
         left = len(waiting) + before
         progress = progress_of(sweep, cells, left, min(options.parallel, left), console)

@@ -43,6 +43,29 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, env=alone, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "model.path=MODEL: there is no such file or folder; set --config.model.path=PATH"),
+        (
+            ("--config.model.path=.", "--config.tokenizer.path=none.json"),
+            "tokenizer.path=none.json: there is no such file or folder; set --config.tokenizer.path=PATH",
+        ),
+        (
+            ("--config.model.path=.", "--config.tokenizer.path=bytes", "--config.data.path=none.jsonl"),
+            "data.path: there is no file 'none.jsonl'; correct --config.data.path",
+        ),
+    ],
+)
+def test_what_no_run_could_begin_without_is_refused_once(
+    flags: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = sweep("--config=configs/study/ratio.py", f"--workdir={tmp_path}", "--noevaluate", *flags)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].endswith(message)
+    assert not list(tmp_path.glob("runs/*"))
+
+
 def test_sweep_runs_reports_and_goes_on_where_it_stopped(path: Path, tmp_path: Path) -> None:
     arguments = (f"--config={path}", f"--workdir={tmp_path}", "--config.log.every=3")
     listed = sweep(*arguments, "--dry_run")
