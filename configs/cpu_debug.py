@@ -1,7 +1,5 @@
 """A complete small run for a laptop: generated instructions, bytes as tokens, a model from scratch."""
 
-import dataclasses
-
 from im_jax.config import (
     CheckpointConfig,
     Config,
@@ -19,12 +17,7 @@ def get_config() -> Config:
     """About a minute of training on two CPU cores."""
     return Config(
         data=DataConfig(source="generated", num_generated=4000, template="tulu", max_length=256),
-        model=dataclasses.replace(
-            presets.debug(),
-            max_positions=256,
-            tie_embeddings=True,
-            compute_dtype="float32",  # faster than bfloat16 on most CPUs
-        ),
+        model=presets.cpu_debug(max_positions=256),
         loss=LossConfig(policy="im"),
         optimizer=OptimizerConfig(learning_rate=3e-3, schedule="cosine", final_fraction=0.1, clip_norm=1.0),
         train=TrainConfig(steps=150, batch_size=16),

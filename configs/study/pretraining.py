@@ -5,8 +5,6 @@
         --config.data.path=text.jsonl --config.tokenizer.path=tok512.bin --workdir=DIR
 """
 
-import dataclasses
-
 from im_jax.config import (
     CheckpointConfig,
     Config,
@@ -32,9 +30,7 @@ def get_config() -> Config:
             max_length=512,
             max_lost_fraction=0.5,
         ),
-        model=dataclasses.replace(
-            presets.debug(), max_positions=512, tie_embeddings=True, compute_dtype="float32"
-        ),
+        model=presets.cpu_debug(max_positions=512),
         loss=LossConfig(policy="all"),
         optimizer=OptimizerConfig(
             learning_rate=3e-3,

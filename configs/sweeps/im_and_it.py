@@ -66,9 +66,7 @@ def base_config() -> Config:
     """`configs/cpu_debug.py`, which says why these values, without evaluation on the way."""
     return Config(
         data=DataConfig(source="generated", template="tulu", max_length=256),
-        model=dataclasses.replace(
-            presets.debug(), max_positions=256, tie_embeddings=True, compute_dtype="float32"
-        ),
+        model=presets.cpu_debug(max_positions=256),
         optimizer=OptimizerConfig(learning_rate=3e-3, schedule="cosine", final_fraction=0.1, clip_norm=1.0),
         train=TrainConfig(steps=150, batch_size=16),
         eval=EvalConfig(num_examples=200),

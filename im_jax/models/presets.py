@@ -1,11 +1,20 @@
 """Architectures of named models, for training from scratch and for plans; weights come by `model.path`."""
 
+import dataclasses
+
 from im_jax.config import ModelConfig
 
 
 def debug() -> ModelConfig:
     """0.8 million parameters with a byte vocabulary: trains on a laptop's CPU in a minute."""
     return ModelConfig(num_layers=4, embed_dim=128, num_heads=4, num_kv_heads=2, mlp_dim=352)
+
+
+def cpu_debug(max_positions: int) -> ModelConfig:
+    """`debug` as CPUs train it fastest, with a tied head: most of them are slower in bfloat16."""
+    return dataclasses.replace(
+        debug(), max_positions=max_positions, tie_embeddings=True, compute_dtype="float32"
+    )
 
 
 def small() -> ModelConfig:

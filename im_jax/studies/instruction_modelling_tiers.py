@@ -62,9 +62,7 @@ def in_tier(whole: Sweep, tier: str, sets: int = 3, smoke_sets: int = 1) -> Swee
 
 def _base(paper: Config, *, smoke: bool) -> Config:
     """`configs/cpu_debug.py`, which says why these values, with what the paper's runs say of the loss."""
-    model = dataclasses.replace(
-        presets.debug(), max_positions=256, tie_embeddings=True, compute_dtype="float32"
-    )
+    model = presets.cpu_debug(max_positions=256)
     if smoke:
         model = dataclasses.replace(model, num_layers=2, embed_dim=32, mlp_dim=64)
     return Config(

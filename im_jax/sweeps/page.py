@@ -26,6 +26,7 @@ def to_html(markdown: str, title: str, folder: pathlib.Path) -> str:
                 child.attrs["src"] = _inside(path)
     body = parser.renderer.render(tokens, parser.options, {})
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+    body = body.replace(" ± ", "&nbsp;±&nbsp;")  # a mean and its spread are one number, in one line
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
