@@ -8,7 +8,7 @@ Flags --config.FIELD=VALUE change what all runs share. Started again in the same
 finished runs, goes on with the one that was stopped, and tries failed ones again. Runs whose comparisons are
 settled are left out where the file says so (Sweep.stop). With --executor=slurm runs are jobs, which go on
 without this command; started again, it collects what they gave. In WORKDIR: results.jsonl, table.csv,
-report.md and .html, figures/, runs/. The exit code is 1 if a run failed.
+runs.csv, report.md and .html, figures/, runs/. The exit code is 1 if a run failed.
 """
 
 import dataclasses

@@ -24,13 +24,14 @@ _PICTURE: Final = re.compile(r"^!\[([\w.+-]+)\]\(figures/\1\.png\)$", re.MULTILI
 def write_report(
     sweep: Sweep, cells: Sequence[Cell], results: ResultsFile, workdir: pathlib.Path, command: str
 ) -> None:
-    """Write WORKDIR/report.md, report.html, table.csv and figures/ from the rows that there are."""
+    """Write WORKDIR/report.md, report.html, table.csv, runs.csv and figures/ from the rows that there are."""
     groups = group(cells, results, sweep.evaluations)
     pairs = pair(sweep, groups)
     rows = [
         with_figures(row, sweep.evaluations) for cell in cells if (row := results.get(cell.hash)) is not None
     ]
     write_whole(workdir / "table.csv", tables.as_csv(sweep, groups, pairs))
+    write_whole(workdir / "runs.csv", tables.runs_csv(sweep, groups))
     sections = [
         f"# {as_markdown(sweep.title)}",
         sweep.description.strip(),

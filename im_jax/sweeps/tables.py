@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from im_jax.sweeps.aggregation import Group, Pairs, Statistic, verdict
+from im_jax.sweeps.aggregation import Group, Pairs, Statistic, measured, verdict
 from im_jax.sweeps.definition import Measure, Profile, Sweep
 from im_jax.text import as_code, as_markdown
 
@@ -64,6 +64,21 @@ def as_csv(sweep: Sweep, groups: Sequence[Group], pairs: Sequence[Pairs]) -> str
             worth = p.verdict(measure)
             numbers = ["", "", ""] if worth is None else [*worth.interval, worth.p]
             lines.append([*points, measure.name, *_blank(p.statistic(measure)), *numbers])
+    return to_csv(lines)
+
+
+def runs_csv(sweep: Sweep, groups: Sequence[Group]) -> str:
+    """All measures of every run that has finished, a run a line, with six digits."""
+    measures = sweep.every_measure()
+    lines: list[list[object]] = [
+        [*sweep.axes, "seed", "hash", "seconds", *(measure.name for measure in measures)]
+    ]
+    for group in groups:
+        for result in group.finished().values():
+            numbers = [measured(result, measure) for measure in measures]
+            shown = ["" if number is None else f"{number:.6g}" for number in numbers]
+            seconds = f"{result.seconds:.1f}"
+            lines.append([*group.labels.values(), result.seed, result.hash, seconds, *shown])
     return to_csv(lines)
 
 

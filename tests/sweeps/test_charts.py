@@ -121,6 +121,16 @@ def test_report_has_a_table_and_a_figure_of_a_profile(tmp_path: Path) -> None:
         for x in "15"
     ]
     assert [float(row["mean"]) for row in rows[:4]] == pytest.approx([0.053, 0.0265, 0.553, 0.2765])
+    runs = read_csv(tmp_path / "runs.csv")
+    assert [(row["policy"], row["examples"], row["seed"]) for row in runs] == [
+        (policy, examples, seed) for policy in ("im", "it") for examples in ("40", "80") for seed in "01"
+    ]
+    for row in runs:
+        count = int(row["examples"]) + 8
+        occurrence = count / 1000 + int(row["seed"]) / 100 + 0.5 * (row["policy"] == "it")
+        assert float(row["unseen/1"]) == pytest.approx(occurrence, rel=1e-5)
+        assert float(row["unseen/5"]) == pytest.approx(occurrence / 2, rel=1e-5)
+        assert row["hash"] in {cell.hash for cell in cells}
     measures = [row["measure"] for row in read_csv(tmp_path / "table.csv") if row["policy"] == "im"]
     assert measures == [LOSS.name, "unseen/1", "unseen/5"] * 2
 
