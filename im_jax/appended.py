@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Self
 
 from im_jax.files import writing
-from im_jax.places import is_remote
-from im_jax.remote import Rewritten
+from im_jax.stores.places import is_remote
+from im_jax.stores.writing import Rewritten
 
 
 class _Held:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from im_jax.errors import ConfigError, StorageError
-from im_jax.places import check_local, is_remote, local
-from im_jax.remote import held, writing_remote
+from im_jax.stores.places import check_local, is_remote, local
+from im_jax.stores.writing import held, writing_remote
 
 _LOCK: Final = ".lock"
 

@@ -25,9 +25,9 @@ from im_jax import command_line
 from im_jax.config import Config
 from im_jax.errors import ConfigError
 from im_jax.generation.parameters import SamplingParams
-from im_jax.places import local
 from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.stores import readable
+from im_jax.stores.places import local
 
 _MAX_TOKENS: Final = 128
 """Of an answer to a prompt on the command line; answers to a file need a number that was set."""

@@ -30,9 +30,9 @@ from im_jax.models.files.reading import reader_on_host
 from im_jax.models.loaded import Model
 from im_jax.models.quantised.maps import is_quantised
 from im_jax.models.sharding import ShardingRules
-from im_jax.places import place
 from im_jax.saved_config import config_of_model, config_of_run
 from im_jax.stores import readable
+from im_jax.stores.places import place
 from im_jax.training.digest import Fingerprint, digest, digest_of, fingerprints
 from im_jax.training.first_weights import first_weights
 from im_jax.training.partition import merge, split

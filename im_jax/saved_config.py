@@ -6,8 +6,8 @@ from typing import Any
 
 from im_jax.config import Config, LogConfig, MeshConfig, flatten, with_overrides
 from im_jax.errors import ConfigError
-from im_jax.places import place
 from im_jax.stores import readable
+from im_jax.stores.places import place
 
 _CHAT_TEMPLATES = ("tokenizer_config.json", "chat_template.jinja")
 

@@ -9,7 +9,7 @@ LAYERS = (
     # From the ground up: a module may import those of its own line and of the lines before. The longest
     # name that fits a module says where it is.
     ("", "errors", "text", "console", "token_classes", "batch", "devices", "hardware", "products", "loops"),
-    ("places", "stores", "remote", "files", "appended", "activity", "interruption", "events", "recorder"),
+    ("stores", "files", "appended", "activity", "interruption", "events", "recorder"),
     ("cluster",),
     ("config", "saved_config", "child_process", "command_line.runner"),
     ("mesh", "cluster.joining"),

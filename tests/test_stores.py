@@ -11,7 +11,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from im_jax import stores
 from im_jax.config import Config
 from im_jax.data.files import BadRecord, Record, chunks, located
 from im_jax.data.prepare import prepare
@@ -19,7 +18,7 @@ from im_jax.data.store.cache import cache_folder
 from im_jax.data.tokenizers import make_tokenizer
 from im_jax.errors import ConfigError, DataError, StorageError, UserError
 from im_jax.losses.policy import make_policy
-from im_jax.stores import StorePath, readable
+from im_jax.stores import StorePath, paths, readable, waiting
 from tests.data.files.test_formats import RECORDS, as_array, as_lines, packed
 from tests.data.synthetic import chats
 from tests.stand_in_gcs import StandIn, stand_in_asked
@@ -60,15 +59,15 @@ def test_json_is_read_alike_wherever_ranges_end(
     folder = put(**{"a.txt": packed(content, packing)})
     expected = [Record(f"{folder}/a.txt:{unit}{n}", record) for n, record in enumerate(RECORDS, 1)]
     for size in (1 << 20, 64):
-        monkeypatch.setattr(stores, "_BUFFER", size)
+        monkeypatch.setattr(paths, "_BUFFER", size)
         assert read(f"{folder}/a.txt") == expected
 
 
 def test_rows_of_parquet_are_read_a_range_at_a_time(
     put: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "_BUFFER", 256)
-    monkeypatch.setattr(stores, "_PIECE", 100)  # several pieces of a range at once
+    monkeypatch.setattr(paths, "_BUFFER", 256)
+    monkeypatch.setattr(paths, "_PIECE", 100)  # several pieces of a range at once
     rows = [{"text": "x" * n, "number": n} for n in range(50)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a", row_group_size=7)
     folder = put(**{"a.parquet": (tmp_path / "a").read_bytes()})
@@ -155,7 +154,7 @@ def test_what_changes_while_it_is_read_is_refused(
             put(**{"a.jsonl": content})  # the same bytes: another object all the same
         return ask(path, start, stop)
 
-    monkeypatch.setattr(stores, "_BUFFER", 1 << 16)
+    monkeypatch.setattr(paths, "_BUFFER", 1 << 16)
     monkeypatch.setattr(StorePath, "read_range", changed)
     with pytest.raises(DataError, match=r"^gs://\S+/a\.jsonl: has changed while it was read"):
         prepare(
@@ -215,14 +214,14 @@ def test_a_store_that_refuses_says_what_to_do(
 def test_that_a_store_does_not_answer_is_told_once(
     put: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stores, "_SILENT_SECONDS", 0.05)
-    monkeypatch.setattr(stores, "_waiting", stores._Waiting())
+    monkeypatch.setattr(waiting, "_SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "_waiting", waiting._Waiting())
     for name in ("a", "b"):
-        with stores.patiently(readable(f"gs://bucket/{name}")):
+        with waiting.patiently(readable(f"gs://bucket/{name}")):
             time.sleep(0.3)
     told = capsys.readouterr().err
     assert told.startswith("gs://bucket/a: no answer for 0.05 s;") and told.count("\n") == 1
-    assert stores.readable(f"{put(a=b'1')}/a").read_bytes() == b"1"
+    assert readable(f"{put(a=b'1')}/a").read_bytes() == b"1"
     time.sleep(0.1)
     assert not capsys.readouterr().err, "what answers is not told"
 

@@ -17,7 +17,7 @@ from absl import flags
 
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.errors import ConfigError
-from im_jax.places import local
+from im_jax.stores.places import local
 
 
 def main(argv: Sequence[str]) -> None:

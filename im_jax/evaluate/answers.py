@@ -17,8 +17,8 @@ from absl import flags
 from im_jax import command_line
 from im_jax.errors import ConfigError
 from im_jax.generate import define_adapter, read
-from im_jax.places import local
 from im_jax.stores import readable
+from im_jax.stores.places import local
 
 if TYPE_CHECKING:
     from im_jax.evaluation.answering.answer import Report

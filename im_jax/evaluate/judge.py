@@ -23,7 +23,7 @@ from absl import flags
 from im_jax.command_line import PlainCommand, read_flags
 from im_jax.console import Console
 from im_jax.errors import ConfigError
-from im_jax.places import local
+from im_jax.stores.places import local
 
 if TYPE_CHECKING:
     from im_jax.evaluation.judged.judging import Work

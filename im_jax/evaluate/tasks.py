@@ -8,8 +8,8 @@ from absl import flags
 from im_jax import command_line, evaluate
 from im_jax.errors import ConfigError
 from im_jax.generate import define_adapter, read
-from im_jax.places import local
 from im_jax.stores import readable
+from im_jax.stores.places import local
 
 
 def main(arguments: command_line.CommandLine) -> None:

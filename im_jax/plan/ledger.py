@@ -23,9 +23,9 @@ def main(argv: Sequence[str]) -> None:
     values = read_flags([argv[0], *(word for word in argv[1:] if word.startswith("-"))], define_flags)
     if len(named) != 1:
         raise ConfigError(f"{len(named) or 'no'} runs given; give one directory: ledger WORKDIR")
-    from im_jax.places import place
     from im_jax.pods import ledger_report  # only now: flags have been read
     from im_jax.pods.ledger import read_ledger
+    from im_jax.stores.places import place
 
     ledger = read_ledger(place(named[0], "WORKDIR"))
     if values["format"].value == "json":

@@ -16,7 +16,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 from im_jax.config import CheckpointConfig
 from im_jax.errors import AbandonedError, CheckpointError, StorageError
 from im_jax.files import writing
-from im_jax.places import absolute, is_remote
+from im_jax.stores.places import absolute, is_remote
 from im_jax.training.health import not_finite
 from im_jax.training.save_errors import quiet_threads, told_in_one_line
 from im_jax.training.saved import (

@@ -17,7 +17,7 @@ from im_jax import mesh as meshes
 from im_jax.appended import Continued
 from im_jax.errors import ConfigError
 from im_jax.files import writing
-from im_jax.places import Place
+from im_jax.stores.places import Place
 from im_jax.text import in_one_line
 from im_jax.training.run import Run
 

@@ -15,8 +15,8 @@ import jax
 from im_jax.config import Config, LogConfig, flatten, to_json
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import write_whole, writing
-from im_jax.places import is_remote
-from im_jax.remote import Rewritten
+from im_jax.stores.places import is_remote
+from im_jax.stores.writing import Rewritten
 from im_jax.training.history import DAMAGED, History, read_history
 
 _SHOWN: Final = 5

@@ -17,7 +17,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.errors import CheckpointError
 from im_jax.models.files.layout import LayersOnDisk
-from im_jax.places import absolute, place
+from im_jax.stores.places import absolute, place
 from im_jax.training.digest import Fingerprint, fingerprints
 from im_jax.training.state import Params, TrainState
 from im_jax.training.stored_params import read_param

@@ -23,8 +23,8 @@ from im_jax.events import Happened
 from im_jax.files import alone
 from im_jax.interruption import UNINTERRUPTED, Interruption
 from im_jax.losses.policy import LossPolicy
-from im_jax.places import absolute, is_remote, place
 from im_jax.recorder import UNRECORDED, Recorder
+from im_jax.stores.places import absolute, is_remote, place
 from im_jax.training.compiled import keep_compiled
 from im_jax.training.loop import train_run
 from im_jax.training.memory import as_bytes, bytes_on_a_device

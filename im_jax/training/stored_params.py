@@ -17,7 +17,7 @@ from orbax.checkpoint.experimental import v1 as ocp
 
 from im_jax.errors import CheckpointError
 from im_jax.models.files.layout import LayersOnDisk
-from im_jax.places import absolute, bucket_and_name, is_remote
+from im_jax.stores.places import absolute, bucket_and_name, is_remote
 
 _CHUNK_BYTES: Final = 2**23
 """Most of what is stored, and so read, as one piece."""

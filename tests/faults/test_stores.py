@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from im_jax.cluster.peers import LOST
-from im_jax.places import place
+from im_jax.stores.places import place
 from tests.faults.runs import SECONDS, Outcome, assert_undisturbed, pair
 from tests.stand_in_gcs import StandIn, stand_in_asked
 

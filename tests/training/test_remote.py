@@ -26,8 +26,8 @@ from im_jax.files import alone
 from im_jax.models.export.folder import check_new
 from im_jax.models.files.layout import by_path
 from im_jax.opening import open_model, open_run
-from im_jax.places import place
 from im_jax.plan import ledger
+from im_jax.stores.places import place
 from im_jax.training.checkpoint import Checkpoints
 from im_jax.training.start import train
 from tests.conftest import REPOSITORY
@@ -194,8 +194,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gone_on_from(
 def test_who_holds_a_directory_is_named_and_whoever_is_gone_is_taken_over(
     store: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("im_jax.remote._BEAT_SECONDS", 0.1)
-    monkeypatch.setattr("im_jax.remote._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("im_jax.stores.writing._BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("im_jax.stores.writing._PATIENCE_SECONDS", 1.0)
     directory = place("gs://bucket/held")
     with (
         alone(directory),

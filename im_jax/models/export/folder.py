@@ -25,7 +25,7 @@ from im_jax.models.files.layout import LayersOnDisk, tensor_shapes, write_params
 from im_jax.models.files.safetensors_writing import write_tensors
 from im_jax.models.huggingface import CONFIG
 from im_jax.models.loaded import Model
-from im_jax.places import check_local
+from im_jax.stores.places import check_local
 
 GENERATION: Final = "generation_config.json"
 TEMPLATE: Final = "chat_template.jinja"

@@ -1,8 +1,4 @@
-"""Files of object stores, such as `gs://bucket/data.jsonl`, read as those of a disk are.
-
-What is written to a store is in `places.py` and `remote.py`. A path here is one of pathlib's kind that
-only reads: it asks for ranges of an object, and copies nothing to the disk.
-"""
+"""Paths of object stores, of pathlib's kind, that only read: in ranges, without copies."""
 
 import contextlib
 import errno
@@ -15,14 +11,12 @@ import os
 import pathlib
 import re
 import stat
-import sys
-import threading
-import time
 from collections.abc import Generator, Iterator
 from typing import IO, Any, Final
 
-from im_jax.console import print_text
 from im_jax.errors import ConfigError, StorageError, UserError
+from im_jax.stores.refusals import refusal
+from im_jax.stores.waiting import patiently
 
 _PACKAGES: Final = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}
 """What reads each kind of store: those that etils.epath knows."""
@@ -31,17 +25,8 @@ _BUFFER: Final = 1 << 23
 """Bytes that are asked for at a time: few requests, and little that is not needed."""
 _PIECE: Final = 1 << 25
 """Bytes of a request, of several at once, where much is wanted."""
-_SILENT_SECONDS: Final = 8.0
-_TOLD_AGAIN_SECONDS: Final = 60.0
-_REASON_SHOWN: Final = 200
 _CHANGED: Final = ("mtime", "LastModified", "last_modified")
 """What libraries call the time at which an object was written."""
-_LOG_IN: Final = {
-    "gs": "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS=KEY.json",
-    "s3": "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "hf": "hf auth login",
-}
 
 
 def readable(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -84,43 +69,6 @@ def files_below(folder: pathlib.Path) -> Iterator[pathlib.PurePosixPath]:
     else:
         found = (path for path in folder.rglob("*") if path.is_file())
     return (pathlib.PurePosixPath(path.relative_to(folder)) for path in found)
-
-
-@contextlib.contextmanager
-def patiently(path: pathlib.PurePath) -> Iterator[None]:
-    """Tell on standard error that a store has not answered for long: its library tries again, silently.
-
-    Without a network that is about a minute for Google Cloud Storage. Told once a minute at most.
-    """
-    timer = threading.Timer(_SILENT_SECONDS, _waiting.tell, [path])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-class _Waiting:
-    """What was told, and when."""
-
-    def __init__(self) -> None:
-        self._lock, self._told = threading.Lock(), -_TOLD_AGAIN_SECONDS
-
-    def tell(self, path: pathlib.PurePath) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._told < _TOLD_AGAIN_SECONDS:
-                return
-            self._told = now
-        print_text(
-            f"{path}: no answer for {_SILENT_SECONDS:g} s; it is asked again for a minute or so (is the "
-            "network there, and are these the right credentials?)",
-            sys.stderr,
-        )
-
-
-_waiting: Final = _Waiting()
 
 
 class StorePath(pathlib.PosixPath):
@@ -276,7 +224,7 @@ class StorePath(pathlib.PosixPath):
         except (FileNotFoundError, NotADirectoryError, UserError):
             raise
         except Exception as error:
-            raise _refusal(str(self), self._scheme, error) from error
+            raise refusal(str(self), self._scheme, error) from error
 
 
 class _Ranges(io.RawIOBase):
@@ -335,18 +283,3 @@ def _is_bucket(bucket: str) -> bool:
     except Exception:  # what was asked before has an answer of its own
         return True
     return True
-
-
-def _refusal(path: str, scheme: str, error: Exception) -> UserError:
-    """What a user can do about an error of a store's library."""
-    reason = " ".join(str(error).split())[:_REASON_SHOWN] or type(error).__name__
-    code = str(getattr(error, "code", ""))
-    kind = f"{type(error).__module__}.{type(error).__name__}"
-    if code == "401" or "Anonymous caller" in reason or ("auth" in kind and "Transport" not in kind):
-        return ConfigError(f"{path} cannot be read without credentials ({reason}); log in: {_LOG_IN[scheme]}")
-    if code == "403" or reason.startswith("Forbidden") or isinstance(error, PermissionError):
-        right = (
-            "roles/storage.objectViewer on the bucket" if scheme == "gs" else "the right to list and read it"
-        )
-        return ConfigError(f"{path} cannot be read: {reason}; give the account of this machine {right}")
-    return StorageError(f"{path} cannot be read: {reason}; start again once the store can be reached")

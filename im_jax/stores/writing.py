@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from im_jax.errors import ConfigError, StorageError, UserError
-from im_jax.places import bucket_and_name
-from im_jax.stores import patiently
+from im_jax.stores.places import bucket_and_name
+from im_jax.stores.waiting import patiently
 
 _LOCK: Final = ".lock"
 _BEAT_SECONDS: Final = 10.0
