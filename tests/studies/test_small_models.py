@@ -1,6 +1,7 @@
 """The sweeps of the study on small models: what their runs differ in, and a pair on real data."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from im_jax.sweeps.process import start_workers
 from im_jax.sweeps.progress import Progress
 from im_jax.sweeps.results import ResultsFile, Status
 from im_jax.sweeps.running import run_cells
+from im_jax.training.start import train
 from tests.conftest import REPOSITORY
 
 STUDY = REPOSITORY / "configs" / "study"
@@ -85,3 +87,17 @@ def test_a_pair_on_real_data_measures_all_it_says(shared_data: Path, tmp_path: P
     user = next(measure for measure in sweep.measures if measure.name == "heldout.nll/user")
     it, im = (measured(row, user) or 0 for row in figures)
     assert im < it, "instructions are learned where they carry loss"
+
+
+def test_rewriting_in_words_starts_from_a_pretrained_model(shared_data: Path, tmp_path: Path) -> None:
+    """A token a letter, whatever the words of the request are cut into; answers are scored."""
+    stories = shared_data / "tinyllamas_stories260k"
+    sweep = load_sweep(STUDY / "rewrites.py", "smoke")
+    sweep.base.model.path = str(stories / "stories260K.bin")
+    sweep.base.tokenizer.path = str(stories / "tok512.bin")
+    (cell,) = checked_cells(sweep)
+    train(cell.config, str(tmp_path), Console(quiet=True))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["data"]["tokens"]["assistant"] == 6 * 1000
+    assert {"unseen/has_op", "unseen/no_op", "train_rules/has_op"} <= summary["rewrites"].keys()
+    assert summary["parameters"] == 260_032
