@@ -10,7 +10,7 @@ def debug() -> ModelConfig:
     return ModelConfig(num_layers=4, embed_dim=128, num_heads=4, num_kv_heads=2, mlp_dim=352)
 
 
-def cpu_debug(max_positions: int) -> ModelConfig:
+def cpu_debug(max_positions: int = 256) -> ModelConfig:
     """`debug` as CPUs train it fastest, with a tied head: most of them are slower in bfloat16."""
     return dataclasses.replace(
         debug(), max_positions=max_positions, tie_embeddings=True, compute_dtype="float32"
