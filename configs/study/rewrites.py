@@ -42,7 +42,8 @@ _SIZES: dict[str, dict[str, Any]] = {
         "data.rewrites.num_test_examples": 5000,
     },
 }
-"""What is not that of `rewrites_rules.py`. `full` is the paper's; `cpu` trains the whole of a small model."""
+"""What is not that of `rewrites_rules.py`. `full` has the paper's adapter, rate and
+numbers; its lengths are not told. `cpu` trains the whole of a small model."""
 PROMPT = "Replace the first {left} in {input} by {right}."
 
 

@@ -48,7 +48,7 @@ def _missing_input(config: Config) -> UserError | None:
         if path not in ("", "bytes") and not in_store(path) and not readable(path).exists():
             return ConfigError(f"{field}={path}: there is no such file or folder; set --config.{field}=PATH")
     data = config.data
-    if data.source == "jsonl" and not in_store(data.path):
+    if data.source == "jsonl" and data.path.strip(" ,") and not in_store(data.path):
         try:
             files = located(data.path, "data.path", (data.split,))
         except UserError as error:

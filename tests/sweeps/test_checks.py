@@ -8,9 +8,11 @@ import pytest
 
 from im_jax.config import with_overrides
 from im_jax.errors import ConfigError
+from im_jax.sweeps.cells import expand
 from im_jax.sweeps.checks import check_overrides, checked_cells
 from im_jax.sweeps.definition import Measure, Plot, Profile, Reference, Scale, over
 from im_jax.sweeps.loading import load_sweep
+from im_jax.sweeps.preparing import check_inputs
 from tests.conftest import REPOSITORY
 from tests.sweeps.small import LOSS, small_sweep, unchecked
 
@@ -223,3 +225,13 @@ def test_every_tier_of_a_shipped_sweep_is_valid(path: Path) -> None:
 def test_measures_are_named_by_their_titles_with_unit_and_direction() -> None:
     assert LOSS.heading == "loss of answers (nats, lower is better)"
     assert Measure("seconds").heading == "seconds"
+
+
+def test_a_mixture_needs_no_path() -> None:
+    sweep = small_sweep()
+    sweep.base.data.source, sweep.base.data.path = "jsonl", ""
+    sweep.base.data.mixture = "a = a.jsonl @ all"
+    check_inputs(expand(sweep))
+    sweep.base.data.path = "nowhere.jsonl"
+    with pytest.raises(ConfigError, match=r"there is no file 'nowhere\.jsonl'"):
+        check_inputs(expand(sweep))
