@@ -1,16 +1,37 @@
 """A file of lines that one process at a time adds to: a kill loses the line under way, no other."""
 
 import contextlib
+import contextvars
+import errno
 import fcntl
 import os
 import pathlib
 import types
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self
 
 from im_jax.files import writing
 from im_jax.stores.places import is_remote
 from im_jax.stores.writing import Rewritten
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+_make_room: contextvars.ContextVar[Callable[[], bool]] = contextvars.ContextVar("make_room")
+"""Of this thread alone: who makes room need not know of others."""
+
+
+@contextlib.contextmanager
+def making_room(make: Callable[[], bool]) -> Iterator[None]:
+    """Within it, lines of this thread for which a disk has no room ask for some, and are tried again.
+
+    Args:
+        make: whether there may be more room now. Asked until it says no, which is then the line's end.
+    """
+    before = _make_room.set(make)
+    try:
+        yield
+    finally:
+        _make_room.reset(before)
 
 
 class _Held:
@@ -56,7 +77,13 @@ class _Held:
                 self._remote.flush()
             return
         with writing(self._path):
-            self._add_whole(line.encode() + b"\n")
+            while True:
+                try:
+                    self._add_whole(line.encode() + b"\n")
+                    break
+                except OSError as error:
+                    if error.errno not in _NO_ROOM or not _make_room.get(lambda: False)():
+                        raise
         if durable:
             self.sync()
 
@@ -70,6 +97,8 @@ class _Held:
             with contextlib.suppress(OSError):  # then who opens it next cuts it
                 self._file.truncate(end)
             raise
+        if os.fstat(self._file.fileno()).st_nlink == 0:  # else lines would go into nothing for ever
+            raise OSError("it was removed while it is written")
 
     def sync(self) -> None:
         """Wait until all lines would outlive a failure of the machine. Raises StorageError."""

@@ -1,11 +1,15 @@
 """Files that are added to: torn lines, and who holds them."""
 
+import errno
+import os
 import resource
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from im_jax.appended import Appended, whole_lines
+from im_jax.appended import Appended, making_room, whole_lines
 from im_jax.errors import StorageError
 
 
@@ -47,3 +51,58 @@ def test_a_line_there_is_no_room_for_is_told_once_and_leaves_nothing(tmp_path: P
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         file.add("b")
     assert whole_lines(tmp_path / "lines") == ([b"a", b"b"], b"")
+
+
+class _Full:
+    """A file on a disk that has no room until something is removed from it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.room = file, 0
+
+    def write(self, line: memoryview) -> int:
+        written: int = self._file.write(line[: self.room])
+        self.room -= written
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_a_line_there_is_no_room_for_is_tried_again_where_room_is_made(tmp_path: Path) -> None:
+    file = Appended(tmp_path / "lines")
+    disk = file._file = _Full(file._file)  # type: ignore[assignment]
+    makes = [3, 0, 10]
+
+    def make() -> bool:
+        disk.room += makes.pop(0) if makes else 0
+        return bool(makes)
+
+    with file, making_room(make):
+        with pytest.raises(StorageError, match="No space left on device"):
+            file.add("a line")
+        assert makes == [] and whole_lines(tmp_path / "lines") == ([], b"")
+        makes[:] = [3, 0, 10, 0]
+        disk.room = 0
+        file.add("a line")
+        told: list[str] = []
+
+        def elsewhere() -> None:
+            with pytest.raises(StorageError) as raised:
+                file.add("of another thread, which does not know who makes room here")
+            told.append(str(raised.value))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert len(told) == 1 and makes == [0]
+    assert whole_lines(tmp_path / "lines") == ([b"a line"], b"")
+
+
+def test_a_file_that_was_removed_is_told(tmp_path: Path) -> None:
+    with Appended(tmp_path / "lines") as file:
+        file.add("a")
+        (tmp_path / "lines").unlink()
+        with pytest.raises(StorageError, match="lines cannot be written: it was removed while it is written"):
+            file.add("b")

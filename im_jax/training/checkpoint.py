@@ -85,6 +85,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         self._directory = directory
         self._checkpointer = self._open()
         self._saving: tuple[_Save, ocp.AsyncResponse[bool]] | None = None
+        self._failed_for_room: tuple[StorageError, _Save] | None = None
         self._failures, self._again_at = 0, 0.0
         self._looked_at, self._is_stuck = time.monotonic(), False
         self._read: tuple[int, Told] | None = None
@@ -153,14 +154,30 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         Raises:
             StorageError: it could not be written, as often as it was tried, or failed and its state is gone.
         """
-        while self._saving is not None:
+        failed, before = self._finish(timeout=None), self._failed_for_room
+        if failed is None and before is not None and before[1].is_there:  # else a later step makes it good
+            failed = before
+        while failed is not None:
+            error, save = failed
+            if not save.is_there:
+                raise error
+            time.sleep(max(0.0, self._again_at - time.monotonic()))
+            self._start(save)
             failed = self._finish(timeout=None)
-            if failed is not None:
-                error, save = failed
-                if not save.is_there:
-                    raise error
-                time.sleep(max(0.0, self._again_at - time.monotonic()))
-                self._start(save)
+
+    def make_room(self) -> bool:
+        """Wait for a save that goes on, to write what it has left no room for.
+
+        Returns:
+            Whether there was one: it has given its room back if it failed, else an older one may be gone.
+
+        Raises:
+            StorageError: it could not be written, as often as it was tried.
+        """
+        if self._saving is None:
+            return False
+        self._failed_for_room = self._finish(timeout=None)
+        return True
 
     def _start(self, save: _Save) -> None:
         """Start saving, as often as it takes."""
@@ -176,10 +193,14 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 continue
             if response is not None:
                 self._saving = save, response
+            self._failed_for_room = None
             return
 
     def _finish(self, timeout: float | None) -> tuple[StorageError, _Save] | None:
-        """Wait so long for a save that goes on; if it failed and is to be tried again: why, and what it was.
+        """Wait so long for a save that goes on.
+
+        Returns:
+            If it failed and is to be tried again: why, and what it was.
 
         Raises:
             TimeoutError: it goes on.

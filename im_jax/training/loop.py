@@ -4,6 +4,7 @@ import pathlib
 
 import jax
 
+from im_jax.appended import making_room
 from im_jax.cluster.preemption import Preemption
 from im_jax.config import flatten
 from im_jax.console import Console
@@ -58,6 +59,7 @@ def train_run(
         jax.set_mesh(run.mesh),
         advice(run, workdir),
         Checkpoints(workdir / "checkpoints", config.checkpoint, console.print) as saved,
+        making_room(saved.make_room),
     ):
         first_step, state, batches, before = begin(run, saved, workdir, console, events)
         skipping = Skipping(config.train, console.print, lambda step: keep_batch(run, step, workdir), before)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import pathlib
 import tempfile
 import uuid
@@ -12,11 +11,11 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import jax
 
+from im_jax.appended import Continued
 from im_jax.config import Config, LogConfig, flatten, to_json
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import write_whole, writing
 from im_jax.stores.places import is_remote
-from im_jax.stores.writing import Rewritten
 from im_jax.training.history import DAMAGED, History, read_history
 
 _SHOWN: Final = 5
@@ -91,7 +90,6 @@ class _JsonLines:
     """
 
     def __init__(self, path: pathlib.Path, from_step: int, say: Callable[[str], None]) -> None:
-        self._path = path
         history = read_history(path)
         if history.damaged:
             _put_aside(history, path, say)
@@ -100,32 +98,17 @@ class _JsonLines:
             say(f"{path} has no numbers of the steps up to {from_step}: it begins behind them")
         self._written = {(entry["step"], entry["split"]) for entry, _ in kept}
         write_whole(path, "".join(line.decode() + "\n" for _, line in kept))
-        self._remote = Rewritten(path, path.read_bytes()) if is_remote(path) else None
-        if self._remote is None:
-            self._file = path.open("a", encoding="utf-8")
+        self._file = Continued(path, keeps=lambda line: True)
 
     def write(self, entry: Entry) -> None:
         if (entry["step"], entry["split"]) not in self._written:
-            line = json.dumps(finite_or_none(entry), allow_nan=False) + "\n"
-            if self._remote is not None:
-                self._remote.add(line.encode())
-                return
-            with writing(self._path):
-                self._file.write(line)
-                self._file.flush()
-                # Writing would succeed for ever, into nothing.
-                if os.fstat(self._file.fileno()).st_nlink == 0:
-                    raise OSError("it was removed while the run goes on")
+            self._file.add(json.dumps(finite_or_none(entry), allow_nan=False))
 
     def flush(self) -> None:
-        if self._remote is not None:
-            self._remote.flush()
+        self._file.sync()
 
     def close(self) -> None:
-        self.flush()
-        if self._remote is None:
-            with writing(self._path):
-                self._file.close()
+        self._file.close()
 
 
 def _put_aside(history: History, path: pathlib.Path, say: Callable[[str], None]) -> None:

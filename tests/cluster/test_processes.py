@@ -52,7 +52,7 @@ def test_an_error_of_one_ends_both_at_once_with_its_reason(tmp_path: Path) -> No
     (tmp_path / "run" / "metrics.jsonl").unlink()  # which the first process alone writes
     codes, said = ends(processes)
     assert codes == [1, 43]
-    reason = r"cannot be written: it was removed while the run goes on; there is no checkpoint to go on from"
+    reason = r"cannot be written: it was removed while it is written; there is no checkpoint to go on from"
     assert re.search(rf"^error: .* {reason}", said[0], re.MULTILINE)
     assert re.search(
         rf"host 0 \(.*\) ended with exit code 1: .* {reason}; host 1 \(.*\) ends with 43", said[1]

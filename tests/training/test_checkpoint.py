@@ -139,6 +139,31 @@ def test_the_last_save_of_a_run_is_tried_again_as_it_was(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("spent", [False, True])
+def test_a_save_that_is_waited_for_to_have_room_is_made_good_as_any_other(
+    tmp_path: Path, spent: bool
+) -> None:
+    with Checkpoints(tmp_path, CheckpointConfig(every=10)) as saved:
+        assert not saved.make_room()
+        saved.save(1, state_at(1), {"next_index": 1}, CONFIG)
+        assert saved.make_room() and saved.latest_step == 1
+        saved._saving = save_of(5), Failing()  # type: ignore[assignment]
+        (tmp_path / "5.orbax-checkpoint-tmp").mkdir()
+        if spent:
+            spend(saved._saving[0])
+        assert saved.make_room() and not (tmp_path / "5.orbax-checkpoint-tmp").exists()
+        assert not saved.make_room() and saved.due(6)
+        if spent:
+            saved.wait()
+            saved.save(6, state_at(6), {"next_index": 6}, CONFIG)
+        saved.wait()
+        assert saved.latest_step == (6 if spent else 5)
+    with pytest.raises(StorageError, match=FAILED), Checkpoints(tmp_path, NEVER) as saved:
+        saved._saving = save_of(5), Failing()  # type: ignore[assignment]
+        saved.make_room()
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_save_that_fails_every_time_ends_the_run(tmp_path: Path) -> None:
     tries = 0
 
