@@ -33,11 +33,11 @@ def main(argv: Sequence[str]) -> None:
     folder = local(output)
     # Only now: flags have been read, and JAX is slow to import.
     from im_jax.activity import on_console
+    from im_jax.analysis.bleu import sacrebleu
     from im_jax.analysis.forgetting import read_paragraphs
     from im_jax.analysis.opened import open_runs
     from im_jax.analysis.report import write_report
     from im_jax.analysis.suite import Options, analyse
-    from im_jax.analysis.texts import sacrebleu
     from im_jax.console import Console
 
     console = Console()

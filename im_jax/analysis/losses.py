@@ -38,11 +38,14 @@ class Losses:
         """Sums and counts of some classes."""
         return self.nll[:, list(classes)].sum(axis=1), self.tokens[:, list(classes)].sum(axis=1)
 
-    def sums(self, chosen: jt.Bool[np.ndarray, " E"] | None = None) -> ClassSums:
-        """Over all examples, or those that are chosen."""
-        rows = np.ones(len(self.nll), bool) if chosen is None else chosen
-        count = self.tokens[rows].sum(axis=0)
-        return ClassSums(self.nll[rows].sum(axis=0), count, count)
+    def sums(self) -> ClassSums:
+        """Over all examples."""
+        count = self.tokens.sum(axis=0)
+        return ClassSums(self.nll.sum(axis=0), count, count)
+
+    def among(self, chosen: jt.Bool[np.ndarray, " E"]) -> "Losses":
+        """Of those examples alone that are chosen."""
+        return Losses(self.nll[chosen], self.tokens[chosen])
 
 
 def losses_of(likelihoods: Likelihoods, examples: Sequence[ExampleView]) -> Losses:

@@ -54,6 +54,14 @@ def sections(record: Mapping[str, Any]) -> Iterable[tuple[str, list[list[str]]]]
                 nll = [_number(at[of]["by_class"].get(f"nll/{each}")) for each in _CLASSES]
                 rows.append([name, f"{at['epoch']:.2f}", of, *nll])
     yield "NLL by token class and epoch, in nats", rows
+    rows = [["run", "source", "set", "examples", "loss on outputs", *_CLASSES]]
+    for run, name in zip(runs, names, strict=True):
+        for of in ("train", "heldout"):
+            for source, at in run["steps"][-1][of].get("by_source", {}).items():
+                nll = [_number(at["by_class"].get(f"nll/{each}")) for each in _CLASSES]
+                rows.append([name, source, of, str(at["examples"]), _number(at["output_loss"]), *nll])
+    if len(rows) > 1:
+        yield "NLL by source and token class at the newest checkpoint, in nats", rows
     if any(run["gradients"] for run in runs):
         yield "What a step on some tokens changes of the held-out loss on outputs", _steps(runs, names)
     for each in record["comparisons"]:
@@ -63,7 +71,7 @@ def sections(record: Mapping[str, Any]) -> Iterable[tuple[str, list[list[str]]]]
             for name, d in each["differences"].items():
                 low, high = d["interval"]
                 interval = "" if low is None else f"{low:+.4f} to {high:+.4f}"
-                rows.append([titles[name], f"{d['value']:+.4f}", interval, _number(d["p_holm"], 3)])
+                rows.append([titles[name], f"{d['value']:+.4f}", interval, _p(d["p_holm"])])
             yield title, rows
 
 
@@ -104,6 +112,10 @@ def _measure(found: Mapping[str, Any] | None) -> str:
 
 def _number(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,56 +1,18 @@
-"""The suite's scalar measures, each as sums over items, so that runs can be compared item by item."""
+"""The suite's scalar measures of a run, and runs compared by them item by item."""
 
-import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from im_jax.analysis.estimated import BleuOfAnswers, Measure, Ratio
 from im_jax.analysis.losses import OUTPUT
 from im_jax.analysis.suite import SETS, RunResult
-from im_jax.evaluation.results import Score
-from im_jax.evaluation.statistics.estimates import Estimate, Sample, estimate
-from im_jax.evaluation.statistics.intervals import holm, student, wilson
-from im_jax.evaluation.statistics.paired import Difference, Side, difference
+from im_jax.evaluation.statistics.estimates import Sample
+from im_jax.evaluation.statistics.intervals import holm
+from im_jax.evaluation.statistics.paired import Difference
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 
 _NAMED = {"train": "training", "heldout": "held-out"}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number of a run that is a weighted sum of ratios of sums over items."""
-
-    title: str
-    unit: str
-    samples: list[Sample]
-
-    def estimate(self) -> Estimate:
-        """Its value and standard error."""
-        return estimate(self.samples)
-
-    def _is_rate(self) -> bool:
-        """Whether it is a share of items that are right or wrong: Wilson's interval holds for few of them."""
-        return all(
-            np.isin(sample.numerators, (0, 1)).all() and (sample.denominators == 1).all()
-            for sample in self.samples
-        )
-
-    def as_record(self) -> dict[str, Any]:
-        """For JSON: value, standard error, interval, and how many items there are."""
-        value, stderr, items, clusters = self.estimate()
-        interval = None if math.isnan(stderr) else list(student(value, stderr, math.inf))
-        if self._is_rate():
-            interval = list(wilson(value * items, items))
-        return {
-            "title": self.title,
-            "unit": self.unit,
-            "value": value,
-            "stderr": None if math.isnan(stderr) else stderr,
-            "interval": interval,
-            "items": items,
-            "clusters": clusters,
-        }
 
 
 def measures_of(result: RunResult) -> dict[str, Measure]:
@@ -66,40 +28,40 @@ def measures_of(result: RunResult) -> dict[str, Measure]:
             sample = _sample(each[there], np.ones(there.sum()), [ids[at] for at in np.flatnonzero(there)])
             means.append(sample)
             title = f"loss on outputs, {_NAMED[name]}, mean over examples"
-            found[f"output_loss/{name}"] = Measure(title, "nats", [sample])
+            found[f"output_loss/{name}"] = Ratio(title, "nats", [sample])
         for main in MAIN_CLASSES:
             nll, tokens = losses.of([main])
             if tokens.any() and main not in (TokenClass.PAD, TokenClass.BOS):
                 title = f"NLL of {main.label}, {_NAMED[name]}, mean over tokens"
-                found[f"nll/{main.label}/{name}"] = Measure(title, "nats", [_sample(nll, tokens, ids)])
+                found[f"nll/{main.label}/{name}"] = Ratio(title, "nats", [_sample(nll, tokens, ids)])
     if len(means) == len(SETS):
         gap = [means[0]._replace(weight=-1.0), means[1]]
-        found["output_gap"] = Measure("loss on outputs, held-out minus training", "nats", gap)
+        found["output_gap"] = Ratio("loss on outputs, held-out minus training", "nats", gap)
     for name, answers in result.answers.items():
         ids = [each.id for each in answers.answers]
+        title = f"BLEU of {_NAMED[name]} answers"
+        found[f"bleu/{name}"] = BleuOfAnswers(title, "%", answers.bleu, ids)
         for kind, counts in answers.copied.items():
             where = "its own output" if kind == "own" else "any training output"
             columns = np.asarray(counts, np.float64).reshape(-1, 2).T
             if columns[1].sum():
                 title = f"n-grams of {_NAMED[name]} answers found in {where}"
-                found[f"copied_{kind}/{name}"] = Measure(
-                    title, "share", [_sample(columns[0], columns[1], ids)]
-                )
+                found[f"copied_{kind}/{name}"] = Ratio(title, "share", [_sample(columns[0], columns[1], ids)])
         for length, verdicts in answers.extracted.items():
             if verdicts:
                 right = np.asarray([is_right for _, is_right in verdicts], np.float64)
                 clusters = [str(number) for number, _ in verdicts]
                 title = f"next {length} tokens of {_NAMED[name]} outputs continued verbatim"
                 sample = _sample(right, np.ones(len(right)), clusters)
-                found[f"extracted_{length}/{name}"] = Measure(title, "share", [sample])
+                found[f"extracted_{length}/{name}"] = Ratio(title, "share", [sample])
         sizes = np.asarray([(len(each.tokens), len(each.reference_tokens)) for each in answers.answers])
         title = f"length of {_NAMED[name]} answers over that of references"
-        found[f"length/{name}"] = Measure(title, "ratio", [_sample(sizes[:, 0], sizes[:, 1], ids)])
+        found[f"length/{name}"] = Ratio(title, "ratio", [_sample(sizes[:, 0], sizes[:, 1], ids)])
     if result.text is not None:
         change = result.text.nll - result.text.start
         clusters = [str(number) for number in range(len(change))]
         sample = _sample(change, result.text.tokens, clusters)
-        found["forgetting"] = Measure("NLL of plain text, minus that before training", "nats", [sample])
+        found["forgetting"] = Ratio("NLL of plain text, minus that before training", "nats", [sample])
     return found
 
 
@@ -125,14 +87,13 @@ def compared(first: RunResult, second: RunResult) -> Comparison:
             left_out[name] = f"{(first if name not in mine else second).run.name} has no such measure"
             continue
         one, other = mine[name], theirs[name]
-        if [list(s.clusters) for s in one.samples] != [list(s.clusters) for s in other.samples]:
+        items = one.items()
+        if items != other.items():
             left_out[name] = "they are of other items"
-        elif sum(len(sample.clusters) for sample in one.samples) < 2:
+        elif sum(map(len, items)) < 2:
             left_out[name] = "there is one item alone"
         else:
-            found = one.estimate()
-            score = Score(name, one.unit, found.value, found.stderr, found.items, ())
-            differences[name] = difference(score, Side([one.samples]), Side([other.samples]))
+            differences[name] = one.to(other, name)
     corrected = holm([each.p for each in differences.values()]) if differences else []
     p = dict(zip(differences, corrected, strict=True))
     return Comparison(first.run.name, second.run.name, differences, p, left_out)

@@ -13,7 +13,7 @@ from im_jax.analysis.measures import Comparison, measures_of
 from im_jax.analysis.suite import SETS, AnswersOf, AtStep, RunResult
 from im_jax.evaluation.measures import class_metrics
 
-FORMAT = 1
+FORMAT = 2
 
 
 def as_record(
@@ -85,9 +85,7 @@ def _at_step(result: RunResult, at: AtStep) -> dict[str, Any]:
         sources = sorted(set(examples.sources) - {""})
         if sources:
             where = np.asarray(examples.sources)
-            record[name]["by_source"] = {
-                source: class_metrics(losses.sums(where == source)) for source in sources
-            }
+            record[name]["by_source"] = {source: _losses(losses.among(where == source)) for source in sources}
     return record
 
 
@@ -110,8 +108,8 @@ def _answers(found: AnswersOf) -> dict[str, Any]:
     return {
         "answers": len(found.answers),
         "ended": float(np.mean([each.whole for each in found.answers])),
-        "bleu": found.bleu,
-        "signature": found.signature,
+        "bleu": found.bleu.value,
+        "signature": found.bleu.signature,
         "mean_tokens": float(lengths.mean()),
         "mean_reference_tokens": float(references.mean()),
         "distinct": {str(n): value for n, value in found.distinct.items()},

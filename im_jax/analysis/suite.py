@@ -7,11 +7,12 @@ import numpy as np
 
 from im_jax.activity import Activity, silent
 from im_jax.analysis.answers import Answered, answers_to, copied, extracted
+from im_jax.analysis.bleu import Bleu, bleu, self_bleu
 from im_jax.analysis.forgetting import text_losses
 from im_jax.analysis.gradients import ClassGradients, Differentiated, class_gradients, weighted_rows
 from im_jax.analysis.losses import Losses, losses_of
 from im_jax.analysis.opened import AnalysedRun, Examples
-from im_jax.analysis.texts import bleu, distinct, output_grams, self_bleu
+from im_jax.analysis.texts import distinct, output_grams
 from im_jax.data.dataset import ExampleView
 from im_jax.errors import UserError
 from im_jax.evaluation.likelihood import Likelihoods
@@ -66,8 +67,7 @@ class AnswersOf:
     """What greedy answers to the examples of one set show."""
 
     answers: list[Answered]
-    bleu: float
-    signature: str
+    bleu: Bleu
     copied: dict[str, list[tuple[int, int]]]
     extracted: dict[int, list[tuple[int, bool]]]
     distinct: dict[int, float]
@@ -189,12 +189,11 @@ def _answers(
     if not found:
         return None
     texts, references = [each.text for each in found], [each.reference for each in found]
-    score, signature = bleu(texts, references)
     with doing("continuing outputs verbatim"):
         verbatim = extracted(likelihoods, examples, prefix=options.prefix, lengths=options.lengths)
     return AnswersOf(
         found,
-        *(score, signature, copied(found, options.ngram, known), verbatim),
+        *(bleu(texts, references), copied(found, options.ngram, known), verbatim),
         distinct={n: distinct(texts, n) for n in (1, 2, 3)},
         self_bleu=self_bleu(texts[:_ALIKE]),
         reference_distinct={n: distinct(references, n) for n in (1, 2, 3)},

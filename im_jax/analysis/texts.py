@@ -1,49 +1,17 @@
 """What a model's answers have of the texts that it was trained on, and how they differ from each other."""
 
-import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import jaxtyping as jt
 import numpy as np
 
 from im_jax.data.dataset import Dataset
-from im_jax.errors import ConfigError
 from im_jax.token_classes import MAIN_CLASS_TABLE, TokenClass
 
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 _AT_A_TIME: Final = 1024
 """Examples whose n-grams are made at once."""
-
-
-def sacrebleu() -> Any:
-    """The library. Raises `ConfigError` where it is not installed."""
-    try:
-        return importlib.import_module("sacrebleu")
-    except ImportError:
-        raise ConfigError("BLEU needs sacrebleu; install it: pip install 'im_jax[analyse]'") from None
-
-
-def bleu(answers: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """Corpus BLEU in percent, and sacrebleu's signature of how it was computed."""
-    metric = sacrebleu().metrics.BLEU()
-    score = metric.corpus_score(list(answers), [list(references)]).score
-    return float(score), str(metric.get_signature())
-
-
-def self_bleu(answers: Sequence[str]) -> float:
-    """Mean BLEU of each answer against all others, in percent: high where they are alike (Zhu et al. 2018).
-
-    NaN with fewer than two answers.
-    """
-    if len(answers) < 2:
-        return float("nan")
-    metric = sacrebleu().metrics.BLEU(effective_order=True)
-    texts = list(answers)
-    scores = [
-        metric.sentence_score(text, texts[:at] + texts[at + 1 :]).score for at, text in enumerate(texts)
-    ]
-    return float(np.mean(scores))
 
 
 def distinct(answers: Iterable[str], n: int) -> float:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from im_jax.activity import Activity, on_console
+from im_jax.analysis.bleu import sacrebleu
 from im_jax.analysis.forgetting import read_paragraphs
 from im_jax.analysis.measures import measures_of
 from im_jax.analysis.opened import open_runs
 from im_jax.analysis.record import as_record, examples_csv
 from im_jax.analysis.suite import Options, RunResult, analyse
-from im_jax.analysis.texts import sacrebleu
 from im_jax.console import Console
 from im_jax.errors import ConfigError, Interrupted, UserError
 from im_jax.evaluation.harness.asking import answers_of
@@ -149,7 +149,7 @@ def _scalars(result: RunResult) -> Mapping[str, float]:
         estimate = measure.estimate()
         figures[name], figures[f"{name}_stderr"] = estimate.value, estimate.stderr
     for name, answers in result.answers.items():
-        figures |= {f"bleu/{name}": answers.bleu, f"self_bleu/{name}": answers.self_bleu}
+        figures[f"self_bleu/{name}"] = answers.self_bleu
         figures |= {f"distinct_{n}/{name}": share for n, share in answers.distinct.items()}
     if result.gradients is not None:
         figures["gradient_cosine"] = result.gradients.cosine["all"]
