@@ -81,7 +81,7 @@ def useful_flops(measurement: Measurement) -> float | None:
 
     cross_entropy: 6 n D V of the n tokens with loss. attention: 12 H K for each pair of tokens that see
     each other (2 products forward, 4 backward). train_step, lora and training of rewrites: of the model, by
-    `im_jax.models.decoder.flops_per_token`; all tokens count in the head, with loss or not.
+    `im_jax.models.counts.flops_per_token`; all tokens count in the head, with loss or not.
     """
     if measurement.case.benchmark in ("likelihood", "generate"):
         return None  # the reference tells those of a training step

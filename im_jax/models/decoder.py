@@ -11,7 +11,6 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
 import dataclasses
 import math
 import operator
-from collections.abc import Callable
 from typing import Any, Final
 
 import jax
@@ -33,9 +32,8 @@ from im_jax.models.finish import Finish, WidthMaps
 from im_jax.models.kinds import Kind, kinds_of
 from im_jax.models.last_block import LastBlock, large_enough
 from im_jax.models.layers import make_norm, matrix
-from im_jax.models.quantised.maps import check_blocks, wide
+from im_jax.models.quantised.maps import check_blocks
 from im_jax.models.sharding import ShardingRules, check_divisible, constrain
-from im_jax.models.sizes import head_dim
 from im_jax.models.slot_cache import LayerPrompt, LayerSlots, SlotCache, empty_slots
 
 Params = dict[str, Any]
@@ -271,7 +269,7 @@ class Decoder(nnx.Module):
         return constrain(x, HIDDEN_AXES, self.rules)
 
 
-def _abstract(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:
+def abstract_decoder(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> Decoder:
     """The decoder with shapes in place of arrays."""
     return nnx.eval_shape(lambda: Decoder(config, rules, rngs=nnx.Rngs(0)))
 
@@ -283,7 +281,7 @@ def decoder_graph(config: ModelConfig, rules: ShardingRules = DEFAULT_RULES) -> 
     """
     key = dataclasses.astuple(config), rules
     if key not in _graphs:
-        _graphs[key] = nnx.graphdef(_abstract(config, rules))
+        _graphs[key] = nnx.graphdef(abstract_decoder(config, rules))
     return _graphs[key]
 
 
@@ -300,13 +298,13 @@ def init_params(config: ModelConfig, key: jax.Array) -> Params:
 
 def abstract_params(config: ModelConfig) -> Params:
     """Parameters as `jax.ShapeDtypeStruct`."""
-    return nnx.to_pure_dict(nnx.state(_abstract(config)))
+    return nnx.to_pure_dict(nnx.state(abstract_decoder(config)))
 
 
 def logical_axes(config: ModelConfig) -> Params:
     """A tuple of logical axes for every parameter."""
     flat = {}
-    for path, param in nnx.to_flat_state(nnx.state(_abstract(config))):
+    for path, param in nnx.to_flat_state(nnx.state(abstract_decoder(config))):
         axes = param.get_metadata("logical_axes")
         flat[path] = ("layers", *axes) if path[0] == "layers" else axes
     return traverse_util.unflatten_dict(flat)
@@ -371,35 +369,3 @@ def logits(
     """All logits, for small uses; training takes `hidden_states` to `linear_cross_entropy` instead."""
     decoder = nnx.merge(decoder_graph(config, rules), params)
     return decoder.logits(decoder(tokens, segments, positions))
-
-
-def num_params(config: ModelConfig) -> int:
-    """Number of parameters; a tied head counts once, a weight once in however many bits it is kept."""
-    return sum(math.prod(array.shape) for array in jax.tree.leaves(abstract_params(wide(config))))
-
-
-def flops_per_token(
-    config: ModelConfig, length: int, is_trained: Callable[[str], bool] = lambda path: True
-) -> int:
-    """Floating-point operations per token of one training step, matrix products only.
-
-    PaLM's count (arXiv:2204.02311, appendix B): 6 for each weight that a token is multiplied with (2
-    forward, 4 backward; the head counts, tied or not, the embedding lookup does not), and 12 * layers *
-    heads * head_dim * length for attention over all `length` keys, masked or not. A weight that is not
-    trained has no gradient, and costs 4. Recomputation by `remat` is not counted.
-
-    Args:
-        config: the decoder.
-        length: of a row.
-        is_trained: asked with the path of each parameter, such as `layers.attention.query`.
-    """
-    counts = {
-        ".".join(map(str, path)): math.prod(param.shape)
-        for path, param in nnx.to_flat_state(nnx.state(_abstract(wide(config))))
-        if path[0] == "layers" and "num_inputs" in param.get_metadata()
-    }
-    # The embedding is of the head's size, and there whether or not they are tied.
-    head = "embedding" if config.tie_embeddings else "head"
-    counts[head] = math.prod(abstract_params(config)["embedding"].shape)
-    weights = sum((6 if is_trained(path) else 4) * count for path, count in counts.items())
-    return weights + 12 * config.num_layers * config.num_heads * head_dim(config) * length

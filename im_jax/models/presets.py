@@ -1,6 +1,8 @@
 """Architectures of named models, for training from scratch and for plans; weights come by `model.path`."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Final
 
 from im_jax.config import ModelConfig
 
@@ -114,3 +116,21 @@ def mistral_7b() -> ModelConfig:
         max_positions=32768,
         sliding_window=4096,
     )
+
+
+ARCHITECTURES: Final[dict[str, Callable[[], ModelConfig]]] = {
+    preset.__name__: preset
+    for preset in (
+        debug,
+        cpu_debug,
+        small,
+        gpt2_rewrites,
+        tinyllama_1b,
+        llama2_7b,
+        llama2_13b,
+        llama2_70b,
+        llama3_8b,
+        mistral_7b,
+    )
+}
+"""By name, as `python -m im_jax.plan --model` has them."""

@@ -9,7 +9,7 @@ from absl import flags
 from im_jax import command_line
 from im_jax import plan as door
 from im_jax.activity import on_console
-from im_jax.config import Config, ModelConfig, records
+from im_jax.config import Config, records
 from im_jax.config.checks import did_you_mean
 from im_jax.console import Console, print_json
 from im_jax.errors import ConfigError
@@ -60,20 +60,21 @@ def _with_model(config: Config, name: str | None) -> Config:
     Raises:
         ConfigError: there is no such model, or none is named and its files are not here.
     """
+    from im_jax import validation
+    from im_jax.models.presets import ARCHITECTURES
+
+    names = ", ".join(ARCHITECTURES)
     if name is None:
         if config.model.path and not readable(config.model.path).exists():
             raise ConfigError(
                 f"model.path={config.model.path} is not here; set --model=NAME to plan without its files: "
-                f"{', '.join(_presets())}"
+                f"{names}"
             )
         return config
-    names = ", ".join(_presets())
-    if name not in _presets():
-        raise ConfigError(f"--model={name}: no such model{did_you_mean(name, _presets())}; known are {names}")
-    from im_jax import validation
-    from im_jax.models import presets
-
-    known: ModelConfig = getattr(presets, name)()
+    if name not in ARCHITECTURES:
+        guess = did_you_mean(name, list(ARCHITECTURES))
+        raise ConfigError(f"--model={name}: no such model{guess}; known are {names}")
+    known = ARCHITECTURES[name]()
     changed = copy.deepcopy(config)
     architecture = {
         record.name.removeprefix("model."): getattr(known, record.name.removeprefix("model."))
@@ -93,14 +94,6 @@ def _is_architecture(name: str) -> bool:
     """Whether a checkpoint decides the field."""
     when = records(Config)[name].when
     return when is not None and when.field == "model.path"
-
-
-def _presets() -> list[str]:
-    from im_jax.models import presets
-
-    return [
-        name for name, item in vars(presets).items() if callable(item) and item.__module__ == presets.__name__
-    ]
 
 
 def _positive(arguments: command_line.CommandLine, name: str) -> float:

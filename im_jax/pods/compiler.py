@@ -15,7 +15,7 @@ import jax
 from im_jax import child_process
 from im_jax.config import Config, with_overrides
 from im_jax.errors import UserError
-from im_jax.models import decoder
+from im_jax.models import counts
 from im_jax.pods.compiling import TRACED
 from im_jax.pods.flops import count_flops
 from im_jax.pods.topology import Topology, parse
@@ -86,7 +86,7 @@ def _known(resolved: Resolved, program: Program, arguments: Any) -> dict[str, An
     trained = program.is_trained
     return {
         "mesh": dict(resolved.mesh.shape),
-        "parameters": decoder.num_params(config.model),
+        "parameters": counts.num_params(config.model),
         "num_layers": config.model.num_layers,
         "embed_dim": config.model.embed_dim,
         "param_bytes": bytes_on_a_device(state.params),
@@ -98,7 +98,7 @@ def _known(resolved: Resolved, program: Program, arguments: Any) -> dict[str, An
         "tokens": tokens,
         "kernel_share": _kernel_share(resolved.config),
         "accumulate": config.train.accumulate,
-        "model_flops": tokens * decoder.flops_per_token(config.model, config.data.max_length, trained),
+        "model_flops": tokens * counts.flops_per_token(config.model, config.data.max_length, trained),
     }
 
 

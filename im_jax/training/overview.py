@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from rich.table import Table
 
-from im_jax.models import decoder
+from im_jax.models import counts
 from im_jax.token_classes import MAIN_CLASSES, TokenClass
 from im_jax.training.memory import as_bytes, bytes_on_a_device
 from im_jax.training.partition import everything
@@ -29,7 +29,7 @@ def overview(run: Run) -> list[Table]:
 def trained_share(run: Run) -> str:
     """How many of the parameters are trained."""
     trained = sum(x.size for x in jax.tree.leaves(run.abstract_state().params))
-    whole = decoder.num_params(run.config.model)
+    whole = counts.num_params(run.config.model)
     return f"{trained:,} of {whole:,} parameters ({trained / whole:.2%})"
 
 
@@ -55,7 +55,7 @@ def _length(run: Run) -> Iterator[tuple[str, str]]:
     yield "steps of an epoch", f"{math.ceil(rows / batch):,}"
     yield "steps", f"{run.last_step:,}"
     yield "epochs", f"{run.last_step * batch / rows:.2f}"
-    yield "parameters", f"{decoder.num_params(config.model):,}"
+    yield "parameters", f"{counts.num_params(config.model):,}"
     if run.is_trained is not everything:
         yield "trained", trained_share(run)
 

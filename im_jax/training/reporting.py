@@ -18,7 +18,7 @@ from im_jax.console import Console, Words, bar_column, count_column
 from im_jax.evaluation.measures import class_metrics
 from im_jax.evaluation.protocol import Entry
 from im_jax.events import Happened
-from im_jax.models import decoder
+from im_jax.models import counts
 from im_jax.recorder import UNRECORDED, Recorder
 from im_jax.token_classes import TokenClass
 from im_jax.training.health import far_from_guessing
@@ -220,7 +220,7 @@ def reporter_of(
         run.config.log.every,
         learning_rates=run.learning_rates,
         skipping=skipping,
-        flops_per_token=decoder.flops_per_token(run.config.model, run.config.data.max_length, run.is_trained),
+        flops_per_token=counts.flops_per_token(run.config.model, run.config.data.max_length, run.is_trained),
         peak_flops=peak_flops(run.config.model.compute_dtype),
         vocab_size=run.tokenizer.vocab_size,
         changing=run.policy.changing(),

@@ -8,7 +8,7 @@ import jax
 
 from im_jax.evaluation.protocol import Entry
 from im_jax.files import write_whole
-from im_jax.models import decoder
+from im_jax.models import counts
 from im_jax.training.memory import bytes_on_a_device, used_on_a_device
 from im_jax.training.metrics import finite_or_none
 from im_jax.training.run import Run
@@ -23,7 +23,7 @@ def write_summary(
         "resumed_from": first_step,
         "policy": run.policy.name,
         "reduction": run.policy.reduction,
-        "parameters": decoder.num_params(run.config.model),
+        "parameters": counts.num_params(run.config.model),
         "devices": jax.device_count(),
         "seconds": round(time.perf_counter() - run.began, 1),
         "fingerprint": run.fingerprint,

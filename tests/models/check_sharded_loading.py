@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, SingleDeviceSharding
 
 from im_jax.config import ModelConfig
-from im_jax.models import decoder, huggingface
+from im_jax.models import counts, decoder, huggingface
 from im_jax.models.checkpoints import grow_vocabulary, load_pretrained, resolve_model
 from im_jax.models.files.reading import read_params
 from im_jax.models.files.tensors import Index, Tensor
@@ -51,7 +51,7 @@ def main() -> None:
     with huggingface.open_checkpoint(sys.argv[1]) as opened:
         tensors = {name: counted(tensor) for name, tensor in opened.tensors.items()}
         read_params(opened.layout, config, decoder.param_shardings(config, mesh), tensors)
-    assert sum(amounts) == decoder.num_params(config), (sum(amounts), decoder.num_params(config))
+    assert sum(amounts) == counts.num_params(config), (sum(amounts), counts.num_params(config))
     print(f"same on {jax.device_count()} devices")
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 
 from im_jax.config import ModelConfig, RopeScaling
 from im_jax.errors import ConfigError
-from im_jax.models import decoder, presets, rotary
+from im_jax.models import counts, decoder, presets, rotary
 from tests.jaxpr import equations, product_flops
 from tests.models.reference import SMALL, VARIANTS, random_params, reference_logits, variant
 
@@ -225,13 +225,13 @@ def test_initial_values_follow_the_key_and_the_recipe() -> None:
     ],
 )
 def test_named_models_have_their_published_number_of_parameters(preset: Any, expected: int) -> None:
-    assert decoder.num_params(preset()) == expected
+    assert counts.num_params(preset()) == expected
 
 
 @pytest.mark.parametrize(("preset", "expected"), [(presets.debug, 0.8e6), (presets.small, 3e6)])
 def test_own_models_have_about_the_size_they_say(preset: Any, expected: float) -> None:
     config = dataclasses.replace(preset(), vocab_size=259)
-    assert math.isclose(decoder.num_params(config), expected, rel_tol=0.05)
+    assert math.isclose(counts.num_params(config), expected, rel_tol=0.05)
 
 
 def test_flops_agree_with_the_compiler() -> None:
@@ -244,7 +244,7 @@ def test_flops_agree_with_the_compiler() -> None:
         return decoder.logits(params, config, row, row + 1, row).sum()
 
     cost: Any = jax.jit(jax.grad(loss)).lower(params).compile().cost_analysis()
-    ours = decoder.flops_per_token(config, length) * length
+    ours = counts.flops_per_token(config, length) * length
     assert ours < cost["flops"] < 1.2 * ours
 
 

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from im_jax import validation
 from im_jax.config import Config, DataConfig, ModelConfig, RopeScaling, TrainConfig
 from im_jax.errors import CheckpointError, ConfigError
-from im_jax.models import block, checkpoints, decoder, decoding, huggingface, presets
+from im_jax.models import block, checkpoints, counts, decoder, decoding, huggingface, presets
 from im_jax.training.optimizer import is_matrix
 from tests.models.reference import GPT2_VARIANTS, random_params, reference_logits, variant
 
@@ -205,10 +205,10 @@ def test_the_preset_has_the_size_of_its_paper_and_starts_as_gpt2() -> None:
     params = jax.jit(functools.partial(decoder.init_params, config))(jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(params["layers"])) == 6 * (12 * 256**2 + 13 * 256)
     tables, final_norm = (64 + 1024) * 256, 2 * 256
-    assert decoder.num_params(config) == 6 * (12 * 256**2 + 13 * 256) + tables + final_norm
+    assert counts.num_params(config) == 6 * (12 * 256**2 + 13 * 256) + tables + final_norm
     # Matrices only: 12 D^2 a layer and the head; then 12 layers D length for attention.
     products = 6 * (6 * 12 * 256**2 + 64 * 256)
-    assert decoder.flops_per_token(config, 100) == products + 12 * 6 * 256 * 100
+    assert counts.flops_per_token(config, 100) == products + 12 * 6 * 256 * 100
     assert np.isclose(np.std(params["position_embedding"]), 0.02, rtol=0.02)
     attention, mlp = params["layers"]["attention"], params["layers"]["mlp"]
     for matrix in (attention["output"], mlp["down"]):
@@ -268,7 +268,7 @@ def test_what_cannot_work_is_refused_before_any_work(
     config = Config(model=model, train=TrainConfig(steps=1), data=DataConfig(max_length=max_length))
     if message is None:
         validation.check(config)
-        assert decoder.num_params(model)
+        assert counts.num_params(model)
         return
     with pytest.raises(ConfigError, match=message):
         validation.check(config)

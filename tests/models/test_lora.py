@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from im_jax.config import LoraConfig, ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models import decoder, mlp
+from im_jax.models import counts, decoder, mlp
 from im_jax.models.adapters import lora
 from im_jax.models.adapters.dropout import dropped, row_keys
 from im_jax.models.adapters.naming import resolve_targets
@@ -245,8 +245,8 @@ def test_merging_rounds_once() -> None:
 def test_flops_count_no_gradient_of_what_is_only_read() -> None:
     length = 8
     whole, adapted = (
-        decoder.flops_per_token(BASE, length),
-        decoder.flops_per_token(ADAPTED, length, lora.is_adapter),
+        counts.flops_per_token(BASE, length),
+        counts.flops_per_token(ADAPTED, length, lora.is_adapter),
     )
     shapes = flat(decoder.abstract_params(ADAPTED))
     base = sum(math.prod(shapes[path].shape) for path in maps(shapes)) + 16 * 40

@@ -2,14 +2,17 @@
 
 import pytest
 
-from im_jax.config import ModelConfig
-from im_jax.models import decoder, presets
-from im_jax.plan.slices import _presets
+from im_jax.models import counts, presets
+from im_jax.models.presets import ARCHITECTURES
 
 
-@pytest.mark.parametrize("name", _presets())
+def test_all_of_the_module_are_there() -> None:
+    made_here = [x for x in vars(presets).values() if getattr(x, "__module__", "") == presets.__name__]
+    assert list(ARCHITECTURES.values()) == made_here
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_name_that_a_plan_offers_is_an_architecture(name: str) -> None:
-    config = getattr(presets, name)()
-    assert isinstance(config, ModelConfig)
+    config = ARCHITECTURES[name]()
     config.vocab_size = 512
-    assert decoder.num_params(config) > 100_000
+    assert counts.num_params(config) > 100_000

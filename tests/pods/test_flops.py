@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec
 from im_jax import mesh as meshes
 from im_jax.config import Config, MeshConfig
 from im_jax.loops import bounded_loop
-from im_jax.models import decoder
+from im_jax.models import counts
 from im_jax.models.sharding import ShardingRules
 from im_jax.pods.flops import Flops, count_flops
 from im_jax.training.program import abstract_arguments, make_program
@@ -129,7 +129,7 @@ def large(**model) -> Config:
 )
 def test_a_step_is_within_five_percent_of_the_analytic_count(model) -> None:
     config = large(**model)
-    expected = 8 * 1024 * decoder.flops_per_token(config.model, 1024)
+    expected = 8 * 1024 * counts.flops_per_token(config.model, 1024)
     assert step_flops(config) == pytest.approx(expected, rel=0.05)
 
 
@@ -139,7 +139,7 @@ def test_micro_batches_do_the_same_work_and_recomputation_another_forward_pass()
     once = step_flops(plain)
     assert step_flops(cut) == once
     model, tokens = plain.model, 8 * 1024
-    layers = tokens * decoder.flops_per_token(model, 1024) - 6 * tokens * model.embed_dim * model.vocab_size
+    layers = tokens * counts.flops_per_token(model, 1024) - 6 * tokens * model.embed_dim * model.vocab_size
     # Of a layer that is computed again nobody reads the end, so its last product is not.
     last = 2 * tokens * model.num_layers * model.mlp_dim * model.embed_dim
     assert step_flops(again) - once == pytest.approx(layers / 3 - last, rel=0.02)

@@ -18,7 +18,7 @@ from im_jax import validation
 from im_jax.config import CheckpointConfig, MeshConfig, OptimizerConfig, flatten, with_overrides
 from im_jax.console import Console
 from im_jax.errors import ConfigError
-from im_jax.models import decoder
+from im_jax.models import counts, decoder
 from im_jax.models.sharding import ShardingRules
 from im_jax.training import state as states
 from im_jax.training.checkpoint import Checkpoints
@@ -157,7 +157,7 @@ def test_a_run_tells_the_bytes_of_its_optimizer_before_it_trains(
     console = Console(file=io.StringIO(), width=200)
     train(config, tmp_path, console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
-    size = 2 * 4 * decoder.num_params(config.model) + 6 * 4  # z, second moments, and six numbers
+    size = 2 * 4 * counts.num_params(config.model) + 6 * 4  # z, second moments, and six numbers
     assert f"optimiser schedule_free_adamw: {as_bytes(size)} of state on a device" in told
 
 

@@ -5,7 +5,7 @@ import io
 import jax
 
 from im_jax.console import Console
-from im_jax.models import decoder
+from im_jax.models import counts, decoder
 from im_jax.training.overview import overview
 from im_jax.training.run import prepare_run, resolve
 from tests.training.tiny import tiny_config
@@ -25,7 +25,7 @@ def test_overview_says_how_long_and_how_large_a_run_is() -> None:
         return lines[name].split("│")[2].strip()
 
     assert value("parameters").endswith("KiB")
-    assert f"{decoder.num_params(run.config.model):,}" in text
+    assert f"{counts.num_params(run.config.model):,}" in text
     assert int(value("rows of 256 tokens").replace(",", "")) == len(run.data.train_rows)
     assert value("steps") == "6"
     assert value("tokens of a step, padding included") == "1,024"

@@ -10,7 +10,7 @@ from im_jax.bench.contestant import Contestant
 from im_jax.bench.contestants import rewrites_data
 from im_jax.bench.sizes import REWRITES_LEARNING_RATE, SmallSizes
 from im_jax.config import ModelConfig, OptimizerConfig
-from im_jax.models import decoder, presets
+from im_jax.models import counts, decoder, presets
 
 _STDDEV: Final = 0.1
 """Larger than training begins with, so that answers depend on all parts of the model."""
@@ -110,8 +110,8 @@ def make(case: Case, variant: str) -> Contestant:
     """Tells how much a step computes. Not timed."""
     del variant
     config = model_config(case)
-    facts = {"parameters": decoder.num_params(config)}
+    facts = {"parameters": counts.num_params(config)}
     if case.work == "train":
         length = rewrites_data.tokens_of(case)
-        facts["flops"] = decoder.flops_per_token(config, length) * case.shape[0] * length
+        facts["flops"] = counts.flops_per_token(config, length) * case.shape[0] * length
     return Contestant(lambda: None, lambda: facts, "cpu", {})

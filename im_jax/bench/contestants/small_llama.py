@@ -9,7 +9,7 @@ from im_jax.bench.case import SEED, Case
 from im_jax.bench.contestant import Contestant
 from im_jax.bench.sizes import LEARNING_RATE, LORA_ALPHA, Sizes
 from im_jax.config import LoraConfig, ModelConfig, OptimizerConfig
-from im_jax.models import decoder, huggingface
+from im_jax.models import counts, decoder, huggingface
 from im_jax.models.adapters.lora import base_of, is_adapter
 from im_jax.training.partition import everything
 
@@ -39,7 +39,7 @@ def optimizer_config() -> OptimizerConfig:
 
 
 def _flops_per_token(model: ModelConfig, length: int) -> int:
-    return decoder.flops_per_token(model, length, is_adapter if model.lora.rank else everything)
+    return counts.flops_per_token(model, length, is_adapter if model.lora.rank else everything)
 
 
 def make(case: Case, variant: str) -> Contestant:
@@ -56,7 +56,7 @@ def make(case: Case, variant: str) -> Contestant:
     params = jax.tree_util.tree_map_with_path(init, decoder.abstract_params(config))
     huggingface.save_params(params, config, case.checkpoint)
     facts = {
-        "parameters": decoder.num_params(config),
+        "parameters": counts.num_params(config),
         "flops": _flops_per_token(adapted, case.shape[1]) * case.shape[0] * case.shape[1],
     }
     return Contestant(lambda: None, lambda: facts, "cpu", {})

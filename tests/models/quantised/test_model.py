@@ -13,7 +13,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 from im_jax.config import LoraConfig, ModelConfig
 from im_jax.errors import ConfigError
-from im_jax.models import decoder, huggingface, mlp
+from im_jax.models import counts, decoder, huggingface, mlp
 from im_jax.models.adapters.lora import B, is_adapter
 from im_jax.models.checkpoints import load_pretrained, resolve_model
 from im_jax.models.quantised.maps import CODES, SCALES, is_quantised, wide
@@ -83,8 +83,8 @@ def test_all_maps_of_layers_are_quantised_and_nothing_else() -> None:
     assert found["layers.attention.output_nf4"].shape == (2, 64, 128)
     assert found["layers.attention.output_nf4_scales"].shape == (2, 2, 128)
     assert found["layers.attention.key_nf4"].shape == (2, 64, 2, 32)
-    assert decoder.num_params(NF4) == decoder.num_params(PLAIN)
-    assert decoder.flops_per_token(NF4, 8) == decoder.flops_per_token(PLAIN, 8)
+    assert counts.num_params(NF4) == counts.num_params(PLAIN)
+    assert counts.flops_per_token(NF4, 8) == counts.flops_per_token(PLAIN, 8)
     sizes = {path: x.size * x.dtype.itemsize for path, x in found.items() if is_quantised(path)}
     assert sum(sizes.values()) * 8 == 4.5 * sum(plain[path].size for path in maps())
 
