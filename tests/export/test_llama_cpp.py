@@ -15,8 +15,9 @@ from im_jax.opening import open_run
 from im_jax.training.start import train
 from tests import llama_cpp
 from tests.data import synthetic
+from tests.export.asked import opened, written
+from tests.export.test_llama2c import continued
 from tests.models.llama2c_file import write_model
-from tests.test_export import continued, opened, written
 from tests.training.test_train import QUIET
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
