@@ -65,6 +65,8 @@ class LayerCache(NamedTuple):
 
 
 MaybeCache = TypeVar("MaybeCache", LayerCache, LayerSlots, LayerPrompt, LayerPrefix, None)
+Seen = TypeVar("Seen", LayerSlots, LayerPrompt, LayerPrefix)
+"""What is read as it is: keys and values of the tokens themselves are given back."""
 """What a layer is given and gives back when decoding, rows in step or slots, or behind a prefix that texts
 share; None in training."""
 

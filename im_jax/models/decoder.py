@@ -11,6 +11,7 @@ scanned over. Everything below `class Decoder` is what the rest of the package u
 import dataclasses
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, Final
 
 import jax
@@ -26,7 +27,7 @@ from im_jax.models.adapters.dropout import RowKeys, keys_of_layers
 from im_jax.models.attention.layer import Context
 from im_jax.models.attention.tree import LayerPrefix, Tree
 from im_jax.models.block import HIDDEN_AXES, rematerialised, stacked_blocks, unroll
-from im_jax.models.cache import Cache, LayerCache, make_slots
+from im_jax.models.cache import Cache, LayerCache, Seen, make_slots
 from im_jax.models.embedding import Noise, look_up, noisy
 from im_jax.models.finish import Finish, WidthMaps
 from im_jax.models.kinds import Kind, kinds_of
@@ -163,15 +164,8 @@ class Decoder(nnx.Module):
         inside = jnp.arange(tokens.shape[1]) < lengths[:, None]
         positions = jnp.where(inside, jnp.arange(tokens.shape[1]), 0)
         context = Context(self._rotations(positions), inside.astype(jnp.int32))
-        graph, stacked = nnx.split(self.layers)
-
-        def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
-            params, kind = inputs
-            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), LayerPrompt())
-            return x, used.own
-
-        inputs = stacked, self._scanned_kinds(self.num_layers)
-        x, own = jax.lax.scan(layer, self._embed(jnp.where(inside, tokens, 0), positions), inputs)
+        x = self._embed(jnp.where(inside, tokens, 0), positions)
+        x, own = self._blocks(x, context, None, lambda _: LayerPrompt())
         last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
         return self._finish(last)[:, 0], SlotCache(*(jnp.swapaxes(each, 2, 3) for each in own))
 
@@ -186,16 +180,8 @@ class Decoder(nnx.Module):
             cache: of the tokens before.
         """
         context = Context(self._rotations(lengths[:, None]), jnp.ones((len(tokens), 1), jnp.int32))
-        graph, stacked = nnx.split(self.layers)
-
-        def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
-            params, number, kind = inputs
-            here = LayerSlots(cache, number, lengths)
-            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), here)
-            return x, used.own
-
-        inputs = stacked, jnp.arange(self.num_layers), self._scanned_kinds(self.num_layers)
-        x, (key, value) = jax.lax.scan(layer, self._embed(tokens[:, None], lengths[:, None]), inputs)
+        x, numbers = self._embed(tokens[:, None], lengths[:, None]), jnp.arange(self.num_layers)
+        x, (key, value) = self._blocks(x, context, numbers, lambda number: LayerSlots(cache, number, lengths))
         return self._finish(x)[:, 0], cache.with_tokens(key[:, :, 0], value[:, :, 0], lengths, self.rules)
 
     def in_trees(
@@ -209,17 +195,32 @@ class Decoder(nnx.Module):
             prefix: keys and values of what stands before all trees, as of one row, [layers, 1, S, G, K].
         """
         context = Context(self._rotations(tree.positions), jnp.ones_like(tokens))
+
+        def behind(kept: Cache) -> LayerPrefix:
+            return LayerPrefix(tree, kept.key[0], kept.value[0])
+
+        x, own = self._blocks(self._embed(tokens, tree.positions), context, prefix, behind)
+        return self._finish(x), Cache(*own)
+
+    def _blocks(
+        self, x: jax.Array, context: Context, of_layers: Any, sees: Callable[[Any], Seen]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """Hidden states behind all blocks, and the keys and values of their tokens, of all layers.
+
+        Args:
+            x: hidden states before them.
+            context: of their tokens.
+            of_layers: what differs between layers, with a leading axis of them.
+            sees: of that of one layer, which keys and values its tokens see besides their own.
+        """
         graph, stacked = nnx.split(self.layers)
 
         def layer(x: jax.Array, inputs: tuple[Any, ...]) -> tuple[jax.Array, Any]:
-            params, kept, kind = inputs
-            here = LayerPrefix(tree, kept.key[0], kept.value[0])
-            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), here)
+            params, mine, kind = inputs
+            x, used = nnx.merge(graph, params)(x, context, kind or self.kinds.of(0), sees(mine))
             return x, used.own
 
-        inputs = stacked, prefix, self._scanned_kinds(self.num_layers)
-        x, own = jax.lax.scan(layer, self._embed(tokens, tree.positions), inputs)
-        return self._finish(x), Cache(*own)
+        return jax.lax.scan(layer, x, (stacked, of_layers, self._scanned_kinds(self.num_layers)))
 
     def head_matrix(self) -> jt.Float[jax.Array, "E V"]:
         """The output head as it is kept; with tied embeddings, the embedding transposed."""

@@ -17,7 +17,7 @@ from im_jax.models.attention import filled, full, tree
 from im_jax.models.attention.dispatch import in_blocks, segment_attention
 from im_jax.models.attention.spec import AttentionSpec
 from im_jax.models.attention.tree import LayerPrefix
-from im_jax.models.cache import MaybeCache
+from im_jax.models.cache import LayerCache, MaybeCache
 from im_jax.models.kinds import Kind
 from im_jax.models.layers import RMSNorm
 from im_jax.models.projections import Projections, residual_stddev
@@ -81,21 +81,22 @@ class Attention(Projections):
         attends to it and within trees."""
         rotation, drop = context.rotation(kind), context.drop
         query, (key, value) = self.queries(x, rotation, drop), self.keys_and_values(x, rotation, drop)
-        if cache is None:
-            mixed = self.attend(query, key, value, context.segments, kind)
-        elif isinstance(cache, LayerPrompt):
-            mixed = self.attend(query, key, value, context.segments, kind)
-            cache = cache._replace(own=(key, value))
-        elif isinstance(cache, LayerSlots):
-            mixed = self._attend_to_slot(query, key, value, cache, kind)
-            cache = cache._replace(own=(key, value))
-        elif isinstance(cache, LayerPrefix):
-            mixed = self._attend_in_trees(query, key, value, cache, kind)
-            cache = cache._replace(own=(key, value))
-        else:
-            cache = cache.store(key, value)
-            mask = cache.slots.mask(kind.windowed)
-            mixed = full.attend_where(query, *cache.read(), mask, spec=self.whole)
+        match cache:
+            case None:
+                mixed = self.attend(query, key, value, context.segments, kind)
+            case LayerPrompt():
+                mixed = self.attend(query, key, value, context.segments, kind)
+                cache = cache._replace(own=(key, value))
+            case LayerSlots():
+                mixed = self._attend_to_slot(query, key, value, cache, kind)
+                cache = cache._replace(own=(key, value))
+            case LayerPrefix():
+                mixed = self._attend_in_trees(query, key, value, cache, kind)
+                cache = cache._replace(own=(key, value))
+            case LayerCache():
+                cache = cache.store(key, value)
+                mask = cache.slots.mask(kind.windowed)
+                mixed = full.attend_where(query, *cache.read(), mask, spec=self.whole)
         return self.project("output", mixed, drop), cache
 
     def spec(self, windowed: bool) -> AttentionSpec:
