@@ -47,7 +47,12 @@ def get_sweep(tier: str = "cpu") -> Sweep:
         axes={"rules": over("data.rewrites.num_rules", *rules)},
         seeds=experiments.seeds(tier, 3),
         seed_fields=experiments.SEED_FIELDS,
-        measures=(experiments.UNSEEN, experiments.TRAIN_RULES),
+        measures=(
+            experiments.UNSEEN,
+            experiments.TRAIN_RULES,
+            experiments.share("rewrites.unseen/errors/copied", "the string given back"),
+            experiments.share("rewrites.unseen/errors/wrong_string", "another string in the right place"),
+        ),
         plot=Plot(
             x="rules",
             x_scale=Scale.LOG,
