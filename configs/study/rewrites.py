@@ -43,17 +43,29 @@ _SIZES: dict[str, dict[str, Any]] = {
     },
 }
 """What is not that of `rewrites_rules.py`. `full` has the paper's adapter, rate and
-numbers; its lengths are not told. `cpu` trains the whole of a small model."""
+numbers; its lengths are not told."""
+TRAINED: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "adapter": {
+        "model.lora.rank": 32,
+        "model.lora.alpha": 64.0,
+        "train.trainable": "embed*",
+        "optimizer.learning_rate": 3e-3,
+    },
+}
+"""What of a small model is trained in `cpu`: all of it, or its embedding and an adapter. With an
+adapter alone it did not learn the task."""
 PROMPT = "Replace the first {left} in {input} by {right}."
 
 
 def get_sweep(tier: str = "cpu") -> Sweep:
-    """`smoke`: seconds; `cpu`: 3 runs of five minutes from stories260K; `full`: from Llama 2 7B."""
+    """`smoke`: seconds; `cpu`: 6 runs of five minutes from stories260K; `full`: from Llama 2 7B."""
+    axes = {"rules": over("data.rewrites.num_rules", *RULES[tier])}
     return Sweep(
         title="Rewriting in words, by a pretrained model",
         description=DESCRIPTION,
         base=_base(tier),
-        axes={"rules": over("data.rewrites.num_rules", *RULES[tier])},
+        axes=axes | ({"trained": TRAINED} if tier == "cpu" else {}),
         seeds=(0,) if tier == "cpu" else experiments.seeds(tier, 1),
         seed_fields=experiments.SEED_FIELDS,
         measures=(
@@ -61,7 +73,7 @@ def get_sweep(tier: str = "cpu") -> Sweep:
             experiments.share("rewrites.unseen/no_op", "unseen rules, strings that stay", Better.HIGHER),
             experiments.share("rewrites.train_rules/has_op", "training rules, strings that change"),
         ),
-        plot=Plot(x="rules", x_scale=Scale.LOG),
+        plot=Plot(x="rules", series="trained" if tier == "cpu" else "", x_scale=Scale.LOG),
     )
 
 
