@@ -145,9 +145,10 @@ def im_and_it() -> Rows:
 
 def pretrained() -> Rows:
     runs = read("rewrites_pretrained")
-    for (rules,) in labels_of(runs, "rules"):
-        columns = "unseen/has_op", "unseen/no_op", "train_rules/has_op"
-        yield [rules, *(mean(numbers(runs, column, rules=rules)) for column in columns)]
+    columns = "rewrites.unseen/has_op", "rewrites.unseen/no_op", "rewrites.train_rules/has_op"
+    for rules, trained in labels_of(runs, "rules", "trained"):
+        cells = (numbers(runs, column, rules=rules, trained=trained) for column in columns)
+        yield [rules, trained, *map(mean, cells)]
 
 
 def programs() -> Rows:
