@@ -143,7 +143,8 @@ def test_row_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         pytest.raises(StorageError, match=r"metrics\.jsonl cannot be written: No space left on device"),
         MetricsWriter(tmp_path, Config(), from_step=0, say=print) as writer,
     ):
-        writer._sinks[0]._file = open("/dev/full", "w")  # type: ignore[attr-defined]  # noqa: SIM115
+        lines = writer._sinks[0]._file  # type: ignore[attr-defined]
+        lines._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
         writer.write(ROW)
 
 
