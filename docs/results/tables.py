@@ -28,9 +28,9 @@ def read(name: str) -> list[Run]:
         return list(csv.DictReader(file))
 
 
-def numbers(runs: Sequence[Run], column: str, **labels: str) -> list[float]:
+def numbers(runs: Sequence[Run], column: str, labels: Run) -> list[float]:
     """A column of those runs that have all labels, in the order of the file, which is that of seeds."""
-    found = [run[column] for run in runs if all(run[k.replace("_", " ")] == v for k, v in labels.items())]
+    found = [run[column] for run in runs if labels.items() <= run.items()]
     return [float(text) for text in found if text]
 
 
@@ -60,14 +60,13 @@ UNSEEN: Final = "rewrites.unseen/accuracy"
 TRAIN: Final = "rewrites.train_rules/accuracy"
 COPIED: Final = "rewrites.unseen/errors/copied"
 WRONG_STRING: Final = "rewrites.unseen/errors/wrong_string"
-WRONG_PLACE: Final = "rewrites.unseen/errors/wrong_place"
 
 
 def by_rules() -> Rows:
     runs = read("rewrites_rules")
     for (rules,) in labels_of(runs, "rules"):
         unseen, train, copied, wrong = (
-            numbers(runs, column, rules=rules) for column in (UNSEEN, TRAIN, COPIED, WRONG_STRING)
+            numbers(runs, column, {"rules": rules}) for column in (UNSEEN, TRAIN, COPIED, WRONG_STRING)
         )
         others = [1 - sum(parts) for parts in zip(unseen, copied, wrong, strict=True)]
         yield [rules, spread(unseen), each(unseen), *map(mean, (train, copied, wrong, others))]
@@ -82,7 +81,9 @@ def rules_against_examples() -> Rows:
 
 def _stuck(runs: Sequence[Run], rules: str, examples: str) -> str:
     """Accuracy of each seed; in italics where a run has 0.10 or less on its own rules."""
-    unseen, train = (numbers(runs, column, rules=rules, examples=examples) for column in (UNSEEN, TRAIN))
+    unseen, train = (
+        numbers(runs, column, {"rules": rules, "examples": examples}) for column in (UNSEEN, TRAIN)
+    )
     shown = [f"*{u:.2f}*" if t <= 0.1 else f"{u:.2f}" for u, t in zip(unseen, train, strict=True)]
     return ", ".join(shown)
 
@@ -91,17 +92,17 @@ def no_ops() -> Rows:
     runs = read("rewrites_no_ops")
     changed, unchanged = "rewrites.unseen/has_op", "rewrites.unseen/no_op"
     for rules, share in labels_of(runs, "rules", "no-op share"):
-        here = [run for run in runs if (run["rules"], run["no-op share"]) == (rules, share)]
+        here = {"rules": rules, "no-op share": share}
         columns = changed, unchanged, "rewrites.train_rules/has_op"
-        copying = mean(numbers(here, "rewrites.unseen/copying"))
-        yield [rules, share, *(spread(numbers(here, column)) for column in columns), copying]
+        copying = mean(numbers(runs, "rewrites.unseen/copying", here))
+        yield [rules, share, *(spread(numbers(runs, column, here)) for column in columns), copying]
 
 
 def long_tail() -> Rows:
     runs = read("rewrites_long_tail")
     for rules, alpha in labels_of(runs, "rules", "alpha"):
         effective, unseen, train = (
-            numbers(runs, column, rules=rules, alpha=alpha)
+            numbers(runs, column, {"rules": rules, "alpha": alpha})
             for column in ("rewrites.effective_rules", UNSEEN, TRAIN)
         )
         yield [rules, alpha, mean(effective, 0), spread(unseen), each(unseen), mean(train)]
@@ -113,7 +114,7 @@ FAMILIES: Final = {"one": "one (`aaabbb`)", "two": "two (and `abcabc`)", "three"
 def families() -> Rows:
     runs = read("rewrites_families")
     for (name,) in labels_of(runs, "families"):
-        columns = (numbers(runs, column, families=name) for column in (UNSEEN, TRAIN, WRONG_STRING))
+        columns = (numbers(runs, column, {"families": name}) for column in (UNSEEN, TRAIN, WRONG_STRING))
         yield [FAMILIES[name], *map(each, columns)]
 
 
@@ -121,7 +122,7 @@ def occurrences() -> Rows:
     runs = read("rewrites_occurrences")
     columns = *(f"rewrites.unseen/occurrences_{n}" for n in (1, 2, 3, 4)), UNSEEN, TRAIN
     for rules, trained in labels_of(runs, "rules", "trained with"):
-        cells = (numbers(runs, column, rules=rules, trained_with=trained) for column in columns)
+        cells = (numbers(runs, column, {"rules": rules, "trained with": trained}) for column in columns)
         yield [rules, trained.replace(",", ", "), *map(spread, cells)]
 
 
@@ -129,14 +130,17 @@ def lengths() -> Rows:
     runs = read("rewrites_lengths")
     columns = [letters for (letters,) in labels_of(runs, "letters")]
     for (rules,) in labels_of(runs, "rules"):
-        yield [rules, *(each(numbers(runs, UNSEEN, rules=rules, letters=letters)) for letters in columns)]
+        yield [
+            rules,
+            *(each(numbers(runs, UNSEEN, {"rules": rules, "letters": letters})) for letters in columns),
+        ]
 
 
 def im_and_it() -> Rows:
     runs = read("rewrites_im_and_it")
     for (rules,) in labels_of(runs, "rules"):
         unseen, train = (
-            [numbers(runs, column, rules=rules, policy=policy) for policy in ("im", "it")]
+            [numbers(runs, column, {"rules": rules, "policy": policy}) for policy in ("im", "it")]
             for column in (UNSEEN, TRAIN)
         )
         differences = [im - it for im, it in zip(*unseen, strict=True)]
@@ -147,7 +151,7 @@ def pretrained() -> Rows:
     runs = read("rewrites_pretrained")
     columns = "rewrites.unseen/has_op", "rewrites.unseen/no_op", "rewrites.train_rules/has_op"
     for rules, trained in labels_of(runs, "rules", "trained"):
-        cells = (numbers(runs, column, rules=rules, trained=trained) for column in columns)
+        cells = (numbers(runs, column, {"rules": rules, "trained": trained}) for column in columns)
         yield [rules, trained, *map(mean, cells)]
 
 
@@ -157,9 +161,9 @@ def programs() -> Rows:
     columns = [column for column in runs[0] if column.startswith(f"{kind}/steps_")]
     for (rules,) in labels_of(runs, "rules"):
         unseen, single = (
-            spread(numbers(runs, column, rules=rules)) for column in (UNSEEN, f"{kind}/step_accuracy")
+            spread(numbers(runs, column, {"rules": rules})) for column in (UNSEEN, f"{kind}/step_accuracy")
         )
-        yield [rules, unseen, single, *(mean(numbers(runs, column, rules=rules)) for column in columns)]
+        yield [rules, unseen, single, *(mean(numbers(runs, column, {"rules": rules})) for column in columns)]
 
 
 # docs/study.md
@@ -182,7 +186,7 @@ class Study:
         self._runs = [run for run in read("study") if wanted.items() <= run.items()]
 
     def of(self, method: str, column: str) -> list[float]:
-        return numbers(self._runs, column, method=method)
+        return numbers(self._runs, column, {"method": method})
 
     def on_the_way(self, method: str) -> list[list[float]]:
         """Held-out losses by token of each seed, at each step that was measured."""
@@ -233,8 +237,8 @@ def stopped_early() -> Rows:
 
 def benchmarks() -> Rows:
     columns = [f"benchmarks.{task}/answer_bits_per_byte" for task in TASKS]
-    before = [run for run in read("study") if run["method"] == "before"]
-    yield ["before tuning", *(mean(numbers(before, column), 3) for column in columns)]
+    before = (numbers(read("study"), column, {"method": "before"}) for column in columns)
+    yield ["before tuning", *(mean(values, 3) for values in before)]
     for ratio in RATIOS:
         found = Study("pretrained", ratio)
         both = (", ".join(mean(found.of(m, column), 3) for m in ("it", "im")) for column in columns)
@@ -270,7 +274,7 @@ def by_examples() -> Rows:
 def im_and_it_from_scratch() -> Rows:
     runs = read("im_and_it")
     for (examples,) in labels_of(runs, "examples"):
-        im, it = (numbers(runs, TOKEN, policy=policy, examples=examples) for policy in ("im", "it"))
+        im, it = (numbers(runs, TOKEN, {"policy": policy, "examples": examples}) for policy in ("im", "it"))
         differences = [a - b for a, b in zip(im, it, strict=True)]
         middle, half = statistics.mean(differences), half_interval(differences)
         ends = f"({middle - half:+.2f} to {middle + half:+.2f})"
@@ -294,6 +298,8 @@ def lines(table: Callable[[], Rows]) -> list[str]:
 
 
 if __name__ == "__main__":
+    if unknown := set(sys.argv[1:]) - PAGES.keys():
+        sys.exit(f"no tables of {', '.join(unknown)}; there are those of {', '.join(PAGES)}")
     for page in sys.argv[1:] or PAGES:
         for table in PAGES[page]:
             print(f"\n{page}: {table.__name__}\n", *lines(table), sep="\n")
